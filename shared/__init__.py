@@ -1,0 +1,1 @@
+"""What every process of Baton rests on; it imports none of them."""

@@ -1,0 +1,99 @@
+"""Settings of the gateway."""
+
+import ipaddress
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from shared.settings.common import CommaList, ProcessSettings, ServiceSecret, split_commas
+
+
+class GatewaySettings(ProcessSettings):
+    """Environment of `python -m gateway`."""
+
+    port: int = Field(8000, alias="BATON_PORT", ge=1, le=65535, description="Port to listen on.")
+    database_url: SecretStr = Field(alias="DATABASE_URL", description="Postgres, `postgresql://…`.")
+    redis_url: SecretStr = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
+    toolsvc_urls: CommaList = Field(
+        ("http://127.0.0.1:8100",),
+        alias="TOOLSVC_URL",
+        description="Where toolsvc answers; several, separated by commas, are tried in turn.",
+    )
+    gateway_key: ServiceSecret = Field(
+        alias="BATON_GATEWAY_KEY", description="Secret by which toolsvc knows a gateway."
+    )
+    cookie_key: ServiceSecret = Field(
+        alias="BATON_COOKIE_KEY", description="Secret that signs the cookie of a sign-in under way."
+    )
+    operator_key: ServiceSecret | None = Field(
+        None,
+        alias="BATON_OPERATOR_KEY",
+        description="Secret by which the CLI on the machine itself acts as an admin.",
+    )
+    public_url: str | None = Field(
+        None,
+        alias="BATON_PUBLIC_URL",
+        description="The address people use, e.g. `https://chat.example.com`; decides about "
+        "secure cookies, links and the default origin.",
+    )
+    origins: CommaList = Field(
+        (),
+        alias="BATON_ORIGINS",
+        description="Further origins that may open the socket, exact scheme, host and port.",
+    )
+    dev_mode: bool = Field(
+        False,
+        alias="BATON_DEV_MODE",
+        description="Sign in by e-mail alone. Refused on an address that is not loopback.",
+    )
+    allowed_emails: CommaList = Field(
+        (),
+        alias="BATON_ALLOWED_EMAILS",
+        description="Who may sign in: addresses or domains. Invited people always may.",
+    )
+    admin_emails: CommaList = Field(
+        (), alias="BATON_ADMIN_EMAILS", description="Addresses that become admins at sign-in."
+    )
+    oidc_issuer: str = Field(
+        "https://accounts.google.com",
+        alias="BATON_OIDC_ISSUER",
+        description="OpenID Connect issuer; Google unless set.",
+    )
+    oidc_client_id: str | None = Field(
+        None, alias="GOOGLE_CLIENT_ID", description="Client id at the issuer."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        None, alias="GOOGLE_CLIENT_SECRET", description="Client secret at the issuer."
+    )
+    sign_in_days: float = Field(
+        14, alias="BATON_SIGN_IN_DAYS", gt=0, description="How long a sign-in lives, in days."
+    )
+
+    _split = field_validator(
+        "toolsvc_urls", "origins", "allowed_emails", "admin_emails", mode="before"
+    )(split_commas)
+
+    @model_validator(mode="after")
+    def _dev_mode_is_local(self) -> Self:
+        if self.dev_mode and not is_loopback(self.host):
+            raise ValueError(
+                f"BATON_DEV_MODE lets anybody sign in as anybody, so it refuses BATON_HOST="
+                f"{self.host}; listen on 127.0.0.1 or turn dev mode off"
+            )
+        return self
+
+    @property
+    def secure(self) -> bool:
+        """Whether people reach us over https."""
+        return urlsplit(self.public_url or "").scheme == "https"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,98 @@
+"""Settings of the runner."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+
+from shared.settings.common import CommaList, ProcessSettings, ServiceSecret, split_commas
+
+
+class TraceContent(StrEnum):
+    """What spans show of models' and tools' inputs and outputs."""
+
+    REDACTED = "redacted"  #: everything but what looks like a secret
+    NONE = "none"  #: nothing
+
+
+class RunnerSettings(ProcessSettings):
+    """Environment of `python -m runner`; its port serves /healthz, /readyz and /metrics."""
+
+    redis_url: SecretStr = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
+    toolsvc_urls: CommaList = Field(
+        ("http://127.0.0.1:8100",),
+        alias="TOOLSVC_URL",
+        description="Where toolsvc answers; several, separated by commas, are tried in turn.",
+    )
+    runner_key: ServiceSecret = Field(
+        alias="BATON_RUNNER_KEY", description="Secret by which toolsvc knows a runner."
+    )
+    agents_dir: Path = Field(
+        Path("src/agents"), alias="BATON_AGENTS_HOME", description="Folder of the agents."
+    )
+    concurrency: int = Field(
+        32, alias="BATON_CONCURRENCY", ge=1, le=1000, description="Runs at once in one runner."
+    )
+    max_turns: int = Field(
+        20, alias="BATON_MAX_TURNS", ge=1, description="Model calls a run may make."
+    )
+    stream_ttl_s: int = Field(
+        600,
+        alias="BATON_STREAM_TTL_S",
+        ge=10,
+        description="How long a thread's stream stays in Redis after its last run, in seconds.",
+    )
+    openai_api_key: SecretStr | None = Field(
+        None, alias="OPENAI_API_KEY", description="Key for the model server."
+    )
+    openai_base_url: str | None = Field(
+        None, alias="OPENAI_BASE_URL", description="Model server; OpenAI's unless set."
+    )
+    default_model: str = Field(
+        "gpt-4o-mini", alias="AGENT_MODEL", description="Model of agents that name none."
+    )
+    force_chat_completions: bool = Field(
+        False,
+        alias="AGENT_FORCE_CHAT_COMPLETIONS",
+        description="Speak Chat Completions to the model server instead of Responses.",
+    )
+    model_timeout_s: float = Field(
+        600, alias="BATON_MODEL_TIMEOUT_S", gt=0, description="Longest model call, in seconds."
+    )
+    model_silence_s: float = Field(
+        120,
+        alias="BATON_MODEL_SILENCE_S",
+        gt=0,
+        description="Longest silence of a model server before the call counts as hung, in seconds.",
+    )
+    tracing_key: SecretStr | None = Field(
+        None,
+        alias="OPENAI_TRACING_KEY",
+        description="Key for exporting traces; `OPENAI_API_KEY` where the base URL is OpenAI's.",
+    )
+    trace_endpoint: str | None = Field(
+        None, alias="BATON_TRACE_ENDPOINT", description="Where traces go; OpenAI's unless set."
+    )
+    trace_content: TraceContent = Field(
+        TraceContent.REDACTED,
+        alias="BATON_TRACE_CONTENT",
+        description="`redacted`: spans show inputs and outputs without secrets; `none`: nothing.",
+    )
+
+    _split = field_validator("toolsvc_urls", mode="before")(split_commas)
+
+    @property
+    def at_openai(self) -> bool:
+        """Whether the model server is OpenAI itself."""
+        return self.openai_base_url is None or "//api.openai.com" in self.openai_base_url
+
+    @property
+    def export_key(self) -> SecretStr | None:
+        """The key traces are exported with; `None` means that they are only stored here."""
+        return self.tracing_key or (self.openai_api_key if self.at_openai else None)
+
+    @property
+    def code_version(self) -> str:
+        """What this process runs, as people named it."""
+        return os.environ.get("BATON_VERSION", "dev")

@@ -1,0 +1,54 @@
+"""Settings of toolsvc."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+
+from shared.settings.common import CommaList, ProcessSettings, ServiceSecret, split_commas
+
+
+class ToolsvcSettings(ProcessSettings):
+    """Environment of `python -m toolsvc`."""
+
+    port: int = Field(8100, alias="BATON_PORT", ge=1, le=65535, description="Port to listen on.")
+    database_url: SecretStr = Field(alias="DATABASE_URL", description="Postgres, `postgresql://…`.")
+    redis_url: SecretStr = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
+    run_token_key: ServiceSecret = Field(
+        alias="BATON_RUN_TOKEN_KEY", description="Secret that signs run tokens."
+    )
+    runner_key: ServiceSecret = Field(
+        alias="BATON_RUNNER_KEY", description="Secret by which a runner is known."
+    )
+    gateway_key: ServiceSecret = Field(
+        alias="BATON_GATEWAY_KEY", description="Secret by which a gateway is known."
+    )
+    tools_dirs: CommaList = Field(
+        (),
+        alias="BATON_TOOLS_DIR",
+        description="Further folders of tools, separated by commas.",
+    )
+    lease_s: float = Field(
+        4, alias="BATON_LEASE_S", gt=0, description="Life of a runner's lease, in seconds."
+    )
+    tool_timeout_s: float = Field(
+        30, alias="BATON_TOOL_TIMEOUT_S", gt=0, description="Longest tool call, in seconds."
+    )
+    max_result_bytes: int = Field(
+        262_144,
+        alias="BATON_MAX_RESULT_BYTES",
+        ge=1024,
+        description="Largest result of a tool, in bytes of JSON.",
+    )
+    stream_ttl_s: int = Field(
+        600,
+        alias="BATON_STREAM_TTL_S",
+        ge=10,
+        description="How long a thread's stream stays in Redis after its last run, in seconds.",
+    )
+
+    _split = field_validator("tools_dirs", mode="before")(split_commas)
+
+    @property
+    def tool_folders(self) -> tuple[Path, ...]:
+        """The folders of `BATON_TOOLS_DIR`."""
+        return tuple(Path(folder) for folder in self.tools_dirs)
