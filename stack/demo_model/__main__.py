@@ -1,0 +1,42 @@
+"""`python -m stack.demo_model --port N`: serves until it is told to stop."""
+
+import argparse
+
+import uvicorn
+
+from stack.demo_model.app import DemoModel
+
+
+def main() -> None:
+    """Parse the command line, serve, and say where."""
+    options = _options()
+    config = uvicorn.Config(
+        DemoModel(tokens_per_s=options.tokens_per_s),
+        host=options.host,
+        port=options.port,
+        interface="asgi3",
+        lifespan="off",
+        log_level="critical",  # the cuts and hang-ups it makes on purpose are not news
+        access_log=False,
+        backlog=4096,
+        # Longer than clients keep idle connections, or one may be closed just as it is reused.
+        timeout_keep_alive=120,
+        timeout_graceful_shutdown=1,  # hanging answers never end by themselves
+    )
+    listening = config.bind_socket()
+    host, port = listening.getsockname()[:2]
+    print(f"demo model on http://{host}:{port}/v1", flush=True)  # noqa: T201 - for whoever starts it
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stack.demo_model", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
+    parser.add_argument(
+        "--tokens-per-s", type=float, help="pace of all answers (default: as fast as possible)"
+    )
+    return parser.parse_args()
+
+
+main()

@@ -1,0 +1,54 @@
+"""Collects a conversation item by item, whichever API it came in, into a `Question`."""
+
+from typing import Any
+
+from stack.demo_model import directives
+from stack.demo_model.question import Question, ToolOutput
+
+
+class Conversation:
+    """Knows the last user text, the outputs since then, and which call asked for which output."""
+
+    def __init__(self) -> None:
+        self.instructions: list[str] = []
+        self.user_text = ""
+        self._outputs: list[ToolOutput] = []
+        self._names: dict[str, str] = {}
+
+    def user_said(self, text: str) -> None:
+        """A user message: what came before it no longer matters."""
+        self.user_text = text
+        self._outputs.clear()
+
+    def tool_called(self, call_id: object, name: object) -> None:
+        """A model's call; some local servers repeat call ids, so the newest name counts."""
+        self._names[str(call_id)] = str(name)
+
+    def tool_answered(self, call_id: object, content: object) -> None:
+        """The output of the newest call with that id."""
+        name = self._names.get(str(call_id), "unknown_tool")
+        self._outputs.append(ToolOutput(name=name, output=text_of(content)))
+
+    def question(
+        self, tools: dict[str, dict[str, Any]], answer_schema: dict[str, Any] | None
+    ) -> Question:
+        """What the script is asked; raises a 400 `ApiError` for a malformed directive."""
+        text, asked = directives.read(self.user_text)
+        return Question(
+            text=text,
+            directives=asked,
+            tools=tools,
+            outputs=tuple(self._outputs),
+            instructions="\n".join(self.instructions),
+            answer_schema=answer_schema,
+        )
+
+
+def text_of(content: object) -> str:
+    """The text of a message's content: a string, or the text parts of a list of parts."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    texts = (part.get("text") for part in content if isinstance(part, dict))
+    return " ".join(text for text in texts if isinstance(text, str))
