@@ -1,0 +1,51 @@
+"""Connections to Redis, with settings that were measured: redis-py's own would re-send and wait.
+
+No automatic retries (they double entries whose reply was lost), bounded waits, one shape of reply.
+"""
+
+from typing import cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+#: Every request must answer within 3 s while Redis is a black hole.
+COMMAND_TIMEOUT_S = 2.0
+CONNECT_TIMEOUT_S = 1.5
+
+#: What "Redis is away" looks like. LOADING, READONLY and the like come as RedisError too.
+AWAY = (RedisError, RedisConnectionError, RedisTimeoutError, OSError)
+
+
+def commands_client(url: str, name: str, *, connections: int = 16) -> Redis:
+    """A client for ordinary commands: bounded waits, no retries."""
+    return Redis(connection_pool=_pool(url, name, connections, COMMAND_TIMEOUT_S))
+
+
+def blocking_client(url: str, name: str, *, block_s: float) -> Redis:
+    """A client for one blocking read at a time that lasts up to `block_s` seconds."""
+    return Redis(connection_pool=_pool(url, name, 2, block_s + 3))
+
+
+def lone_connection(url: str, name: str) -> Connection:
+    """A bare connection, for a reader that lives on pub/sub and watches it itself."""
+    pool = _pool(url, name, 1, None)
+    return cast("Connection", pool.connection_class(**pool.connection_kwargs))
+
+
+def _pool(url: str, name: str, connections: int, timeout_s: float | None) -> BlockingConnectionPool:
+    return BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=COMMAND_TIMEOUT_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        health_check_interval=0,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        client_name=name,
+    )

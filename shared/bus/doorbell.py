@@ -1,0 +1,103 @@
+"""The doorbell: stream `runs`. An entry wakes a free runner; SQL decides what it carries.
+
+Entries may be lost, doubled or forged without harm: toolsvc rings again for what still waits.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from shared.bus.keys import GROUP, RUNS
+
+#: An entry that was read and not deleted for this long lost its reader before it asked.
+RESCUE_AFTER_MS = 5_000
+
+
+class Bell(NamedTuple):
+    """One entry: its id, and the run it speaks of (`None` when it is rubbish)."""
+
+    entry: bytes
+    run: UUID | None
+
+
+class Ring(NamedTuple):
+    """What to ring for."""
+
+    run: UUID
+    thread: UUID
+
+
+async def ring(redis: Redis, rings: Iterable[Ring]) -> None:
+    """Ring for runs that wait."""
+    pipe = redis.pipeline(transaction=False)
+    for one in rings:
+        pipe.xadd(RUNS, {"run": str(one.run), "thread": str(one.thread)})
+    if len(pipe):
+        await pipe.execute()
+
+
+async def ensure_group(redis: Redis) -> None:
+    """Make the stream and its group, where they are not there (or were flushed away)."""
+    try:
+        await redis.xgroup_create(RUNS, GROUP, id="0", mkstream=True)
+    except ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise
+
+
+async def listen(redis: Redis, consumer: str, *, most: int, block_ms: int) -> list[Bell]:
+    """Wait up to `block_ms` for entries; at most `most` of them."""
+    try:
+        found: Any = await redis.xreadgroup(
+            GROUP, consumer, {RUNS: ">"}, count=most, block=block_ms
+        )
+    except ResponseError as error:
+        if "NOGROUP" not in str(error):
+            raise
+        await ensure_group(redis)
+        return []
+    return [_bell(entry, fields) for _, entries in found or [] for entry, fields in entries]
+
+
+async def rescue(redis: Redis, consumer: str, *, most: int = 10) -> list[Bell]:
+    """Take over entries whose reader died between reading and asking."""
+    try:
+        _, entries, *_ = await redis.xautoclaim(
+            RUNS, GROUP, consumer, RESCUE_AFTER_MS, "0-0", count=most
+        )
+    except ResponseError as error:
+        if "NOGROUP" not in str(error):
+            raise
+        return []
+    return [_bell(entry, fields) for entry, fields in entries if fields]
+
+
+async def answered(redis: Redis, bells: Sequence[Bell]) -> None:
+    """The runner has asked: these entries have done their work, whatever the answer was."""
+    if bells:
+        ids = [bell.entry for bell in bells]
+        pipe = redis.pipeline(transaction=False)
+        pipe.xack(RUNS, GROUP, *ids)
+        pipe.xdel(RUNS, *ids)
+        await pipe.execute()
+
+
+async def waiting(redis: Redis) -> set[UUID]:
+    """Runs that an entry speaks of now, among the oldest 10,000."""
+    entries: Any = await redis.xrange(RUNS, count=10_000)
+    return {run for _, fields in entries if (run := _bell(b"", fields).run)}
+
+
+async def remove_consumer(redis: Redis, consumer: str) -> None:
+    """Forget a reader that ends with nothing pending."""
+    await redis.xgroup_delconsumer(RUNS, GROUP, consumer)
+
+
+def _bell(entry: bytes, fields: dict[bytes, bytes]) -> Bell:
+    try:
+        return Bell(entry, UUID(fields[b"run"].decode()))
+    except (KeyError, ValueError):
+        return Bell(entry, None)

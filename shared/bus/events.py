@@ -1,0 +1,69 @@
+"""Reading a thread's stream: ranges of entries, and the messages that announce them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from shared.bus.append import Entry
+from shared.bus.keys import events_key
+from shared.protocol.position import Position
+
+#: Large replies can run into the time limit of one reply.
+PAGE = 500
+
+
+class Announcement(NamedTuple):
+    """A message of an events channel: consecutive events of one fence."""
+
+    before: Position
+    settled: bool
+    first: Position
+    events: Sequence[bytes]
+
+
+def parse_announcement(payload: bytes) -> Announcement:
+    """Take a message apart; the events stay the bytes they are.
+
+    Raises:
+        ValueError: somebody else published on the channel.
+    """
+    head, _, body = payload.partition(b"\n")
+    before, settled, first, count = head.split(b" ")
+    events = body.split(b"\n")
+    if len(events) != int(count):
+        raise ValueError("the message does not hold as many events as it says")
+    return Announcement(position_of(before), settled == b"1", position_of(first), events)
+
+
+def position_of(raw: bytes) -> Position:
+    """An entry id of Redis as a position."""
+    fence, _, seq = raw.partition(b"-")
+    return Position(int(fence), int(seq))
+
+
+async def read_after(
+    redis: Redis, thread: UUID, after: Position, *, count: int = PAGE
+) -> list[Entry]:
+    """Up to `count` entries of the stream after a position, in order."""
+    return _entries(await redis.xrange(events_key(thread), f"({after}", "+", count=count))
+
+
+async def read_all_after(redis: Redis, thread: UUID, after: Position) -> list[Entry]:
+    """Every entry after a position, read page by page."""
+    found: list[Entry] = []
+    while True:
+        page = await read_after(redis, thread, found[-1].at if found else after)
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
+def _entries(raw: Any) -> list[Entry]:
+    """What somebody wrote by hand, without our fields, is passed over."""
+    return [
+        Entry(position_of(id_), f[b"type"].decode(), f[b"run"].decode(), f[b"data"].decode())
+        for id_, f in raw
+        if b"data" in f and b"type" in f and b"run" in f
+    ]

@@ -1,0 +1,1 @@
+"""Postgres, the truth: tables, engine, migrations. docs/data.md explains the schema."""

@@ -1,0 +1,26 @@
+"""All tables in one place, for Alembic and for whoever wants the whole schema."""
+
+from sqlmodel import SQLModel
+
+from shared.db.conversations import Message, Run, Thread
+from shared.db.people import ApiKey, Invite, Note, SignIn, User
+from shared.db.records import Effect, Event, Runner, Span, Step
+
+METADATA = SQLModel.metadata
+
+__all__ = [
+    "METADATA",
+    "ApiKey",
+    "Effect",
+    "Event",
+    "Invite",
+    "Message",
+    "Note",
+    "Run",
+    "Runner",
+    "SignIn",
+    "Span",
+    "Step",
+    "Thread",
+    "User",
+]

@@ -1,0 +1,41 @@
+"""The errors that cross a process boundary: one code, one sentence, data to act on."""
+
+from typing import Any
+
+from shared.protocol.codes import MEANINGS, Code
+
+
+class BatonError(Exception):
+    """Something a caller can act on; becomes an `error` frame, an HTTP error or a RUN_ERROR."""
+
+    def __init__(self, code: Code, message: str | None = None, **details: Any) -> None:
+        super().__init__(message or MEANINGS[code].text)
+        self.code = code
+        self.message = message or MEANINGS[code].text
+        self.details = details
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the code."""
+        return MEANINGS[self.code].status
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may go through later."""
+        return MEANINGS[self.code].retryable
+
+
+class StoreAwayError(BatonError):
+    """Postgres or Redis cannot be reached; nothing was done."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(Code.UNAVAILABLE, f"{store} cannot be reached right now. Try again.")
+        self.store = store
+
+
+class FencedError(BatonError):
+    """Another claim of the thread has taken over."""
+
+    def __init__(self, fence: int) -> None:
+        super().__init__(Code.FENCED, f"The thread has moved on past fence {fence}.")
+        self.fence = fence

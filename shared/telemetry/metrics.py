@@ -1,0 +1,59 @@
+"""Every metric of every process, in one table; docs/operations.md shows it, a test compares.
+
+No metric has a label per user, thread or run.
+"""
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+# Every process
+HTTP_SECONDS = Histogram(
+    "baton_http_request_seconds",
+    "Time to answer an HTTP request.",
+    ["process", "method", "route", "status"],
+    buckets=_SECONDS,
+)
+
+# Gateway
+SOCKETS = Gauge("baton_sockets", "Open WebSockets.")
+SUBSCRIPTIONS = Gauge("baton_subscriptions", "Threads that open sockets listen to.")
+SOCKETS_CLOSED = Counter("baton_sockets_closed", "Sockets that we closed, by code.", ["code"])
+RELAY_LAG_SECONDS = Histogram(
+    "baton_relay_lag_seconds", "Time from the arrival of events to their sockets.", buckets=_SECONDS
+)
+RELAY_FILLS = Counter(
+    "baton_relay_fills", "Gaps filled from the stream and SQL, by cause.", ["cause"]
+)
+RUNS_ACCEPTED = Counter("baton_runs_accepted", "Runs accepted.", ["agent"])
+
+# toolsvc
+QUEUE_DEPTH = Gauge("baton_queue_depth", "Runs that wait for a runner.")
+QUEUE_AGE_SECONDS = Gauge("baton_queue_age_seconds", "Age of the oldest run that waits.")
+LEASES = Gauge("baton_leases", "Runners with a living lease.")
+RUNS_CARRIED = Gauge("baton_runs_carried", "Runs that runners carry.")
+CLAIMS = Counter("baton_claims", "Claims, by what they found.", ["found"])
+COMMITS = Counter("baton_commits", "Commits of steps and events, by result.", ["result"])
+RUNGS = Counter("baton_runs_rung_again", "Runs rung for again, by cause.", ["cause"])
+RUNS_ENDED = Counter("baton_runs_ended", "Runs ended, by outcome.", ["agent", "outcome"])
+TOOL_SECONDS = Histogram(
+    "baton_tool_seconds", "Time of a tool call.", ["tool", "outcome"], buckets=_SECONDS
+)
+
+# Runner
+RUNS_LIVE = Gauge("baton_runs_live", "Runs this runner carries now.")
+MODEL_SECONDS = Histogram(
+    "baton_model_seconds", "Time of a model call.", ["model", "outcome"], buckets=_SECONDS
+)
+FIRST_EVENT_SECONDS = Histogram(
+    "baton_first_event_seconds", "Time from a claim to the model's first delta.", buckets=_SECONDS
+)
+APPEND_BATCH = Histogram("baton_append_batch", "Events in one append.", buckets=_SIZES)
+APPENDS = Counter("baton_appends", "Appends to streams, by answer.", ["answer"])
+
+
+def metrics_page() -> tuple[bytes, str]:
+    """The page for Prometheus, and its content type."""
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST

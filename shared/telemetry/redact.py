@@ -1,0 +1,47 @@
+"""Taking secrets out of text that people will see: logs, errors, spans."""
+
+import re
+from typing import Any
+
+HIDDEN = "[hidden]"
+
+#: Keys and tokens as they are commonly written; what follows a name like `api_key` is hidden too.
+_SECRETS = re.compile(
+    r"""
+      \b(?:sk|rk|pk|ek)[-_][A-Za-z0-9_-]{12,}          # OpenAI's and others' keys
+    | \bbt_[A-Za-z0-9_-]{16,}                          # our own keys
+    | \bxox[abprs]-[A-Za-z0-9-]{10,}                   # Slack
+    | \bgh[pousr]_[A-Za-z0-9]{20,}                     # GitHub
+    | \bAKIA[0-9A-Z]{16}\b                             # AWS
+    | \beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*   # JWT
+    | (?<=[Bb]earer\ )[A-Za-z0-9._~+/-]{12,}=*
+    | (?<=://)[^/\s:@]*:[^/\s@]+(?=@)                  # user:password in a URL
+    """,
+    re.VERBOSE,
+)
+_NAMED = re.compile(
+    r"(?i)(\b[\w-]*(?:api[_-]?key|password|passwd|secret|token|authorization)[\w-]*"
+    r"\\?[\"']?\s*[:=]\s*\\?[\"']?)([^\s\"'\\,;&}]{6,})"
+)
+_SECRET_FIELD = re.compile(r"(?i)(api[_-]?key|password|secret|authorization|cookie)")
+
+
+def redact(text: str) -> str:
+    """The text with everything hidden that looks like a secret."""
+    return _NAMED.sub(rf"\g<1>{HIDDEN}", _SECRETS.sub(HIDDEN, text))
+
+
+def redact_value(value: Any) -> Any:
+    """The same for JSON-like values, by field names too."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {
+            key: HIDDEN
+            if isinstance(item, str) and _SECRET_FIELD.search(str(key))
+            else redact_value(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [redact_value(item) for item in value]
+    return value

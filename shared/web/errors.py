@@ -1,0 +1,81 @@
+"""Errors over HTTP: `{"error": {"code", "message", "requestId"}}`, never a stack trace."""
+
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from shared.bus.connect import AWAY as REDIS_AWAY
+from shared.db.engine import is_away
+from shared.errors import BatonError, StoreAwayError
+from shared.protocol.codes import Code
+from shared.telemetry.logs import get_logger
+from shared.telemetry.redact import redact
+
+log = get_logger(__name__)
+RETRY_AFTER_S = "1"
+
+_BY_STATUS = {
+    400: Code.BAD_INPUT,
+    401: Code.NOT_SIGNED_IN,
+    403: Code.FORBIDDEN,
+    404: Code.NOT_FOUND,
+    405: Code.NOT_SUPPORTED,
+    413: Code.TOO_LARGE,
+}
+
+
+def as_baton_error(error: Exception) -> BatonError:
+    """What a caller is told of any exception; what is not meant for callers becomes `internal`."""
+    if isinstance(error, BatonError):
+        return error
+    if isinstance(error, SQLAlchemyError) and is_away(error):
+        return StoreAwayError("Postgres")
+    if isinstance(error, REDIS_AWAY):
+        return StoreAwayError("Redis")
+    if isinstance(error, RequestValidationError):
+        return BatonError(Code.BAD_INPUT, _first_problem(error.errors()))
+    if isinstance(error, HTTPException):
+        code = _BY_STATUS.get(error.status_code, Code.BAD_INPUT)
+        return BatonError(code, str(error.detail) if error.status_code != 404 else None)
+    return BatonError(Code.INTERNAL)
+
+
+def error_response(error: Exception, request_id: str) -> Response:
+    """The answer for an exception; unexpected ones are logged with their traceback."""
+    told = as_baton_error(error)
+    if told.code is Code.INTERNAL:
+        log.error("unexpected error", exc_info=error)
+    status = error.status_code if isinstance(error, HTTPException) else told.status
+    headers = {"retry-after": RETRY_AFTER_S} if told.status in (429, 503) else {}
+    if told.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    body = {
+        "error": {
+            "code": told.code,
+            "message": redact(told.message),
+            "requestId": request_id,
+            **told.details,
+        }
+    }
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every exception of the app in our shape."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        return error_response(error, request.scope.get("request_id", ""))
+
+    for kind in (BatonError, RequestValidationError, HTTPException, SQLAlchemyError, *REDIS_AWAY):
+        app.add_exception_handler(kind, answer)
+
+
+def _first_problem(problems: Any) -> str:
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return f"{where}: {first['msg']}." if where else f"{first['msg']}."

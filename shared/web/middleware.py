@@ -1,0 +1,110 @@
+"""The outermost layer of every HTTP process: request id, body limit, timing, last resort.
+
+Plain ASGI, because a middleware with a task per request would cost more than the request.
+"""
+
+import re
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.protocol.ids import new_id
+from shared.telemetry.metrics import HTTP_SECONDS
+from shared.web.errors import error_response
+
+#: A caller's own request id is kept when it is harmless.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+DEFAULT_BODY_LIMIT = 1_048_576
+
+
+class Outermost:
+    """Wraps an ASGI app; sockets pass through with a request id only."""
+
+    def __init__(self, app: ASGIApp, *, process: str, body_limit: int = DEFAULT_BODY_LIMIT) -> None:
+        self.app = app
+        self.process = process
+        self.body_limit = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        scope["request_id"] = request_id = _request_id(scope)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request=request_id)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        await _Exchange(self, scope, receive, send, request_id).run()
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(
+        self, outer: Outermost, scope: Scope, receive: Receive, send: Send, request_id: str
+    ) -> None:
+        self.outer, self.scope = outer, scope
+        self.inner_receive, self.inner_send = receive, send
+        self.request_id = request_id
+        self.status = 0
+        self.received = 0
+
+    async def run(self) -> None:
+        begun = time.perf_counter()
+        try:
+            if _declared_length(self.scope) > self.outer.body_limit:
+                raise BatonError(Code.TOO_LARGE, self._too_large())
+            await self.outer.app(self.scope, self.receive, self.send)
+        except Exception as error:
+            if self.status:
+                raise
+            answer = error_response(error, self.request_id)
+            await answer(self.scope, self.inner_receive, self.send)
+        finally:
+            HTTP_SECONDS.labels(
+                self.outer.process, self.scope["method"], _route(self.scope), self.status
+            ).observe(time.perf_counter() - begun)
+
+    async def receive(self) -> Message:
+        message = await self.inner_receive()
+        self.received += len(message.get("body", b""))
+        if self.received > self.outer.body_limit:
+            raise BatonError(Code.TOO_LARGE, self._too_large())
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers: list[Any] = message.setdefault("headers", [])
+            headers.append((b"x-request-id", self.request_id.encode()))
+        await self.inner_send(message)
+
+    def _too_large(self) -> str:
+        return f"The body is larger than {self.outer.body_limit:,} bytes."
+
+
+def _request_id(scope: MutableMapping[str, Any]) -> str:
+    given = _header(scope, b"x-request-id").decode("latin-1")
+    return given if _REQUEST_ID.fullmatch(given) else new_id("req")
+
+
+def _declared_length(scope: Scope) -> int:
+    raw = _header(scope, b"content-length")
+    return int(raw) if raw.isdigit() else 0
+
+
+def _header(scope: MutableMapping[str, Any], name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+def _route(scope: Scope) -> str:
+    """The route's template, never the path itself: ids would make a metric per thread."""
+    route = scope.get("route")
+    return getattr(route, "path", "other")
