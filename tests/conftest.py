@@ -1,0 +1,46 @@
+"""Fixtures for all tests: real stores, and a session that fails when CI skipped something."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also without dev.py's path file
+
+from stack.test_stores import TestStores, opened
+
+
+@pytest.fixture(scope="session")
+def stores() -> Iterator[TestStores]:
+    """Redis and Postgres of this session (of this worker, under pytest-xdist)."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    with opened(os.environ, worker=int(worker)) as started:
+        yield started
+
+
+@pytest.fixture
+def database_url(stores: TestStores) -> Iterator[str]:
+    """A migrated, empty database for this test alone: `postgresql://…`."""
+    with stores.database() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(stores: TestStores) -> str:
+    """An empty Redis, with every right: `redis://…`."""
+    stores.empty_redis()
+    return stores.redis_url
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With `BATON_FAIL_ON_SKIP=1`, as in CI, a test that was skipped is a test that failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or os.environ.get("BATON_FAIL_ON_SKIP") != "1":
+        return
+    skipped = len(reporter.stats.get("skipped", []))
+    if skipped and exitstatus == pytest.ExitCode.OK:
+        reporter.write_line(f"{skipped} skipped, and BATON_FAIL_ON_SKIP=1 counts that as failed")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
