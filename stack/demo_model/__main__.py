@@ -1,6 +1,7 @@
 """`python -m stack.demo_model --port N`: serves until it is told to stop."""
 
 import argparse
+import logging
 
 import uvicorn
 
@@ -16,17 +17,26 @@ def main() -> None:
         port=options.port,
         interface="asgi3",
         lifespan="off",
-        log_level="critical",  # the cuts and hang-ups it makes on purpose are not news
+        log_level="error",
         access_log=False,
         backlog=4096,
         # Longer than clients keep idle connections, or one may be closed just as it is reused.
         timeout_keep_alive=120,
         timeout_graceful_shutdown=1,  # hanging answers never end by themselves
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     listening = config.bind_socket()
+    listening.listen(
+        config.backlog
+    )  # from here on nobody is refused, though the loop is not up yet
     host, port = listening.getsockname()[:2]
-    print(f"demo model on http://{host}:{port}/v1", flush=True)  # noqa: T201 - for whoever starts it
+    print(f"demo model on http://{host}:{port}/v1", flush=True)
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """All but uvicorn's complaint about answers that were cut on purpose."""
+    return not str(record.msg).startswith("ASGI callable returned without completing")
 
 
 def _options() -> argparse.Namespace:

@@ -123,10 +123,10 @@ async def _paced(send: Send, head: bytes, ticks: list[bytes], tokens_per_s: floa
     started = loop.time()
     sent = 0
     while sent < len(ticks):
-        due = min(int((loop.time() - started) * tokens_per_s) + 1, len(ticks))
-        if due > sent:
-            await asgi.write(send, head + b"".join(ticks[sent:due]))
-            sent, head = due, b""
+        # At least one: timers may fire a millisecond early, and asking again would spin until then.
+        due = max(int((loop.time() - started) * tokens_per_s), sent) + 1
+        await asgi.write(send, head + b"".join(ticks[sent:due]))
+        sent, head = due, b""
         await asyncio.sleep(started + sent / tokens_per_s - loop.time())
 
 

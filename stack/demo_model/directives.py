@@ -213,3 +213,6 @@ _READERS: dict[str, _Reader] = {
     "repeat_call_ids": _repeat_call_ids,
     "fault": _fault,
 }
+
+#: For the handbook's test.
+NAMES = tuple(_READERS)

@@ -123,7 +123,7 @@ def _tools(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return tools
 
 
-def _required(body: dict[str, Any], name: str, kinds: tuple[type, ...]) -> Any:  # noqa: ANN401 - JSON
+def _required(body: dict[str, Any], name: str, kinds: tuple[type, ...]) -> Any:
     if name not in body:
         raise bad_request(
             f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name

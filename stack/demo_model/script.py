@@ -160,8 +160,9 @@ RULES: tuple[Rule, ...] = (
         then="Your profile says: {output}.",
     ),
     _tool(
-        r"(?:\bname to|\bcall me|\bmy name is|\bI am called)\s+[\"'“”]?"
-        r"(?P<name>[^\n]{1,80}?)[\"'“”]?(?:\s+(?:in|on|please|from now)\b[^\n]*)?[.!?\s]*(?:\n|$)",
+        r"(?:\bname to|\bcall me|\bmy name is|\bI am called)\s+[\"“]?"
+        r"(?P<name>[^\n\"“”,!?;]{1,80}?)"
+        r"(?=[\n\"”,!?;]|\s+(?:in|on|please|from now)\b|(?<=\w\w)\.\s|[.\s]*$)",
         "update_profile",
         {"display_name": "{name}"},
         then="Done: your display name is now {name}.",

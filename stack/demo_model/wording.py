@@ -37,7 +37,7 @@ def summary(text: str) -> str:
     """The first dozen words, which is what many summaries come to."""
     words = text.split()
     short = " ".join(words[:12]).rstrip(".,;:")
-    return f"In short: {short}{'…' if len(words) > 12 else '.'}"  # noqa: PLR2004 - said above
+    return f"In short: {short}{'…' if len(words) > 12 else '.'}"
 
 
 def from_output(sentence: str, output: str) -> str:
