@@ -111,6 +111,7 @@ class Postgres:
             leashed=True,
             chatty=False,
             stop_signal=signal.SIGINT,  # "fast": open transactions are rolled back
+            kill_signal=signal.SIGQUIT,  # "immediate": SIGKILL would leave its backends for a while
             patience_s=15,
         )
 

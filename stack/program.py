@@ -61,6 +61,7 @@ class Program:
     leashed: bool = False
     chatty: bool = True
     stop_signal: signal.Signals = signal.SIGTERM
+    kill_signal: signal.Signals = signal.SIGKILL
     patience_s: float = 35  #: a runner may give its runs away for 20 s
 
     @property

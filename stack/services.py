@@ -1,0 +1,156 @@
+"""The programs that are ours: demo model, toolsvc, runners, gateways, and what each may know.
+
+A process gets the variables its settings class names, and no other secret. So a runner, which
+executes other people's Python, never sees a database URL or the key that signs run tokens.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from shared.settings import GatewaySettings, ProcessSettings, RunnerSettings, ToolsvcSettings
+from stack.credentials import Credentials
+from stack.program import Program, Tier, answers_ok
+
+#: What any program may need from its surroundings; nothing secret.
+SURROUNDINGS = frozenset(
+    {
+        *("HOME", "LOGNAME", "PATH", "TMPDIR", "USER", "XDG_CACHE_HOME", "BATON_VERSION"),
+        *("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "NO_COLOR", "TERM", "TZ"),
+        *("REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+        *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    }
+)
+
+#: Prefixes that go to runners as a whole: the model SDKs read more than our settings name.
+OF_MODELS = ("OPENAI_", "AGENT_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Who listens where on loopback."""
+
+    gateways: tuple[int, ...]
+    runners: tuple[int, ...]
+    toolsvc: tuple[int, ...]
+    demo: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """What the services need to know of each other and of the stores."""
+
+    ports: Ports
+    credentials: Credentials
+    database_url: str
+    redis_url: Callable[[str], str]  #: by the name of the Redis user
+    environ: Mapping[str, str]  #: of whoever starts the stack
+
+    def programs(self) -> list[Program]:
+        """All services, in the order in which a reader expects them."""
+        ports = self.ports
+        programs = [self._demo(ports.demo)] if ports.demo else []
+        programs += [
+            self._toolsvc(f"toolsvc-{number}", port) for number, port in enumerate(ports.toolsvc, 1)
+        ]
+        programs += [
+            self._runner(f"runner-{number}", port) for number, port in enumerate(ports.runners, 1)
+        ]
+        programs += [
+            self._gateway(f"gateway-{number}", port)
+            for number, port in enumerate(ports.gateways, 1)
+        ]
+        return programs
+
+    def _demo(self, port: int) -> Program:
+        return Program(
+            name="demo",
+            tier=Tier.MODEL,
+            argv=(sys.executable, "-m", "stack.demo_model", "--port", str(port)),
+            env=self._surroundings(),
+            ready=partial(answers_ok, port, "/healthz"),
+            leashed=True,
+            patience_s=5,
+        )
+
+    def _toolsvc(self, name: str, port: int) -> Program:
+        secrets = self.credentials
+        return self._service(
+            name,
+            Tier.TOOLSVC,
+            ToolsvcSettings,
+            port,
+            DATABASE_URL=self.database_url,
+            REDIS_URL=self.redis_url("toolsvc"),
+            BATON_RUN_TOKEN_KEY=secrets.run_token_key,
+            BATON_RUNNER_KEY=secrets.runner_key,
+            BATON_GATEWAY_KEY=secrets.gateway_key,
+        )
+
+    def _runner(self, name: str, port: int) -> Program:
+        models = {name: value for name, value in self.environ.items() if name.startswith(OF_MODELS)}
+        return self._service(
+            name,
+            Tier.RUNNER,
+            RunnerSettings,
+            port,
+            **models | self._demo_model(),
+            REDIS_URL=self.redis_url("runner"),
+            TOOLSVC_URL=self._toolsvc_urls(),
+            BATON_RUNNER_KEY=self.credentials.runner_key,
+        )
+
+    def _demo_model(self) -> dict[str, str]:
+        """Send models and traces to the demo model, where there is one."""
+        if not self.ports.demo:
+            return {}
+        at = f"http://127.0.0.1:{self.ports.demo}"
+        return {
+            "OPENAI_BASE_URL": f"{at}/v1",
+            "OPENAI_API_KEY": "demo",
+            "OPENAI_TRACING_KEY": "demo",
+            "BATON_TRACE_ENDPOINT": f"{at}/v1/traces/ingest",
+        }
+
+    def _gateway(self, name: str, port: int) -> Program:
+        secrets = self.credentials
+        return self._service(
+            name,
+            Tier.GATEWAY,
+            GatewaySettings,
+            port,
+            DATABASE_URL=self.database_url,
+            REDIS_URL=self.redis_url("gateway"),
+            TOOLSVC_URL=self._toolsvc_urls(),
+            BATON_GATEWAY_KEY=secrets.gateway_key,
+            BATON_COOKIE_KEY=secrets.cookie_key,
+            BATON_OPERATOR_KEY=secrets.operator_key,
+            BATON_DEV_MODE="true",
+        )
+
+    def _service(
+        self, name: str, tier: Tier, settings: type[ProcessSettings], port: int, **own: str
+    ) -> Program:
+        known = {field.alias for field in settings.model_fields.values()}
+        given = {key: value for key, value in self.environ.items() if key in known}
+        host = {} if tier is Tier.GATEWAY else {"BATON_HOST": "127.0.0.1"}
+        return Program(
+            name=name,
+            tier=tier,
+            argv=(sys.executable, "-m", tier.name.lower()),
+            env=self._surroundings()
+            | given
+            | host
+            | {"BATON_PORT": str(port), "BATON_SUPERVISED": "true"}
+            | own,
+            ready=partial(answers_ok, port),
+        )
+
+    def _surroundings(self) -> dict[str, str]:
+        kept = {name: value for name, value in self.environ.items() if name in SURROUNDINGS}
+        return kept | {"PYTHONUNBUFFERED": "1"}
+
+    def _toolsvc_urls(self) -> str:
+        return ",".join(f"http://127.0.0.1:{port}" for port in self.ports.toolsvc)

@@ -1,0 +1,199 @@
+"""`python3 dev.py up`: the whole of Baton on this machine, until Ctrl-C."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from stack import credentials
+from stack.errors import StackError
+from stack.home import Home, Running, Started
+from stack.program import ROOT, is_taken
+from stack.running import Plan, Size, Stack
+from stack.terminal import Terminal
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main(arguments: list[str]) -> int:
+    """Run until a signal, or until something cannot go on; returns the exit status."""
+    options = _parse(arguments)
+    terminal = Terminal()
+    if not (options.demo or os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
+        print(
+            "No model server: set OPENAI_API_KEY (OpenAI) or OPENAI_BASE_URL (LM Studio, Ollama, "
+            "any compatible\nserver), or try everything with a scripted model: "
+            "python3 dev.py up --demo",
+            file=sys.stderr,
+        )
+        return 2
+    home = Home(options.home)
+    try:
+        home.make()
+        with home.held():
+            _refuse_taken_ports(options)
+            return asyncio.run(_Up(options, home, terminal).run())
+    except StackError as error:
+        print(f"baton: {error}", file=sys.stderr)
+        return 1
+
+
+class _Up:
+    """One `up`: start, run until something happens, stop."""
+
+    def __init__(self, options: argparse.Namespace, home: Home, terminal: Terminal) -> None:
+        self._options = options
+        self._home = home
+        self._terminal = terminal
+        self._stop = asyncio.Event()
+        self._stack = Stack(
+            _plan(options, home),
+            show=terminal.show,
+            news=terminal.news,
+            changed=self._write_down,
+        )
+
+    async def run(self) -> int:
+        """Tell the whole story; returns the exit status."""
+        for number in _SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled)
+        self._terminal.say(f"Starting Baton in {_short(self._home.path)} …")
+        if not await self._unless_stopped(self._stack.start()):
+            await self._stack.stop()
+            return 0
+        self._say_ready()
+        failure = await self._unless_stopped(self._stack.failure(), default=None)
+        if failure:
+            self._terminal.news("up", f"{failure}. Stopping.")
+        else:
+            self._terminal.say("\nStopping; Ctrl-C again ends everything at once.")
+        await self._stack.stop()
+        return 1 if failure else 0
+
+    def _signalled(self) -> None:
+        if not self._stop.is_set():
+            self._stop.set()
+            return
+        self._forcing = asyncio.create_task(self._stack.stop_by_force())
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, Any], default: Any = False) -> Any:
+        """The work's result (`True` for none), or `default` as soon as somebody wants to stop."""
+        doing = asyncio.create_task(work)
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if doing.done():
+            return doing.result() or True
+        doing.cancel()
+        await asyncio.gather(doing, return_exceptions=True)
+        return default
+
+    def _write_down(self) -> None:
+        processes = {
+            name: Started(
+                pid=child.pid,
+                argv=child.program.argv,
+                tier=child.program.tier,
+                stop_signal=child.program.stop_signal,
+            )
+            for name, child in self._stack.processes.items()
+            if child.pid
+        }
+        self._home.remember(
+            Running(
+                supervisor=os.getpid(),
+                gateway_url=self._stack.gateway_urls[0],
+                redis_port=self._stack.redis_port,
+                processes=processes,
+            )
+        )
+
+    def _say_ready(self) -> None:
+        stack, options = self._stack, self._options
+        url = stack.gateway_urls[0]
+        here = "" if options.port == 8000 else f"BATON_URL={url} "
+        home = "" if options.home == Path(".baton") else f"--home {options.home} "
+        hello = (
+            'pick Assistant and write "hello", then\n'
+            '           "Please set my display name to Ada in my profile"'
+            if options.demo
+            else "pick an agent and write to it"
+        )
+        lines = [
+            f"ready: {url}" + "".join(f"  {more}" for more in stack.gateway_urls[1:]),
+            "",
+            f"  page     sign in with any e-mail, {hello}",
+            f'  shell    {here}.venv/bin/baton chat "hello"',
+            f"  redis    python3 dev.py redis {home}XRANGE runs - +",
+        ]
+        if stack.redis_port:
+            lines.append(f"           {stack.redis_url('reader')}  (read only)")
+        lines += ["  stop     Ctrl-C", ""]
+        self._terminal.say("\n".join(lines))
+
+
+def _plan(options: argparse.Namespace, home: Home) -> Plan:
+    environ = dict(os.environ)
+    if sys.stdout.isatty():
+        environ.setdefault("BATON_LOG_FORMAT", "text")
+    if not (home.path / credentials.FILE).exists() and (home.path / "postgres").exists():
+        raise StackError(
+            f"{home.path / credentials.FILE} is missing, but there is data made with it: restore "
+            f"it, or remove {home.path} to start anew"
+        )
+    return Plan(
+        folder=home.path,
+        credentials=credentials.load_or_create(home.path),
+        environ=environ,
+        size=Size(gateways=options.gateways, runners=options.runners, toolsvc=options.toolsvc),
+        demo=options.demo,
+        first_port=options.port,
+        database_url=os.environ.get("DATABASE_URL") or None,
+        redis_url=os.environ.get("REDIS_URL") or None,
+    )
+
+
+def _refuse_taken_ports(options: argparse.Namespace) -> None:
+    for port in range(options.port, options.port + options.gateways):
+        if is_taken(port):
+            raise StackError(
+                f"port {port} is taken: stop what listens there, or choose another with --port"
+            )
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dev.py up", description=__doc__)
+    parser.add_argument("--demo", action="store_true", help="use a scripted model; no key needed")
+    parser.add_argument("--port", type=_port, default=8000, help="of the first gateway (8000)")
+    for kind in ("gateways", "runners", "toolsvc"):
+        parser.add_argument(f"--{kind}", type=_count, default=1, metavar="N", help="how many (1)")
+    parser.add_argument(
+        "--home", type=Path, default=Path(".baton"), help="data and secrets (.baton)"
+    )
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    return _between(text, 1, 32)
+
+
+def _port(text: str) -> int:
+    return _between(text, 1, 65_000)
+
+
+def _between(text: str, low: int, high: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from {low} to {high}")
+    return value
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
