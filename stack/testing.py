@@ -1,0 +1,97 @@
+"""`python3 dev.py test`: all tests, after getting what they need besides .venv.
+
+What cannot be had here is named in one line, and the tests that need it count as skipped, never as
+passed; with `BATON_FAIL_ON_SKIP=1` (as in CI) they fail the session.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from stack.program import ROOT
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+JS = ROOT / "tests" / "js"
+
+
+def main(arguments: list[str]) -> int:
+    """Prepare, then run pytest with the arguments; returns its exit status."""
+    _get_debian_packages()
+    _get_node_packages()
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def find_browser() -> str | None:
+    """A Chromium on this machine; `BATON_BROWSER` names another."""
+    given = os.environ.get("BATON_BROWSER")
+    return given or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def find_node() -> str | None:
+    """Node.js, where the packages that the tests need are installed beside them."""
+    return shutil.which("node") if _installed(JS) else None
+
+
+def _get_debian_packages() -> None:
+    missing = [] if find_browser() else ["chromium"]
+    # Streams and scripts are tested against the oldest Redis that is supported, too.
+    missing += [] if shutil.which("redis-server") else ["redis-server"]
+    if not missing:
+        return
+    names = " and ".join(missing)
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        _say(f"no {names} found and no right to install: the tests that need it are skipped")
+        return
+    _say(f"installing Debian's {names}")
+    environ = os.environ | {
+        "DEBIAN_FRONTEND": "noninteractive",
+        "RUNLEVEL": "1",  # keeps Debian from starting a Redis of its own
+    }
+    for step in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
+        done = subprocess.run(
+            ["apt-get", "-qq", *step],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+        if done.returncode:
+            _say(f"apt-get failed: the tests that need {names} are skipped")
+            return
+
+
+def _get_node_packages() -> None:
+    if not (JS / "package.json").exists() or _installed(JS):
+        return
+    npm = shutil.which("npm")
+    if not (npm and shutil.which("node")):
+        _say("no Node.js found: the tests that need it are skipped")
+        return
+    _say("installing the Node packages of tests/js")
+    done = subprocess.run(
+        [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=JS, check=False
+    )
+    if done.returncode:
+        _say("npm failed: the tests that need Node.js are skipped")
+
+
+def _installed(folder: Path) -> bool:
+    """Whether npm has installed the very versions of package-lock.json."""
+    wanted, present = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
+    if not (wanted.exists() and present.exists()):
+        return False
+    packages, there = (json.loads(file.read_text())["packages"] for file in (wanted, present))
+    return all(
+        there.get(name, {}).get("version") == package.get("version")
+        for name, package in packages.items()
+        if name and not package.get("optional")
+    )
+
+
+def _say(text: str) -> None:
+    print(f"test: {text}", flush=True)
