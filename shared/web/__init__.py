@@ -1,1 +1,1 @@
-"""How an HTTP process of ours answers: request ids, limits, errors, health, and how it is served."""
+"""How an HTTP process of ours answers: request ids, limits, errors, health, serving."""

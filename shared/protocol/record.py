@@ -1,0 +1,176 @@
+"""The record of runs: what runners and toolsvc say to each other about claims and commits.
+
+Lists of events travel as rows (`[seq, seqTo, type, data]`), for they are most of the traffic;
+`data` is the event's JSON text and is parsed by nobody on the way.
+"""
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Outcome(StrEnum):
+    """How a run ended; the values are those of the column `runs.status`."""
+
+    FINISHED = "finished"  #: a final output exists
+    INTERRUPTED = "interrupted"  #: a person has to decide something
+    CANCELLED = "cancelled"  #: somebody asked for it to stop
+    FAILED = "failed"  #: an error that it could not recover from
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Row(NamedTuple):
+    """An event under the writer's own fence, or adjacent deltas joined (`seq` to `seq_to`)."""
+
+    seq: int
+    seq_to: int
+    type: str
+    data: str
+
+
+class ForeignRow(NamedTuple):
+    """An event of an older fence: a start row, or one of the tail."""
+
+    fence: int
+    seq: int
+    type: str
+    data: str
+
+
+class StepRecord(_Message):
+    """A finished model response or tool call; `record` is the journal's own JSON text."""
+
+    scope: str
+    kind: str
+    place: str
+    digest: str
+    record: str
+
+
+class SpanRecord(_Message):
+    """A span as the SDK made it; an unfinished one is sent again when it ends."""
+
+    id: str
+    parent: str | None = None
+    started: str
+    ended: str | None = None
+    data: dict[str, Any]
+    error: dict[str, Any] | None = None
+
+
+class End(_Message):
+    """How a run ended, and what it leaves in the conversation."""
+
+    outcome: Outcome
+    error_code: str | None = None
+    error_message: str | None = None
+    usage: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
+
+
+class Commit(_Message):
+    """Everything since the last commit, in one transaction; `n` counts 1, 2, 3 … per fence.
+
+    The first commit of a take-over brings the tail; with it the fence settles.
+    """
+
+    fence: int = Field(ge=1)
+    n: int = Field(ge=1)
+    tail: list[ForeignRow] | None = None
+    rows: list[Row] = []
+    steps: list[StepRecord] = []
+    spans: list[SpanRecord] = []
+    end: End | None = None
+
+
+class CommitAnswer(_Message):
+    """What the runner has to know besides that its commit stands."""
+
+    cancelled: bool = False
+
+
+class ClaimRequest(_Message):
+    """A runner with a free slot asks for work; `hint` is the run of the entry that woke it."""
+
+    runner: str = Field(min_length=1, max_length=128)
+    slots: int = Field(ge=1)
+    hint: UUID | None = None
+
+
+class ClaimedRun(_Message):
+    """All that is needed to carry a run from where it stands."""
+
+    run: UUID
+    root: UUID
+    thread: UUID
+    user: UUID
+    project: UUID | None = None
+    run_id: str
+    thread_id: str
+    agent: str
+    fence: int
+    #: Every start row of this run, the newest under `fence`; RUN_STARTED is the first.
+    starts: list[ForeignRow]
+    #: The last id that SQL held of settled fences; the tail begins after it.
+    sql_last: tuple[int, int]
+    #: Messages on the path before this run, and what the person said in it.
+    history: list[dict[str, Any]]
+    messages: list[dict[str, Any]]
+    #: What the client sent besides messages.
+    input: dict[str, Any]
+    journal: list[StepRecord] = []
+    #: Events of this run in SQL that open or close something, as JSON texts.
+    brackets: list[str] = []
+    cancelled: bool = False
+    token: str
+    token_expires: int
+
+    @property
+    def first(self) -> bool:
+        """Whether nobody carried this run before."""
+        return len(self.starts) == 1
+
+
+class ClaimAnswer(_Message):
+    """A run, or nothing to do."""
+
+    claimed: ClaimedRun | None = None
+
+
+class Carried(NamedTuple):
+    """A run that a heartbeat names: which claim, and until when its token holds (epoch s)."""
+
+    run: UUID
+    fence: int
+    token_expires: int
+
+
+class Heartbeat(_Message):
+    """A runner renews its lease, for all its runs at once."""
+
+    runs: list[Carried] = []
+    slots: int = 0
+    version: str = ""
+
+
+class HeartbeatAnswer(_Message):
+    """News about the runs named: lost to another claim, asked to stop, tokens renewed."""
+
+    lease_s: float
+    fenced: list[UUID] = []
+    cancelled: list[UUID] = []
+    tokens: dict[UUID, tuple[str, int]] = {}
+
+
+class Catalogue(_Message):
+    """What a runner serves (name → description), and what it could not load (name → reason)."""
+
+    agents: dict[str, dict[str, Any]]
+    broken: dict[str, str] = {}
+    version: str = ""
+    slots: int = 0

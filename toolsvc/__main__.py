@@ -1,0 +1,18 @@
+"""`python -m toolsvc`."""
+
+from shared.web.serve import serve
+
+from shared.settings import ToolsvcSettings, load_settings
+from shared.telemetry.logs import set_up_logging
+from toolsvc.app import make_app
+
+
+def main() -> None:
+    """Serve until told to end."""
+    settings = load_settings(ToolsvcSettings)
+    set_up_logging("toolsvc", settings)
+    serve(make_app(settings), settings, process="toolsvc")
+
+
+if __name__ == "__main__":
+    main()

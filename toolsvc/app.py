@@ -1,0 +1,86 @@
+"""toolsvc's wiring: connections, tools, routes, and the loop that rings again."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from sqlalchemy import text
+from starlette.types import ASGIApp
+
+from shared.bus.connect import commands_client
+from shared.bus.doorbell import ensure_group
+from shared.db.engine import engine as make_engine
+from shared.protocol.ids import uuid7
+from shared.settings import ToolsvcSettings
+from shared.telemetry.logs import get_logger
+from shared.web.errors import install_error_handlers
+from shared.web.health import Check, health_router
+from shared.web.middleware import Outermost
+from toolsvc.registry import load_registry
+from toolsvc.runs.api import ROUTES
+from toolsvc.runs.lease import LeaseJudge
+from toolsvc.runs.rering import keep_ringing
+from toolsvc.services import Services
+from toolsvc.tool_api import router as tool_router
+
+log = get_logger(__name__)
+
+#: A commit carries up to 5 s of events and whole model responses.
+BODY_LIMIT = 64 * 1_048_576
+POOL_SIZE = 16
+
+
+def make_app(settings: ToolsvcSettings) -> ASGIApp:
+    """The ASGI app; nothing connects before its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _services(settings) as services:
+            app.state.services = services
+            app.state.closing = set()
+            ringing = asyncio.create_task(keep_ringing(services), name="ring again")
+            app.include_router(health_router(_checks(services)))
+            try:
+                yield
+            finally:
+                ringing.cancel()
+                await asyncio.gather(*app.state.closing, return_exceptions=True)
+
+    app = FastAPI(title="Baton toolsvc", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.router.routes.extend(ROUTES)
+    app.include_router(tool_router)
+    install_error_handlers(app)
+    return Outermost(app, process="toolsvc", body_limit=BODY_LIMIT)
+
+
+@asynccontextmanager
+async def _services(settings: ToolsvcSettings) -> AsyncIterator[Services]:
+    redis = commands_client(settings.redis_url.get_secret_value(), "baton-toolsvc")
+    try:
+        async with make_engine(
+            settings.database_url.get_secret_value(), pool_size=POOL_SIZE
+        ) as engine:
+            yield Services(
+                settings=settings,
+                engine=engine,
+                redis=redis,
+                registry=load_registry(settings.tool_folders),
+                instance=f"toolsvc-{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}",
+                judge=LeaseJudge(settings.lease_s),
+            )
+    finally:
+        await redis.aclose()
+
+
+def _checks(services: Services) -> dict[str, Check]:
+    async def postgres() -> None:
+        async with services.engine.connect() as db:
+            await db.execute(text("SELECT 1"))
+
+    async def redis() -> None:
+        await ensure_group(services.redis)
+
+    return {"postgres": postgres, "redis": redis}

@@ -1,0 +1,238 @@
+"""Routes of the record: what runners and gateways ask of toolsvc.
+
+Plain Starlette endpoints with one validation each: a commit is on every step's path.
+"""
+
+import asyncio
+import hmac
+from hashlib import sha256
+from typing import Any, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shared.bus.connect import AWAY as REDIS_AWAY
+from shared.bus.doorbell import Ring, ring
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.protocol.record import (
+    Catalogue,
+    ClaimAnswer,
+    ClaimedRun,
+    ClaimRequest,
+    Commit,
+    CommitAnswer,
+    Heartbeat,
+    HeartbeatAnswer,
+)
+from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import CLAIMS, COMMITS, RUNS_ENDED
+from shared.tokens import verify_run_token
+from toolsvc.runs import lease
+from toolsvc.runs.claim import Claim, claim_next
+from toolsvc.runs.close import close_cancelled
+from toolsvc.runs.commit import apply_commit
+from toolsvc.runs.tokens import renewed_tokens, token_for
+from toolsvc.services import Services
+
+log = get_logger(__name__)
+M = TypeVar("M", bound=BaseModel)
+
+
+async def claims(request: Request) -> Response:
+    """Give a runner the run whose turn it is, or nothing."""
+    services = _for_runner(request)
+    wanted = await _body(request, ClaimRequest)
+    async with services.engine.begin() as db:
+        claim = await claim_next(db, wanted, may_judge=services.judge.may_judge())
+    if claim is None:
+        CLAIMS.labels("nothing").inc()
+        return _json(ClaimAnswer())
+    CLAIMS.labels("rescued" if claim.rescued else "queued").inc()
+    return _json(ClaimAnswer(claimed=_claimed(services, claim)))
+
+
+async def heartbeat(request: Request) -> Response:
+    """Renew a runner's lease and tell it the news about its runs."""
+    services = _for_runner(request)
+    named = await _body(request, Heartbeat)
+    life_s = services.settings.lease_s
+    async with services.engine.begin() as db:
+        news = await lease.renew(db, request.path_params["runner"], named, life_s=life_s)
+    services.judge.served()
+    by_run = {one.run: one for one in news}
+    lost = [
+        carried.run
+        for carried in named.runs
+        if (one := by_run.get(carried.run)) is None or one.fence != carried.fence or not one.carried
+    ]
+    answer = HeartbeatAnswer(
+        lease_s=life_s,
+        fenced=lost,
+        cancelled=[one.run for one in news if one.cancelled and one.run not in lost],
+        tokens=await renewed_tokens(services, [c for c in named.runs if c.run not in lost]),
+    )
+    return _json(answer)
+
+
+async def catalogue(request: Request) -> Response:
+    """Keep what a runner serves."""
+    services = _for_runner(request)
+    served = await _body(request, Catalogue)
+    async with services.engine.begin() as db:
+        await lease.announce(
+            db, request.path_params["runner"], served, life_s=services.settings.lease_s
+        )
+    return _json(CommitAnswer())
+
+
+async def leave(request: Request) -> Response:
+    """A runner ends: what it still carries may be taken over at once."""
+    services = _for_runner(request)
+    async with services.engine.begin() as db:
+        await lease.release(db, request.path_params["runner"])
+    return _json(CommitAnswer())
+
+
+async def steps(request: Request) -> Response:
+    """Commit steps and events."""
+    return await _commit(request, ending=False)
+
+
+async def finish(request: Request) -> Response:
+    """Commit the last events and end the run."""
+    return await _commit(request, ending=True)
+
+
+async def close(request: Request) -> Response:
+    """End a cancelled run soon, by its runner or by us; answers at once."""
+    services: Services = request.app.state.services
+    _require(request, services.settings.gateway_key.get_secret_value())
+    run = _run(request)
+    closing: set[asyncio.Task[None]] = request.app.state.closing
+    task = asyncio.create_task(_close(services, run), name=f"close {run}")
+    closing.add(task)
+    task.add_done_callback(closing.discard)
+    return _json(CommitAnswer(cancelled=True), status=202)
+
+
+ROUTES = [
+    Route("/claims", claims, methods=["POST"]),
+    Route("/runners/{runner}/heartbeat", heartbeat, methods=["POST"]),
+    Route("/runners/{runner}/catalogue", catalogue, methods=["POST"]),
+    Route("/runners/{runner}", leave, methods=["DELETE"]),
+    Route("/runs/{run}/steps", steps, methods=["POST"]),
+    Route("/runs/{run}/finish", finish, methods=["POST"]),
+    Route("/runs/{run}/close", close, methods=["POST"]),
+]
+
+
+async def _commit(request: Request, *, ending: bool) -> Response:
+    services: Services = request.app.state.services
+    run = _run(request)
+    key = services.settings.run_token_key.get_secret_value()
+    token = verify_run_token(key, _bearer(request))
+    raw = await request.body()
+    commit = _parsed(raw, Commit)
+    if token.run != run or token.fence != commit.fence:
+        raise BatonError(Code.FORBIDDEN, "The run token was made for another run or claim.")
+    if ending != (commit.end is not None):
+        raise BatonError(Code.BAD_INPUT, "`end` belongs to /finish, and /finish needs it.")
+    try:
+        async with services.engine.begin() as db:
+            done = await apply_commit(db, run, commit, sha256(raw).digest())
+    except BatonError as error:
+        COMMITS.labels(error.code).inc()
+        raise
+    COMMITS.labels("repeated" if done.repeated else "stored").inc()
+    if commit.end and not done.repeated:
+        RUNS_ENDED.labels(done.agent, commit.end.outcome).inc()
+    if done.next:
+        await _ring(services, done.next)
+    return _json(CommitAnswer(cancelled=done.cancelled))
+
+
+async def _ring(services: Services, following: Ring) -> None:
+    """The thread's next run; a lost ring is made up for by `keep_ringing`."""
+    try:
+        await ring(services.redis, [following])
+    except REDIS_AWAY as error:
+        log.warning("could not ring for the next run", error=str(error))
+
+
+async def _close(services: Services, run: UUID) -> None:
+    try:
+        await close_cancelled(services, run)
+    except Exception:
+        log.exception("could not close a cancelled run; it will be rung for again", run=str(run))
+
+
+def _claimed(services: Services, claim: Claim) -> ClaimedRun:
+    row = claim.row
+    token, expires = token_for(services, row, claim.fence)
+    said = dict(row.input)
+    return ClaimedRun.model_construct(
+        run=row.id,
+        root=row.root_id,
+        thread=row.thread_id,
+        user=row.user_id,
+        project=row.project_id,
+        run_id=row.public_id,
+        thread_id=row.thread_public_id,
+        agent=row.agent,
+        fence=claim.fence,
+        starts=claim.starts,
+        sql_last=(row.last_fence, row.last_seq),
+        history=claim.history,
+        messages=said.pop("messages", []),
+        input=said,
+        journal=claim.journal,
+        brackets=claim.brackets,
+        cancelled=row.cancelled,
+        token=token,
+        token_expires=expires,
+    )
+
+
+def _for_runner(request: Request) -> Services:
+    services: Services = request.app.state.services
+    _require(request, services.settings.runner_key.get_secret_value())
+    return services
+
+
+def _require(request: Request, key: str) -> None:
+    if not hmac.compare_digest(_bearer(request).encode(), key.encode()):
+        raise BatonError(Code.NOT_SIGNED_IN, "The service key is missing or wrong.")
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return given if scheme.lower() == "bearer" else ""
+
+
+def _run(request: Request) -> UUID:
+    try:
+        return UUID(request.path_params["run"])
+    except ValueError:
+        raise BatonError(Code.NOT_FOUND) from None
+
+
+async def _body(request: Request, shape: type[M]) -> M:
+    return _parsed(await request.body(), shape)
+
+
+def _parsed(raw: bytes, shape: type[M]) -> M:
+    try:
+        return shape.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BatonError(Code.BAD_INPUT, f"{where or 'body'}: {first['msg']}.") from None
+
+
+def _json(answer: BaseModel, *, status: int = 200) -> Response:
+    body: Any = answer.model_dump_json()
+    return Response(body, status, media_type="application/json")

@@ -1,0 +1,161 @@
+"""Closing a run for somebody else: whoever closes a run claims it.
+
+After a cancel the runner has half a second to end by itself, keeping its text so far. Then this
+process claims the run, appends the start row, stores the tail, closes what is open, and ends it:
+the same procedure as a take-over's.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+
+from shared.bus.append import Answer, Batch, Entry, Mode, append
+from shared.bus.connect import AWAY as REDIS_AWAY
+from shared.bus.doorbell import ring
+from shared.bus.events import read_all_after
+from shared.protocol.brackets import closing
+from shared.protocol.position import Position
+from shared.protocol.record import Commit, End, ForeignRow, Heartbeat, Outcome, Row
+from shared.protocol.transcript import messages_of
+from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import RUNS_ENDED
+from toolsvc.runs.claim import Claim, claim_to_close
+from toolsvc.runs.commit import Committed, apply_commit
+from toolsvc.runs.lease import renew
+from toolsvc.services import Services
+
+log = get_logger(__name__)
+
+#: A runner that hears of a cancel ends well within this time.
+GRACE_S = 0.5
+_POLL_S = 0.05
+_RENEW_S = 1.0
+
+_STATUS = text("SELECT status FROM runs WHERE id = :run")
+_EVENTS = text("""
+    SELECT data FROM events WHERE run_id = :run AND hash IS NOT NULL ORDER BY fence, seq
+""")
+
+
+async def close_cancelled(services: Services, run: UUID) -> None:
+    """End a run that somebody cancelled, unless its runner does so first."""
+    if await _ends_by_itself(services, run):
+        return
+    async with _own_lease(services):
+        async with services.engine.begin() as db:
+            claim = await claim_to_close(db, run, services.instance)
+        if claim is not None:
+            await _end_cancelled(services, claim)
+
+
+async def _ends_by_itself(services: Services, run: UUID) -> bool:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + GRACE_S
+    while loop.time() < until:
+        async with services.engine.connect() as db:
+            status = (await db.execute(_STATUS, {"run": run})).scalar_one_or_none()
+        if status != "running":
+            return True
+        await asyncio.sleep(_POLL_S)
+    return False
+
+
+@asynccontextmanager
+async def _own_lease(services: Services) -> AsyncIterator[None]:
+    """A closer holds a lease too: should it die half-way, the run is stranded and taken over."""
+    closer, life_s = services.instance, services.settings.lease_s
+
+    async def keep() -> None:
+        while True:
+            async with services.engine.begin() as db:
+                await renew(db, closer, Heartbeat(), life_s=life_s)
+            await asyncio.sleep(_RENEW_S)
+
+    async with services.engine.begin() as db:
+        await renew(db, closer, Heartbeat(), life_s=life_s)
+    keeping = asyncio.create_task(keep(), name="closer's lease")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+
+
+async def _end_cancelled(services: Services, claim: Claim) -> None:
+    row, fence = claim.row, claim.fence
+    tail = await _fence_and_read_tail(services, claim)
+    async with services.engine.connect() as db:
+        stored = [found.data for found in await db.execute(_EVENTS, {"run": row.id})]
+    events = [orjson.loads(data) for data in (*stored, *(one.data for one in tail))]
+    ending = [*closing(events), _finished(claim)]
+    rows = [
+        Row(seq, seq, event["type"], orjson.dumps(event).decode())
+        for seq, event in enumerate(ending, start=2)
+    ]
+    end = End(outcome=Outcome.CANCELLED, messages=messages_of(events))
+    commit = Commit(fence=fence, n=1, tail=tail, rows=rows, end=end)
+    async with services.engine.begin() as db:
+        digest = sha256(commit.model_dump_json().encode()).digest()
+        done = await apply_commit(db, row.id, commit, digest)
+    RUNS_ENDED.labels(row.agent, Outcome.CANCELLED).inc()
+    log.info("closed a cancelled run", run=row.public_id, fence=fence)
+    await _tell(services, claim, rows, done)
+
+
+async def _fence_and_read_tail(services: Services, claim: Claim) -> list[ForeignRow]:
+    """First the start row, so that the predecessor cannot write any more; only then the tail."""
+    row = claim.row
+    sql_last = Position(row.last_fence, row.last_seq)
+    starts = [
+        Entry(Position(one.fence, one.seq), one.type, row.public_id, one.data)
+        for one in claim.starts
+    ]
+    await append(
+        services.redis,
+        Batch(
+            row.thread_id,
+            claim.fence,
+            starts,
+            Mode.CREATE,
+            settled=False,
+            ttl_s=services.settings.stream_ttl_s,
+            sql_last=sql_last,
+        ),
+    )
+    known = {(one.fence, one.seq) for one in claim.starts}
+    return [
+        ForeignRow(entry.at.fence, entry.at.seq, entry.type, entry.data)
+        for entry in await read_all_after(services.redis, row.thread_id, sql_last)
+        if entry.at not in known and entry.at.fence < claim.fence
+    ]
+
+
+async def _tell(services: Services, claim: Claim, rows: list[Row], done: Committed) -> None:
+    """Publish what is committed; should Redis be away, the gateways find it in SQL."""
+    row = claim.row
+    entries = [
+        Entry(Position(claim.fence, one.seq), one.type, row.public_id, one.data) for one in rows
+    ]
+    ttl = services.settings.stream_ttl_s
+    try:
+        reply = await append(services.redis, Batch(row.thread_id, claim.fence, entries, ttl_s=ttl))
+        if reply.answer is not Answer.OK:
+            log.warning("the stream did not take the end of a run", answer=reply.answer)
+        if done.next:
+            await ring(services.redis, [done.next])
+    except REDIS_AWAY as error:
+        log.warning("could not publish the end of a run", error=str(error))
+
+
+def _finished(claim: Claim) -> dict[str, Any]:
+    return {
+        "type": "RUN_FINISHED",
+        "threadId": claim.row.thread_public_id,
+        "runId": claim.row.public_id,
+        "outcome": {"type": "cancelled"},
+    }

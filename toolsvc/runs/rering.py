@@ -1,0 +1,100 @@
+"""Ringing again, twice a second and from any number of instances, for runs that nobody hears.
+
+Stranded runs (their runner's lease has ended) and queued runs whose entry is gone. A run is rung
+for only while no entry speaks of it, so that many instances do not fill the stream.
+"""
+
+import asyncio
+
+from sqlalchemy import text
+
+from shared.bus.connect import AWAY as REDIS_AWAY
+from shared.bus.doorbell import Ring, ensure_group, ring, waiting
+from shared.bus.keys import RUNS
+from shared.db.engine import AWAY as SQL_AWAY
+from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import (
+    LEASES,
+    QUEUE_AGE_SECONDS,
+    QUEUE_DEPTH,
+    RUNGS,
+    RUNS_CARRIED,
+)
+from toolsvc.services import Services
+
+log = get_logger(__name__)
+
+EVERY_S = 0.5
+#: A fresh run's own entry is on its way; ringing for it at once would double it.
+PATIENCE_S = 1.0
+MOST = 1000
+
+# A runner that serves the agent must live, else the ring would be answered in vain for ever.
+_QUEUED = text("""
+    SELECT id, thread_id FROM runs
+    WHERE status = 'queued' AND ready AND created_at < now() - make_interval(secs => :patience)
+        AND EXISTS (
+            SELECT FROM runners WHERE lease_until > now()
+                AND jsonb_exists(CAST(agents AS jsonb), runs.agent)
+        )
+    ORDER BY priority, turn, id LIMIT :most
+""")
+_STRANDED = text("""
+    SELECT runs.id, runs.thread_id FROM runs
+    WHERE status = 'running' AND NOT EXISTS (
+        SELECT FROM runners WHERE runners.id = runs.runner_id AND lease_until > now()
+    ) LIMIT :most FOR UPDATE SKIP LOCKED
+""")
+_STATE = text("""
+    SELECT
+        (SELECT count(*) FROM runs WHERE status = 'queued') AS queued,
+        (SELECT COALESCE(EXTRACT(epoch FROM now() - min(created_at)), 0) FROM runs
+            WHERE status = 'queued' AND ready) AS age,
+        (SELECT count(*) FROM runners WHERE lease_until > now() AND agents IS NOT NULL) AS leases,
+        (SELECT count(*) FROM runs WHERE status = 'running') AS carried
+""")
+
+
+async def keep_ringing(services: Services) -> None:
+    """Look and ring until cancelled; a store that is away is waited for."""
+    while True:
+        try:
+            await _look(services)
+        except (*SQL_AWAY, *REDIS_AWAY) as error:
+            log.warning("could not look for runs to ring for", error=str(error))
+            if isinstance(error, SQL_AWAY):
+                services.judge.failed()
+        await asyncio.sleep(EVERY_S)
+
+
+async def _look(services: Services) -> None:
+    stranded: list[Ring] = []
+    async with services.engine.begin() as db:
+        queued = [
+            Ring(*row) for row in await db.execute(_QUEUED, {"patience": PATIENCE_S, "most": MOST})
+        ]
+        if services.judge.may_judge():
+            stranded = [Ring(*row) for row in await db.execute(_STRANDED, {"most": MOST})]
+        state = (await db.execute(_STATE)).one()
+    services.judge.served()
+    QUEUE_DEPTH.set(state.queued)
+    QUEUE_AGE_SECONDS.set(state.age)
+    LEASES.set(state.leases)
+    RUNS_CARRIED.set(state.carried)
+    await _ring_unheard(services, queued, stranded)
+
+
+async def _ring_unheard(services: Services, queued: list[Ring], stranded: list[Ring]) -> None:
+    if not queued and not stranded:
+        return
+    # As many entries as waiting runs: nothing is lost, and the stream need not be read.
+    if not stranded and await services.redis.xlen(RUNS) >= len(queued):
+        return
+    await ensure_group(services.redis)
+    heard = await waiting(services.redis)
+    for cause, rings in (("queued", queued), ("stranded", stranded)):
+        unheard = [one for one in rings if one.run not in heard]
+        await ring(services.redis, unheard)
+        RUNGS.labels(cause).inc(len(unheard))
+        if unheard:
+            log.info("rung again", cause=cause, runs=len(unheard))

@@ -1,0 +1,23 @@
+"""What toolsvc's parts share; wired together in app.py, nowhere else."""
+
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.settings import ToolsvcSettings
+from toolsvc.registry import Registry
+from toolsvc.runs.lease import LeaseJudge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """One process's connections, settings and tools."""
+
+    settings: ToolsvcSettings
+    engine: AsyncEngine
+    redis: Redis
+    registry: Registry
+    #: This process as holder of leases and effects.
+    instance: str
+    judge: LeaseJudge = field(default_factory=lambda: LeaseJudge(4))
