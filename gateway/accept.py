@@ -1,0 +1,245 @@
+"""Accepting runs and stopping them: SQL first, then the bell.
+
+A run is accepted when SQL has committed it. All of it happens under the lock of the thread's row,
+so that two messages at once, from any number of gateways, have one order.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+from uuid import UUID
+
+import orjson
+from ag_ui.core import RunAgentInput
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.agents import require_agent
+from gateway.auth.caller import Caller
+from gateway.intake import NewInput, Submission, examine, new_input
+from gateway.services import Services
+from gateway.store import runs, threads
+from gateway.store.threads import ThreadRow
+from gateway.toolsvc import close_run
+from shared.bus import doorbell
+from shared.bus.connect import AWAY
+from shared.db.conversations import LIVE, RunStatus
+from shared.errors import BatonError, StoreAwayError
+from shared.protocol.codes import Code
+from shared.protocol.frames import IfBusy
+from shared.protocol.ids import uuid7
+from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import RUNS_ACCEPTED
+
+log = get_logger(__name__)
+T = TypeVar("T")
+
+#: Each try loses to somebody who has committed meanwhile, so a few are plenty.
+TRIES = 5
+#: A connection that Postgres closed long ago fails at once; one that fails late is not tried again.
+QUICK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A run that SQL holds. `queued`: it waits for another run of its thread.
+
+    `created` is false where the run was known already; `stopped` are the runs it interrupts.
+    """
+
+    run_key: UUID
+    thread_key: UUID
+    run_id: str
+    thread_id: str
+    agent: str
+    status: str
+    queued: bool
+    created: bool
+    stopped: list[runs.Stopped] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """A run that was asked to stop; `status` is where it stood, or how it had ended already."""
+
+    run_id: str
+    thread_id: str
+    status: str
+
+
+async def accept_run(
+    services: Services,
+    caller: Caller,
+    *,
+    thread_id: str,
+    agent: str | None,
+    input: RunAgentInput,  # noqa: A002
+    if_busy: IfBusy = "enqueue",
+) -> Accepted:
+    """Accept a run: store it with its messages, then wake a runner.
+
+    The same `runId` with the same body is the same run, however often it comes. A thread that does
+    not exist is made.
+
+    Raises:
+        BatonError: BAD_INPUT, NOT_SUPPORTED, UNKNOWN_AGENT, NOT_FOUND (a deleted thread), CONFLICT,
+            BUSY; UNAVAILABLE where a store is away, and then nothing was stored.
+    """
+    sent = examine(thread_id=thread_id, agent=agent, input=input, if_busy=if_busy)
+    if not services.redis_ready():
+        raise StoreAwayError("Redis")
+    if agent is not None:
+        await require_agent(services, agent)
+    key = uuid7()
+
+    async def once() -> Accepted:
+        async with services.db.writing() as db:
+            return await _store(db, caller.user_id, key, sent)
+
+    accepted = await _retried(once)
+    if accepted.created:
+        _after_commit(services, caller, accepted)
+    return accepted
+
+
+async def request_cancel(
+    services: Services, caller: Caller, *, thread_id: str | None, run_id: str
+) -> Cancelled:
+    """Ask a run to stop; one that has ended already stays as it is.
+
+    Raises:
+        BatonError: NOT_FOUND.
+    """
+    async with services.db.writing() as db:
+        run = await runs.find(db, caller.user_id, run_id)
+        if run is None or thread_id not in (None, run.thread):
+            raise BatonError(Code.NOT_FOUND)
+        await threads.lock(db, caller.user_id, run.thread)
+        stopped = await runs.ask_to_stop(db, run.thread_key, run.key)
+        status = stopped[0].status if stopped else await runs.status(db, run.key)
+    announce_stops(services, caller, run.thread, stopped)
+    return Cancelled(run_id=run.public_id, thread_id=run.thread, status=status)
+
+
+def announce_stops(
+    services: Services, caller: Caller, thread_id: str, stopped: list[runs.Stopped]
+) -> None:
+    """After the commit: toolsvc closes what runs; of what only waited, the person is told."""
+    for run in stopped:
+        if run.status == RunStatus.RUNNING:
+            services.background.start(close_run(services, run.key), f"close {run.key}")
+        else:
+            services.tell(caller.user_id, "queue", thread_id)
+
+
+async def _store(db: AsyncConnection, user: UUID, key: UUID, sent: Submission) -> Accepted:
+    """One transaction: thread, idempotency, messages, run."""
+    thread = await _thread(db, user, sent)
+    past = await runs.before(db, user, thread.key, sent.run_id, sent.message_ids)
+    if past.known:
+        return _same(past.known, key, thread, sent)
+    new = new_input(sent, past.held)
+    stopped: list[runs.Stopped] = []
+    if past.busy and sent.if_busy == "reject":
+        raise BatonError(Code.BUSY)
+    if past.busy and sent.if_busy == "interrupt":
+        stopped = await runs.ask_to_stop(db, thread.key)
+    run = _run(user, key, thread, sent, new, ready=not past.busy)
+    await runs.accept(db, run)
+    return Accepted(
+        run_key=key,
+        thread_key=thread.key,
+        run_id=sent.run_id,
+        thread_id=thread.public_id,
+        agent=run.agent,
+        status=RunStatus.QUEUED,
+        queued=past.busy,
+        created=True,
+        stopped=stopped,
+    )
+
+
+async def _thread(db: AsyncConnection, user: UUID, sent: Submission) -> ThreadRow:
+    """The thread, locked; made where it does not exist."""
+    thread = await threads.lock(db, user, sent.thread_id)
+    if thread is None:
+        if sent.agent is None:
+            raise BatonError(Code.BAD_INPUT, "agent: a new thread needs one.")
+        thread = await threads.make(db, user, sent.thread_id, sent.agent)
+        # Somebody else made it a moment ago, and has committed it.
+        thread = thread or await threads.lock(db, user, sent.thread_id)
+    if thread is None or thread.deleted_at:
+        raise BatonError(Code.NOT_FOUND)
+    return thread
+
+
+def _same(known: runs.Known, key: UUID, thread: ThreadRow, sent: Submission) -> Accepted:
+    """The run of this id was accepted before; the digest covers the thread too.
+
+    If it has our own key, the commit's answer was lost, and this is the first that anybody hears.
+    """
+    if bytes(known.digest) != sent.digest:
+        raise BatonError(Code.CONFLICT, "runId: a run of this id has another content.")
+    return Accepted(
+        run_key=known.key,
+        thread_key=thread.key,
+        run_id=sent.run_id,
+        thread_id=thread.public_id,
+        agent=known.agent,
+        status=known.status,
+        queued=known.status in LIVE and not known.ready,
+        created=known.key == key,
+    )
+
+
+def _run(
+    user: UUID, key: UUID, thread: ThreadRow, sent: Submission, new: NewInput, *, ready: bool
+) -> runs.NewRun:
+    return runs.NewRun(
+        key=key,
+        public_id=sent.run_id,
+        user=user,
+        thread=thread.key,
+        agent=sent.agent or thread.agent,
+        ready=ready,
+        message=new.messages[-1]["id"],
+        messages=orjson.dumps(new.messages).decode(),
+        input=orjson.dumps(new.record).decode(),
+        digest=sent.digest,
+        project=thread.project_id,
+    )
+
+
+async def _retried(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try again where somebody else made the same row first, or the pool held a dead connection.
+
+    The run's key stays the same, so a commit whose answer was lost is recognised as the same run.
+    """
+    begun = time.monotonic()
+    for _ in range(TRIES):
+        try:
+            return await attempt()
+        except IntegrityError:
+            log.info("a row was made by somebody else meanwhile")
+        except DBAPIError as error:
+            if not error.connection_invalidated or time.monotonic() - begun > QUICK_S:
+                raise
+    raise BatonError(Code.CONFLICT)
+
+
+def _after_commit(services: Services, caller: Caller, accepted: Accepted) -> None:
+    RUNS_ACCEPTED.labels(accepted.agent).inc()
+    announce_stops(services, caller, accepted.thread_id, accepted.stopped)
+    if accepted.queued:
+        services.tell(caller.user_id, "queue", accepted.thread_id)
+    else:
+        services.background.start(_ring(services, accepted), f"ring {accepted.run_key}")
+
+
+async def _ring(services: Services, accepted: Accepted) -> None:
+    """Wake a runner; where that fails, toolsvc sees the waiting run and rings."""
+    try:
+        await doorbell.ring(services.redis, [doorbell.Ring(accepted.run_key, accepted.thread_key)])
+    except AWAY as error:
+        log.warning("the doorbell did not ring", run=str(accepted.run_key), error=str(error))

@@ -1,0 +1,33 @@
+"""Which agents there are; read from SQL at most once a second."""
+
+import time
+from typing import Any
+
+from gateway.services import Services
+from gateway.store import agents
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+
+#: Runners announce their agents a few times a day; every run asks.
+FRESH_S = 1.0
+
+
+async def known_agents(services: Services) -> dict[str, dict[str, Any]]:
+    """All agents by name, as the runners announced them."""
+    cached = services.agents
+    if cached and time.monotonic() - cached[0] < FRESH_S:
+        return cached[1]
+    asked_at = time.monotonic()
+    async with services.db.reading() as db:
+        found = await agents.announced(db)
+    services.agents = (asked_at, found)
+    return found
+
+
+async def require_agent(services: Services, name: str) -> None:
+    """Raise UNKNOWN_AGENT unless a runner serves, or lately served, an agent of this name."""
+    if name in await known_agents(services):
+        return
+    services.agents = None  # a runner may have announced it this very second
+    if name not in await known_agents(services):
+        raise BatonError(Code.UNKNOWN_AGENT, f"No runner serves an agent called {name[:128]!r}.")

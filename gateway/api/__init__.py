@@ -1,0 +1,1 @@
+"""`/api/*`: one file per resource."""

@@ -1,0 +1,74 @@
+"""The shape of what goes in and out: camelCase, lists as `{data, next}`, errors as one object."""
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+from uuid import UUID
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+
+Item = TypeVar("Item")
+
+
+class Shape(BaseModel):
+    """What we answer."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class Body(BaseModel):
+    """What callers send: exact types, and no field that we would overlook."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+
+
+class ProblemDetail(Shape):
+    """What went wrong."""
+
+    code: Code
+    message: str
+    request_id: str
+
+
+class Problem(Shape):
+    """Every error over HTTP."""
+
+    error: ProblemDetail
+
+
+class Page(Shape, Generic[Item]):
+    """One page of a list; `next` leads to the following one and is null at the end."""
+
+    data: list[Item]
+    next: str | None = Field(None, description="Cursor of the next page.")
+
+
+Limit = Annotated[int, Query(ge=1, le=100, description="At most so many.")]
+Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before.")]
+
+
+def time_cursor(moment: datetime, key: UUID) -> str:
+    """Where a page ends that is ordered by time and key."""
+    raw = f"{moment.isoformat()}|{key.hex}"
+    return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+
+def parse_time_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
+    """Take such a cursor apart; BAD_CURSOR where we did not write it."""
+    if cursor is None:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        moment, _, key = raw.partition("|")
+        parsed = datetime.fromisoformat(moment), UUID(hex=key)
+    except (ValueError, binascii.Error):
+        raise BatonError(Code.BAD_CURSOR) from None
+    if parsed[0].tzinfo is None:
+        raise BatonError(Code.BAD_CURSOR)
+    return parsed

@@ -1,0 +1,132 @@
+"""Threads: conversations of a person."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Query, Response
+from pydantic import Field, StringConstraints
+
+from gateway.accept import announce_stops
+from gateway.agents import require_agent
+from gateway.api.routing import PathId, SignedIn, WithServices, api_router
+from gateway.api.shapes import Body, Cursor, Limit, Page, Shape, parse_time_cursor, time_cursor
+from gateway.store import runs, threads
+from gateway.store.threads import ThreadRow
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.protocol.frames import PublicId
+from shared.protocol.ids import new_thread_id
+
+router = api_router("threads")
+
+AgentName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+
+
+class Thread(Shape):
+    """A conversation."""
+
+    id: str = Field(examples=["thr_01993b7c5d5e7c0f8a51c6f7b1f2a3d4"])
+    agent: str = Field(examples=["Assistant"])
+    title: str | None = Field(examples=["Holiday plans"])
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewThread(Body):
+    """A conversation to be."""
+
+    agent: AgentName = Field(examples=["Assistant"])
+    title: Title | None = Field(None, examples=["Holiday plans"])
+    id: PublicId | None = Field(None, description="Chosen by the caller; makes repeats harmless.")
+
+
+class ThreadChange(Body):
+    """What may be changed of a thread."""
+
+    title: Title | None = Field(examples=["Holiday plans"])
+
+
+def shape(row: ThreadRow) -> Thread:
+    """A thread as people see it."""
+    return Thread(
+        id=row.public_id,
+        agent=row.agent,
+        title=row.title,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+@router.post("/threads", status_code=201, operation_id="createThread")
+async def create_thread(
+    body: NewThread, caller: SignedIn, services: WithServices, response: Response
+) -> Thread:
+    """Make a thread. The same id with the same content again answers 200 with the same thread."""
+    await require_agent(services, body.agent)
+    public_id = body.id or new_thread_id()
+    async with services.db.writing() as db:
+        made = await threads.make(db, caller.user_id, public_id, body.agent, body.title)
+        row = made or await threads.find(db, caller.user_id, public_id)
+    if row is None or (row.agent, row.title) != (body.agent, body.title):
+        raise BatonError(Code.CONFLICT)
+    if made:
+        services.tell(caller.user_id, "thread", public_id)
+    else:
+        response.status_code = 200
+    return shape(row)
+
+
+@router.get("/threads", operation_id="listThreads")
+async def list_threads(
+    caller: SignedIn,
+    services: WithServices,
+    limit: Limit = 50,
+    cursor: Annotated[Cursor, Query()] = None,
+) -> Page[Thread]:
+    """List my threads, the last changed first."""
+    before = parse_time_cursor(cursor)
+    async with services.db.reading() as db:
+        rows = await threads.page(db, caller.user_id, limit=limit + 1, before=before)
+    more, rows = len(rows) > limit, rows[:limit]
+    following = time_cursor(rows[-1].updated_at, rows[-1].key) if more else None
+    return Page(data=[shape(row) for row in rows], next=following)
+
+
+@router.get("/threads/{id}", operation_id="getThread")
+async def get_thread(thread_id: PathId, caller: SignedIn, services: WithServices) -> Thread:
+    """Read a thread."""
+    async with services.db.reading() as db:
+        row = await threads.find(db, caller.user_id, thread_id)
+    if row is None:
+        raise BatonError(Code.NOT_FOUND)
+    return shape(row)
+
+
+@router.patch("/threads/{id}", operation_id="changeThread")
+async def change_thread(
+    thread_id: PathId,
+    body: ThreadChange,
+    caller: SignedIn,
+    services: WithServices,
+) -> Thread:
+    """Give a thread another title, or none."""
+    async with services.db.writing() as db:
+        row = await threads.rename(db, caller.user_id, thread_id, body.title)
+    if row is None:
+        raise BatonError(Code.NOT_FOUND)
+    services.tell(caller.user_id, "thread", thread_id)
+    return shape(row)
+
+
+@router.delete("/threads/{id}", status_code=204, operation_id="deleteThread")
+async def delete_thread(thread_id: PathId, caller: SignedIn, services: WithServices) -> None:
+    """Delete a thread; its runs are stopped."""
+    async with services.db.writing() as db:
+        row = await threads.lock(db, caller.user_id, thread_id)
+        if row is None or row.deleted_at:
+            raise BatonError(Code.NOT_FOUND)
+        stopped = await runs.ask_to_stop(db, row.key)
+        await threads.mark_deleted(db, row.key)
+    announce_stops(services, caller, thread_id, stopped)
+    services.tell(caller.user_id, "thread", thread_id)

@@ -1,0 +1,77 @@
+"""Wires the gateway together: what lives as long as the process, and which routes there are."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+
+from gateway.api import agents, me, runs, threads
+from gateway.auth import routes as auth
+from gateway.services import Services
+from gateway.store.database import Database
+from gateway.toolsvc import toolsvc_client
+from shared.bus.connect import commands_client
+from shared.db.engine import engine as opened_engine
+from shared.settings import GatewaySettings
+from shared.web.errors import install_error_handlers
+from shared.web.health import health_router
+from shared.web.middleware import Outermost
+
+PROCESS = "gateway"
+
+
+def make_app(settings: GatewaySettings) -> FastAPI:
+    """The gateway as an ASGI application; nothing is connected before its lifespan begins."""
+    app = FastAPI(
+        title="Baton",
+        description="Durable, streaming runs for agents written with the OpenAI Agents SDK.",
+        version="1",
+        lifespan=_lifespan,
+        docs_url=None,  # the page would load its scripts from a CDN
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.add_middleware(Outermost, process=PROCESS)
+    install_error_handlers(app)
+    for router in (auth.router, me.router, agents.router, threads.router, runs.router):
+        app.include_router(router)
+    if settings.dev_mode:
+        app.include_router(auth.dev_router)
+    app.include_router(
+        health_router({"postgres": partial(_postgres, app), "redis": partial(_redis, app)})
+    )
+    return app
+
+
+async def _postgres(app: FastAPI) -> None:
+    await app.state.services.db.check()
+
+
+async def _redis(app: FastAPI) -> None:
+    await app.state.services.redis.ping()
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with opened_services(app.state.settings) as services:
+        app.state.services = services
+        yield
+
+
+@asynccontextmanager
+async def opened_services(settings: GatewaySettings) -> AsyncIterator[Services]:
+    """Everything the routes need, closed in reverse order."""
+    async with AsyncExitStack() as lifetime:
+        engine = await lifetime.enter_async_context(
+            opened_engine(settings.database_url.get_secret_value())
+        )
+        redis = commands_client(settings.redis_url.get_secret_value(), PROCESS)
+        lifetime.push_async_callback(redis.aclose)
+        toolsvc = await lifetime.enter_async_context(toolsvc_client())
+        services = Services(
+            settings=settings, engine=engine, db=Database(engine), redis=redis, toolsvc=toolsvc
+        )
+        lifetime.push_async_callback(services.background.finish)
+        yield services

@@ -1,0 +1,1 @@
+"""Who is asking: sign-ins, keys, and where a request may come from."""

@@ -1,0 +1,137 @@
+"""What a client may send as input of a run: the rules, without I/O."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from ag_ui.core import RunAgentInput, TextPart, UserMessage
+
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.protocol.frames import IfBusy
+from shared.protocol.ids import is_id
+
+#: Keys of a message's metadata that only the protocol and we ourselves may set.
+_RESERVED = ("ag-ui", "baton")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A run as it was sent, found well-formed."""
+
+    thread_id: str
+    run_id: str
+    agent: str | None
+    input: RunAgentInput
+    if_busy: IfBusy
+    digest: bytes
+
+    @property
+    def message_ids(self) -> list[str]:
+        """Ids of all messages sent, old and new."""
+        return [message.id for message in self.input.messages]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInput:
+    """What is stored of a submission: messages that the thread does not hold, and the rest."""
+
+    messages: Sequence[dict[str, Any]]
+    record: dict[str, Any]
+
+
+def examine(
+    *,
+    thread_id: str,
+    agent: str | None,
+    input: RunAgentInput,  # noqa: A002
+    if_busy: IfBusy,
+) -> Submission:
+    """Check everything that needs no look at what is stored.
+
+    Raises:
+        BatonError: BAD_INPUT, NOT_SUPPORTED, or TOO_LARGE.
+    """
+    _require(is_id(thread_id), "threadId: letters, digits, _ and -, at most 64.")
+    _require(is_id(input.run_id), "runId: letters, digits, _ and -, at most 64.")
+    _require(input.thread_id == thread_id, "input.threadId: it names another thread.")
+    if input.resume:
+        raise BatonError(Code.NOT_SUPPORTED, "input.resume: answering approvals comes later.")
+    if if_busy in ("rollback", "steer"):
+        raise BatonError(Code.NOT_SUPPORTED, f"ifBusy: {if_busy} comes later.")
+    ids = [message.id for message in input.messages]
+    _require(all(is_id(id_) for id_ in ids), "messages: an id is malformed.")
+    _require(len(set(ids)) == len(ids), "messages: two have the same id.")
+    return Submission(
+        thread_id=thread_id,
+        run_id=input.run_id,
+        agent=agent,
+        input=input,
+        if_busy=if_busy,
+        digest=_digest(thread_id, agent, input),
+    )
+
+
+def new_input(submission: Submission, held: frozenset[str]) -> NewInput:
+    """What a submission adds to a thread that holds the messages `held`.
+
+    Raises:
+        BatonError: BAD_INPUT, or NOT_SUPPORTED for what is not text.
+    """
+    fresh = [message for message in submission.input.messages if message.id not in held]
+    _require(bool(fresh), "messages: none of them is new.")
+    messages = []
+    for message in fresh:
+        if not isinstance(message, UserMessage):
+            raise BatonError(
+                Code.BAD_INPUT, f"messages: a new one has role {message.role}; only user may."
+            )
+        messages.append(_stored(message))
+    sent = submission.input
+    extras = {
+        "state": sent.state,
+        "context": [one.model_dump(by_alias=True, mode="json") for one in sent.context or ()],
+        "forwardedProps": sent.forwarded_props,
+    }
+    record = {"messages": messages} | {key: value for key, value in extras.items() if value}
+    return NewInput(messages=messages, record=record)
+
+
+def _stored(message: UserMessage) -> dict[str, Any]:
+    """The message with what the protocol names, and nothing that only we may say."""
+    content = message.content
+    if not isinstance(content, str):
+        for part in content:
+            if not isinstance(part, TextPart):
+                raise BatonError(
+                    Code.NOT_SUPPORTED, f"messages: a part of type {part.type}; only text is read."
+                )
+    parts = content if isinstance(content, str) else [_part(part) for part in content]
+    text = parts if isinstance(parts, str) else "".join(part["text"] for part in parts)
+    _require(bool(text.strip()), "messages: the text is empty.")
+    stored: dict[str, Any] = {"id": message.id, "role": "user", "content": parts}
+    if message.name:
+        stored["name"] = message.name
+    metadata = {k: v for k, v in (message.metadata or {}).items() if k not in _RESERVED}
+    return stored | ({"metadata": metadata} if metadata else {})
+
+
+def _part(part: Any) -> dict[str, str]:
+    return {"type": "text", "text": part.text}
+
+
+def _digest(thread_id: str, agent: str | None, sent: RunAgentInput) -> bytes:
+    """SHA-256 of all that makes a run what it is, whatever the order of its keys."""
+    whole = {
+        "threadId": thread_id,
+        "agent": agent,
+        "input": sent.model_dump(by_alias=True, mode="json"),
+    }
+    return sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _require(fine: bool, sentence: str) -> None:
+    if not fine:
+        raise BatonError(Code.BAD_INPUT, sentence)

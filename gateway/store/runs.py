@@ -1,0 +1,204 @@
+"""Runs: what accepting and cancelling one changes, and reading them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Text, bindparam, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.store.tables import RUNS, THREADS
+from shared.db.conversations import LIVE
+
+
+class Known(NamedTuple):
+    """A run that has the id which a new one asks for."""
+
+    key: UUID
+    digest: bytes
+    agent: str
+    status: str
+    ready: bool
+
+
+class Before(NamedTuple):
+    """What matters of the time before a run is accepted."""
+
+    known: Known | None
+    busy: bool
+    held: frozenset[str]
+
+
+class NewRun(NamedTuple):
+    """A run about to be accepted; `messages` and `input` are JSON text."""
+
+    key: UUID
+    public_id: str
+    user: UUID
+    thread: UUID
+    agent: str
+    ready: bool
+    message: str
+    messages: str
+    input: str
+    digest: bytes
+    project: UUID | None
+
+
+class Stopped(NamedTuple):
+    """A run that was asked to stop."""
+
+    key: UUID
+    public_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run as people see it."""
+
+    key: UUID
+    root: UUID
+    public_id: str
+    thread_key: UUID
+    thread: str
+    settled: int
+    agent: str
+    status: str
+    ready: bool
+    error_code: str | None
+    error_message: str | None
+    usage: Any
+    cancel_requested_at: datetime | None
+    created_at: datetime
+    claimed_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+_BEFORE = text("""
+    SELECT known.id, known.input_digest, known.agent, known.status, known.ready,
+        EXISTS (SELECT 1 FROM runs WHERE thread_id = :thread AND status IN ('queued', 'running')),
+        ARRAY(SELECT id FROM messages WHERE thread_id = :thread AND id = ANY(:ids))
+    FROM (VALUES (1)) AS one
+    LEFT JOIN runs AS known ON known.user_id = :user AND known.public_id = :run
+""").bindparams(bindparam("ids", type_=ARRAY(Text)))
+
+
+async def before(
+    db: AsyncConnection, user: UUID, thread: UUID, run: str, ids: Sequence[str]
+) -> Before:
+    """A run of this id, whether the thread is busy, and which of the messages it holds."""
+    found = await db.execute(
+        _BEFORE, {"user": user, "thread": thread, "run": run, "ids": list(ids)}
+    )
+    *known, busy, held = found.one()
+    return Before(Known(*known) if known[0] else None, busy, frozenset(held))
+
+
+# Round robin over people: a run's turn is its owner's last turn + 1, but never lower than the
+# lowest that waits, so that who was away for a week has not saved up turns.
+_ACCEPT = text("""
+    WITH next AS (
+        UPDATE users SET turn = GREATEST(users.turn + 1, COALESCE((
+            SELECT runs.turn FROM runs
+            WHERE runs.status = 'queued' AND runs.ready AND runs.priority = 0
+            ORDER BY runs.turn, runs.id LIMIT 1), 0))
+        WHERE id = :user RETURNING turn
+    ), said AS (
+        INSERT INTO messages (thread_id, id, run_id, role, content)
+        SELECT :thread, message ->> 'id', :key, 'user', message
+        FROM json_array_elements(CAST(:messages AS json)) WITH ORDINALITY AS sent (message, place)
+        ORDER BY place
+    ), touched AS (
+        UPDATE threads SET updated_at = now() WHERE id = :thread
+    )
+    INSERT INTO runs (id, root_id, public_id, user_id, thread_id, agent, status, ready, priority,
+        turn, message_id, input, input_digest, project_id, commits)
+    SELECT :key, :key, :public_id, :user, :thread, :agent, 'queued', :ready, 0,
+        next.turn, :message, CAST(:input AS json), :digest, CAST(:project AS uuid), 0
+    FROM next
+""")
+
+
+async def accept(db: AsyncConnection, run: NewRun) -> None:
+    """Store a run and its messages, give it a turn; the caller holds the thread's lock.
+
+    Raises:
+        IntegrityError: a run with this id came in between, in another thread.
+    """
+    await db.execute(_ACCEPT, run._asdict())
+
+
+async def ask_to_stop(db: AsyncConnection, thread: UUID, run: UUID | None = None) -> list[Stopped]:
+    """Mark live runs of a thread (or one of them); the caller holds the thread's lock."""
+    statement = (
+        update(RUNS)
+        .where(RUNS.c.thread_id == thread, RUNS.c.status.in_(LIVE))
+        .values(cancel_requested_at=func.coalesce(RUNS.c.cancel_requested_at, func.now()))
+        .returning(RUNS.c.id, RUNS.c.public_id, RUNS.c.status)
+    )
+    if run:
+        statement = statement.where(RUNS.c.id == run)
+    return [Stopped(*row) for row in await db.execute(statement)]
+
+
+async def status(db: AsyncConnection, run: UUID) -> str:
+    """Where a run stands now."""
+    found = await db.execute(select(RUNS.c.status).where(RUNS.c.id == run))
+    return str(found.scalar_one())
+
+
+_COLUMNS = (
+    RUNS.c.id.label("key"),
+    RUNS.c.root_id.label("root"),
+    RUNS.c.public_id,
+    RUNS.c.thread_id.label("thread_key"),
+    THREADS.c.public_id.label("thread"),
+    THREADS.c.settled,
+    RUNS.c.agent,
+    RUNS.c.status,
+    RUNS.c.ready,
+    RUNS.c.error_code,
+    RUNS.c.error_message,
+    RUNS.c.usage,
+    RUNS.c.cancel_requested_at,
+    RUNS.c.created_at,
+    RUNS.c.claimed_at,
+    RUNS.c.started_at,
+    RUNS.c.ended_at,
+)
+_READING = (
+    select(*_COLUMNS)
+    .join(THREADS, THREADS.c.id == RUNS.c.thread_id)
+    .where(THREADS.c.deleted_at.is_(None))
+)
+
+
+async def find(db: AsyncConnection, user: UUID, public_id: str) -> RunRow | None:
+    """A person's run, unless its thread was deleted."""
+    query = _READING.where(RUNS.c.user_id == user, RUNS.c.public_id == public_id)
+    row = (await db.execute(query)).one_or_none()
+    return RunRow(**row._mapping) if row else None
+
+
+async def page(
+    db: AsyncConnection,
+    user: UUID,
+    *,
+    limit: int,
+    before: UUID | None = None,
+    statuses: Sequence[str] | None = None,
+    thread: str | None = None,
+) -> list[RunRow]:
+    """A person's runs, the newest first."""
+    query = _READING.where(RUNS.c.user_id == user).order_by(RUNS.c.id.desc()).limit(limit)
+    if before:
+        query = query.where(RUNS.c.id < before)
+    if statuses:
+        query = query.where(RUNS.c.status.in_(statuses))
+    if thread is not None:
+        query = query.where(THREADS.c.public_id == thread)
+    return [RunRow(**row._mapping) for row in await db.execute(query)]

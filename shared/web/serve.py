@@ -1,0 +1,135 @@
+"""Serving HTTP and WebSockets: uvicorn with limits that it does not have by itself.
+
+HTTP by h11 and WebSockets by wsproto, knowingly: with httptools a head of 2 MB is taken, and the
+default WebSocket stack leaves an upgrade by POST or with a long header unanswered and open. Half a
+request would stay for minutes; here a head and a body have a time limit each.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from shared.process import end_with_supervisor
+from shared.settings.common import ProcessSettings
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+MAX_HEAD_BYTES = 16_384
+#: From the first byte of a request (or the connection's beginning) to the end of its head.
+HEAD_TIMEOUT_S = 10.0
+#: From the end of the head to the end of the body; 1 MiB in this time is 35 KB/s.
+BODY_TIMEOUT_S = 30.0
+MAX_FRAME_BYTES = 1_048_576
+PING_S = 20.0
+GRACE_S = 10
+
+
+class BoundedH11(H11Protocol):
+    """uvicorn's protocol, which closes a connection that is slower than any honest client."""
+
+    head_timeout_s = HEAD_TIMEOUT_S
+    body_timeout_s = BODY_TIMEOUT_S
+    _waits_for: Any = None
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in, and see what the client owes us now."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Between requests uvicorn's own keep-alive limit holds."""
+        super().on_response_complete()
+        if not self.conn.trailing_data[0]:
+            self._forget()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection over; the socket has its own limits."""
+        self._forget()
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop watching."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        state = self.conn.their_state
+        if state is self._waits_for or self.transport.get_protocol() is not self:
+            return
+        self._forget()
+        limit = {h11.IDLE: self.head_timeout_s, h11.SEND_BODY: self.body_timeout_s}.get(state)
+        if limit is not None and not self.transport.is_closing():
+            self._waits_for = state
+            self._deadline = self.loop.call_later(limit, self._too_slow)
+
+    def _forget(self) -> None:
+        self._waits_for = None
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._forget()
+        log.info("closed a connection that was too slow")
+        self.transport.abort()
+
+
+class _Server(uvicorn.Server):
+    """Says on one line where it listens; uvicorn's own lines are off."""
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            for bound in server.sockets:
+                host, port = bound.getsockname()[:2]
+                log.info("listening", host=host, port=port)
+
+
+def serve(app: ASGIApp, settings: ProcessSettings, *, process: str) -> None:
+    """Serve until SIGTERM, SIGINT, or the supervisor's end; then exit with status 0."""
+    # WebSocket addresses and complaints about hostile clients would come as lines of their own.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn repeats the signal after it has stopped, which must not look like a crash.
+        signal.signal(stop, lambda *_: sys.exit(0))
+    if settings.supervised:
+        end_with_supervisor()
+    _Server(server_config(app, settings)).run()
+    log.info("stopped", process=process)
+
+
+def server_config(app: ASGIApp, settings: ProcessSettings) -> uvicorn.Config:
+    """All of uvicorn's settings that matter."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=BoundedH11,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        ws="wsproto",
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
