@@ -1,0 +1,152 @@
+"""The profile of the person who asks: reading it, changing it, and what time it is for them."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, Field
+from sqlalchemy import ColumnElement, CursorResult, select, update
+from sqlmodel import col
+
+from shared.db.people import User
+from toolsvc.tool import SqlCall, ToolError, tool
+
+_COLUMNS = (
+    col(User.email),
+    col(User.display_name),
+    col(User.locale),
+    col(User.time_zone),
+    col(User.about),
+)
+_ZONE_OF_USER = select(col(User.time_zone))
+#: Language, then script, region and variants; the shape of BCP 47, not its registry.
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}", re.ASCII)
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
+
+
+class Profile(BaseModel):
+    """What is known of a person; `None` where nothing is."""
+
+    email: str
+    display_name: str | None
+    locale: str | None
+    time_zone: str | None
+    about: str | None
+
+
+@tool(
+    name="get_profile",
+    description="Read the user's profile: display name, locale, time zone, and about.",
+    scope="profile:read",
+    idempotent=True,
+)
+async def get_profile(call: SqlCall) -> Profile:
+    """The caller's profile."""
+    return await _read(call)
+
+
+@tool(
+    name="update_profile",
+    description="Change the user's profile. Only given fields change; an empty text clears one.",
+    scope="profile:write",
+    idempotent=True,
+    on_error="model",
+)
+async def update_profile(
+    call: SqlCall,
+    display_name: Annotated[
+        str | None, Field(max_length=80, description="What to call the user, up to 80 characters.")
+    ] = None,
+    locale: Annotated[
+        str | None, Field(max_length=35, description="A BCP 47 language tag, like en-GB.")
+    ] = None,
+    time_zone: Annotated[
+        str | None, Field(max_length=64, description="An IANA time zone, like Europe/Berlin.")
+    ] = None,
+    about: Annotated[
+        str | None,
+        Field(max_length=2000, description="A few words on the user, up to 2000 characters."),
+    ] = None,
+) -> Profile:
+    """Change what is given, and return the whole."""
+    given = {
+        "display_name": _one_line(display_name),
+        "locale": _locale(locale),
+        "time_zone": time_zone if not time_zone else _zone(time_zone).key,
+        "about": about,
+    }
+    changes = {name: value or None for name, value in given.items() if value is not None}
+    if not changes:
+        return await _read(call)
+    change = update(User).where(_is(call)).values(changes).returning(*_COLUMNS)
+    return _profile(await call.connection.execute(change))
+
+
+class CurrentTime(BaseModel):
+    """One moment, as clocks show it there."""
+
+    time_zone: str
+    local: datetime
+    weekday: str
+    utc: datetime
+
+
+@tool(
+    name="current_time",
+    description="Tell the date and time, in the user's time zone unless another one is given.",
+    scope="profile:read",
+    idempotent=True,
+    on_error="model",
+)
+async def current_time(
+    call: SqlCall,
+    time_zone: Annotated[
+        str | None, Field(max_length=64, description="An IANA time zone, like Asia/Tokyo.")
+    ] = None,
+) -> CurrentTime:
+    """Now, there."""
+    if not time_zone:
+        time_zone = await call.connection.scalar(_ZONE_OF_USER.where(_is(call))) or "UTC"
+    now = datetime.now(UTC).replace(microsecond=0)
+    local = now.astimezone(_zone(time_zone))
+    return CurrentTime(time_zone=time_zone, local=local, weekday=f"{local:%A}", utc=now)
+
+
+def _is(call: SqlCall) -> ColumnElement[bool]:
+    return col(User.id) == call.user
+
+
+async def _read(call: SqlCall) -> Profile:
+    return _profile(await call.connection.execute(select(*_COLUMNS).where(_is(call))))
+
+
+def _profile(rows: CursorResult[*tuple[Any, ...]]) -> Profile:
+    row = rows.one_or_none()
+    if row is None:
+        raise ToolError("not_found", "The user is not there any more.", status=404)
+    return Profile.model_validate(row, from_attributes=True)
+
+
+def _one_line(name: str | None) -> str | None:
+    if name is None:
+        return None
+    name = name.strip()
+    if not name.isprintable():
+        raise ToolError("bad_input", "display_name must be one line of printable characters.")
+    return name
+
+
+def _locale(locale: str | None) -> str | None:
+    if locale and not _LOCALE.fullmatch(locale):
+        raise ToolError("bad_input", "locale must be a language tag like `en` or `de-AT`.")
+    return locale
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        if _ZONE.fullmatch(name):
+            return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        pass  # unknown, or a folder of zones
+    raise ToolError("bad_input", "time_zone must be an IANA name like `Europe/Berlin` or `UTC`.")
