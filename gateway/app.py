@@ -5,9 +5,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
+from starlette.middleware.sessions import SessionMiddleware
 
-from gateway.api import agents, me, runs, threads
+from gateway.api import (
+    agents,
+    events,
+    invites,
+    keys,
+    me,
+    messages,
+    runs,
+    status,
+    threads,
+    trace,
+)
+from gateway.auth import invite
 from gateway.auth import routes as auth
+from gateway.auth.oidc import STATE_COOKIE, STATE_LIFE_S, oidc_router
 from gateway.services import Services
 from gateway.store.database import Database
 from gateway.toolsvc import toolsvc_client
@@ -19,6 +33,7 @@ from shared.web.health import health_router
 from shared.web.middleware import Outermost
 
 PROCESS = "gateway"
+RESOURCES = (me, agents, threads, messages, events, runs, trace, keys, invites, status)
 
 
 def make_app(settings: GatewaySettings) -> FastAPI:
@@ -33,16 +48,31 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.add_middleware(Outermost, process=PROCESS)
     install_error_handlers(app)
-    for router in (auth.router, me.router, agents.router, threads.router, runs.router):
-        app.include_router(router)
+    for part in (auth, invite, *RESOURCES):
+        app.include_router(part.router)
     if settings.dev_mode:
         app.include_router(auth.dev_router)
+    if settings.oidc_client_id:
+        _add_issuer(app, settings)
+    app.add_middleware(Outermost, process=PROCESS)  # the last one added is the outermost
     app.include_router(
         health_router({"postgres": partial(_postgres, app), "redis": partial(_redis, app)})
     )
     return app
+
+
+def _add_issuer(app: FastAPI, settings: GatewaySettings) -> None:
+    app.include_router(oidc_router(settings))
+    app.add_middleware(
+        SessionMiddleware,
+        secret_key=settings.cookie_key.get_secret_value(),
+        session_cookie=STATE_COOKIE,
+        max_age=STATE_LIFE_S,
+        path="/auth",
+        same_site="lax",
+        https_only=settings.secure,
+    )
 
 
 async def _postgres(app: FastAPI) -> None:

@@ -51,6 +51,13 @@ def comes_from_elsewhere(connection: HTTPConnection, settings: GatewaySettings) 
     return not origin_allowed(origin, connection, settings)
 
 
+def base_url(connection: HTTPConnection, settings: GatewaySettings) -> str:
+    """Where people reach us, for links that leave this page."""
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    return _own_origin(connection, connection.headers.get("host", ""), settings)
+
+
 def _own_origin(connection: HTTPConnection, host: str, settings: GatewaySettings) -> str:
     public = urlsplit(settings.public_url or "")
     if public.netloc and host.lower() == public.netloc.lower():

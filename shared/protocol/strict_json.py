@@ -3,6 +3,11 @@
 import json
 from typing import Any, NoReturn
 
+#: Deep enough for any honest input; orjson and pydantic give up at 255 levels.
+MAX_DEPTH = 100
+#: What 64 bits hold, signed or not: orjson writes nothing beyond.
+_INTEGERS = range(-(2**63), 2**64)
+
 
 class NotJsonError(ValueError):
     """The text is not strict JSON; the message says why."""
@@ -12,8 +17,9 @@ def loads(text: str | bytes) -> Any:
     """Parse strict JSON.
 
     Raises:
-        NotJsonError: for broken syntax, NaN and Infinity, numbers beyond a double, duplicate keys,
-            lone surrogates, NUL, bytes that are not UTF-8, and nesting too deep to parse.
+        NotJsonError: for broken syntax, NaN and Infinity, numbers beyond a double or 64 bits,
+            duplicate keys, lone surrogates, NUL, bytes that are not UTF-8, and nesting deeper
+            than `MAX_DEPTH`.
     """
     try:
         raw = text if isinstance(text, str) else text.decode()
@@ -27,6 +33,8 @@ def loads(text: str | bytes) -> Any:
         )
         if "\\u" in raw:  # only an escape smuggles such characters past the decoding
             _refuse_unstorable(value)
+        if raw.count("[") + raw.count("{") > MAX_DEPTH:
+            _refuse_deep(value)
     except RecursionError:
         raise NotJsonError("it is nested too deeply") from None
     except UnicodeError:
@@ -61,6 +69,18 @@ def _refuse_unstorable(value: Any) -> None:
             todo += item.values()
 
 
+def _refuse_deep(value: Any) -> None:
+    todo = [(value, 1)]
+    while todo:
+        item, depth = todo.pop()
+        if not isinstance(item, (list, dict)):
+            continue
+        if depth > MAX_DEPTH:
+            raise NotJsonError("it is nested too deeply")
+        inner = item.values() if isinstance(item, dict) else item
+        todo += ((one, depth + 1) for one in inner)
+
+
 def _no_constant(name: str) -> NoReturn:
     raise NotJsonError(f"{name} is not a JSON number")
 
@@ -73,6 +93,6 @@ def _finite(text: str) -> float:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 20:
-        raise NotJsonError(f"the number {text[:20]}… is too large")
+    if len(text) > 20 or int(text) not in _INTEGERS:
+        raise NotJsonError(f"the number {text[:20]} is too large")
     return int(text)

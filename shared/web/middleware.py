@@ -9,16 +9,22 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.ids import new_id
+from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import HTTP_SECONDS
 from shared.web.errors import error_response
 
+log = get_logger(__name__)
+
 #: A caller's own request id is kept when it is harmless.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+#: A method may be any word; only these become labels.
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 DEFAULT_BODY_LIMIT = 1_048_576
 
 
@@ -62,15 +68,15 @@ class _Exchange:
             if _declared_length(self.scope) > self.outer.body_limit:
                 raise BatonError(Code.TOO_LARGE, self._too_large())
             await self.outer.app(self.scope, self.receive, self.send)
+        except ClientDisconnect:
+            log.debug("a client left before it had sent its request")
         except Exception as error:
             if self.status:
                 raise
             answer = error_response(error, self.request_id)
             await answer(self.scope, self.inner_receive, self.send)
         finally:
-            HTTP_SECONDS.labels(
-                self.outer.process, self.scope["method"], _route(self.scope), self.status
-            ).observe(time.perf_counter() - begun)
+            self._record(time.perf_counter() - begun)
 
     async def receive(self) -> Message:
         message = await self.inner_receive()
@@ -85,6 +91,12 @@ class _Exchange:
             headers: list[Any] = message.setdefault("headers", [])
             headers.append((b"x-request-id", self.request_id.encode()))
         await self.inner_send(message)
+
+    def _record(self, seconds: float) -> None:
+        method = self.scope["method"] if self.scope["method"] in _METHODS else "other"
+        route = _route(self.scope)
+        HTTP_SECONDS.labels(self.outer.process, method, route, self.status).observe(seconds)
+        log.debug("request", method=method, route=route, status=self.status, seconds=seconds)
 
     def _too_large(self) -> str:
         return f"The body is larger than {self.outer.body_limit:,} bytes."

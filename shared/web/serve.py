@@ -108,8 +108,10 @@ def serve(app: ASGIApp, settings: ProcessSettings, *, process: str) -> None:
         signal.signal(stop, lambda *_: sys.exit(0))
     if settings.supervised:
         end_with_supervisor()
-    _Server(server_config(app, settings)).run()
-    log.info("stopped", process=process)
+    try:
+        _Server(server_config(app, settings)).run()
+    finally:
+        log.info("stopped", process=process)
 
 
 def server_config(app: ASGIApp, settings: ProcessSettings) -> uvicorn.Config:

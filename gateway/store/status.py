@@ -1,0 +1,70 @@
+"""What goes on: the processes that carry runs, and what waits for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+# A runner that ended stays visible for some minutes, so that people see what happened.
+_PROCESSES = text("""
+    SELECT id, version, started_at, lease_until, lease_until > now() AS alive, slots, carried,
+        agents, broken
+    FROM runners WHERE lease_until > now() - interval '10 minutes'
+    ORDER BY lease_until > now() DESC, id
+""")
+
+# Without a person: the runs that wait for a runner, by the index of the claims.
+_QUEUE = text("""
+    SELECT count(*) AS waiting, EXTRACT(epoch FROM now() - min(created_at)) AS oldest_s,
+        (SELECT count(*) FROM runs WHERE status = 'running') AS running,
+        (SELECT count(*) FROM runs WHERE status = 'running' AND NOT EXISTS (
+            SELECT FROM runners WHERE runners.id = runs.runner_id AND lease_until > now()
+        )) AS stranded
+    FROM runs WHERE status = 'queued' AND ready
+""")
+_MY_QUEUE = text("""
+    SELECT count(*) FILTER (WHERE status = 'queued') AS waiting,
+        EXTRACT(epoch FROM now() - min(created_at) FILTER (WHERE status = 'queued')) AS oldest_s,
+        count(*) FILTER (WHERE status = 'running') AS running, NULL AS stranded
+    FROM runs WHERE user_id = :user AND status IN ('queued', 'running')
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRow:
+    """A process with a lease; one without agents is a toolsvc that closes runs."""
+
+    id: str
+    version: str
+    started_at: datetime
+    lease_until: datetime
+    alive: bool
+    slots: int
+    carried: int
+    agents: dict[str, Any] | None
+    broken: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRow:
+    """How many runs wait and how many are carried."""
+
+    waiting: int
+    oldest_s: float | None
+    running: int
+    stranded: int | None
+
+
+async def processes(db: AsyncConnection) -> Sequence[ProcessRow]:
+    """All processes with a lease, living ones first."""
+    return [ProcessRow(**row._mapping) for row in await db.execute(_PROCESSES)]
+
+
+async def queue(db: AsyncConnection, user: UUID | None) -> QueueRow:
+    """Everybody's queue, or one person's."""
+    found = await db.execute(_MY_QUEUE, {"user": user}) if user else await db.execute(_QUEUE)
+    return QueueRow(**found.one()._mapping)
