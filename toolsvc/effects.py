@@ -187,9 +187,7 @@ async def settle(connection: AsyncConnection, who: Claimant, outcome: Outcome) -
             **_key(who.key),
             "executor": who.executor,
             "status": "failed" if failed else "done",
-            "result": orjson.dumps({"status": outcome.status}).decode()
-            if failed
-            else outcome.result,
+            "result": facts if failed else outcome.result,
             "code": outcome.code,
             "message": outcome.message if failed else None,
         },

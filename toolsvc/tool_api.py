@@ -35,6 +35,8 @@ router = APIRouter(tags=["tools"])
 #: The ids that models give to their calls, and no more than an index entry has room for.
 _CALL_ID = re.compile(r"[\x21-\x7e]{1,256}", re.ASCII)
 _SCOPE = re.compile(r"[\x20-\x7e]{0,2000}", re.ASCII)
+#: Other requests to toolsvc may be larger.
+MAX_BODY_BYTES = 1_048_576
 _REPLAYED = {"baton-replayed": "1"}
 
 
@@ -121,6 +123,8 @@ def canonical_digest(arguments: dict[str, Any]) -> bytes:
 
 
 def _arguments(body: bytes) -> dict[str, Any]:
+    if len(body) > MAX_BODY_BYTES:
+        raise BatonError(Code.TOO_LARGE, f"A call may have {MAX_BODY_BYTES:,} bytes at most.")
     try:
         given = loads(body)
     except NotJsonError as error:

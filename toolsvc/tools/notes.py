@@ -5,15 +5,13 @@ from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, Field
-from sqlalchemy import delete, insert, text
-from sqlmodel import col
+from sqlalchemy import text as sql
 
-from shared.db.people import Note
 from shared.protocol.ids import uuid7
 from toolsvc.tool import SqlCall, ToolError, tool
 
 #: Whole words by index; only where these find nothing, parts of words, among this person's notes.
-_SEARCH = text("""
+_SEARCH = sql("""
     WITH by_words AS (
         SELECT id, body, created_at FROM notes
         WHERE user_id = :user
@@ -28,6 +26,8 @@ _SEARCH = text("""
     )
     ORDER BY created_at DESC, id DESC
 """)
+_SAVE = sql("INSERT INTO notes (id, user_id, body) VALUES (:id, :user, :body) RETURNING created_at")
+_DELETE = sql("DELETE FROM notes WHERE id = :id AND user_id = :user")
 
 
 class SavedNote(BaseModel):
@@ -59,9 +59,9 @@ async def save_note(
     ],
 ) -> SavedNote:
     """Add a note."""
-    new = insert(Note).values(id=uuid7(), user_id=call.user, body=text)
-    row = (await call.connection.execute(new.returning(col(Note.id), col(Note.created_at)))).one()
-    return SavedNote(id=row.id, text=text, created_at=row.created_at)
+    new = {"id": uuid7(), "user": call.user, "body": text}
+    created_at = (await call.connection.execute(_SAVE, new)).scalar_one()
+    return SavedNote(id=new["id"], text=text, created_at=created_at)
 
 
 @tool(
@@ -94,8 +94,8 @@ async def delete_note(
     id: Annotated[UUID, Field(description="The id of the note.")],  # noqa: A002
 ) -> DeletedNote:
     """Delete a note of the caller's own."""
-    gone = delete(Note).where(col(Note.id) == id, col(Note.user_id) == call.user)
-    if (await call.connection.execute(gone)).rowcount == 0:
+    gone = await call.connection.execute(_DELETE, {"id": id, "user": call.user})
+    if gone.rowcount == 0:
         raise ToolError("not_found", f"There is no note {id}.", status=404)
     return DeletedNote(deleted=id)
 

@@ -2,24 +2,25 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, CursorResult, select, update
-from sqlmodel import col
+from sqlalchemy import TextClause, text
 
-from shared.db.people import User
 from toolsvc.tool import SqlCall, ToolError, tool
 
-_COLUMNS = (
-    col(User.email),
-    col(User.display_name),
-    col(User.locale),
-    col(User.time_zone),
-    col(User.about),
-)
-_ZONE_OF_USER = select(col(User.time_zone))
+_COLUMNS = "email, display_name, locale, time_zone, about"
+_READ = text(f"SELECT {_COLUMNS} FROM users WHERE id = :user")  # noqa: S608 - our own names
+#: NULL leaves a column as it is, an empty text clears it; no column ever holds an empty text.
+_CHANGE = text(f"""
+    UPDATE users SET
+        display_name = nullif(coalesce(:display_name, display_name), ''),
+        locale = nullif(coalesce(:locale, locale), ''),
+        time_zone = nullif(coalesce(:time_zone, time_zone), ''),
+        about = nullif(coalesce(:about, about), '')
+    WHERE id = :user RETURNING {_COLUMNS}
+""")  # noqa: S608
 #: Language, then script, region and variants; the shape of BCP 47, not its registry.
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}", re.ASCII)
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
@@ -43,7 +44,7 @@ class Profile(BaseModel):
 )
 async def get_profile(call: SqlCall) -> Profile:
     """The caller's profile."""
-    return await _read(call)
+    return await _profile(call, _READ)
 
 
 @tool(
@@ -73,14 +74,12 @@ async def update_profile(
     given = {
         "display_name": _one_line(display_name),
         "locale": _locale(locale),
-        "time_zone": time_zone if not time_zone else _zone(time_zone).key,
+        "time_zone": time_zone and _zone(time_zone).key,
         "about": about,
     }
-    changes = {name: value or None for name, value in given.items() if value is not None}
-    if not changes:
-        return await _read(call)
-    change = update(User).where(_is(call)).values(changes).returning(*_COLUMNS)
-    return _profile(await call.connection.execute(change))
+    if all(value is None for value in given.values()):
+        return await _profile(call, _READ)
+    return await _profile(call, _CHANGE, **given)
 
 
 class CurrentTime(BaseModel):
@@ -107,21 +106,14 @@ async def current_time(
 ) -> CurrentTime:
     """Now, there."""
     if not time_zone:
-        time_zone = await call.connection.scalar(_ZONE_OF_USER.where(_is(call))) or "UTC"
+        time_zone = (await _profile(call, _READ)).time_zone or "UTC"
     now = datetime.now(UTC).replace(microsecond=0)
     local = now.astimezone(_zone(time_zone))
     return CurrentTime(time_zone=time_zone, local=local, weekday=f"{local:%A}", utc=now)
 
 
-def _is(call: SqlCall) -> ColumnElement[bool]:
-    return col(User.id) == call.user
-
-
-async def _read(call: SqlCall) -> Profile:
-    return _profile(await call.connection.execute(select(*_COLUMNS).where(_is(call))))
-
-
-def _profile(rows: CursorResult[*tuple[Any, ...]]) -> Profile:
+async def _profile(call: SqlCall, statement: TextClause, **values: str | None) -> Profile:
+    rows = await call.connection.execute(statement, {"user": call.user, **values})
     row = rows.one_or_none()
     if row is None:
         raise ToolError("not_found", "The user is not there any more.", status=404)
