@@ -89,8 +89,7 @@ def install() -> None:
         say(f"Making .venv with Python {sys.version.split()[0]}")
         venv.create(VENV, clear=VENV.exists(), with_pip=False, symlinks=True)
     STAMP.unlink(missing_ok=True)
-    count = len(re.findall(r"^\S+==", LOCK.read_text(), re.MULTILINE))
-    say(f"Installing {count} packages from requirements.lock; this happens once")
+    say("Installing what requirements.lock names; this happens once")
     pip = find_pip()
     uv = find_uv(pip)
     if not (uv and installed_by_uv(uv, pip)):
@@ -139,7 +138,7 @@ def installed_by_uv(uv: str, pip: "list[str] | None") -> bool:
     command += ["--no-build", str(LOCK)]
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr or ():
-            if not line.startswith((" + ", " - ", " ~ ")):  # each package by name is too much
+            if not line.lstrip().startswith(("+ ", "- ", "~ ", "Downloaded ")):  # too much detail
                 say(f"  {line.strip()}")
     if process.returncode:
         say("uv could not, for the reason above; pip takes over, which takes a minute")
@@ -177,7 +176,7 @@ def install_by_pip(pip: "list[str] | None") -> None:
         for line in process.stdout or ():
             done += line.startswith("Collecting ")
             if line.startswith(("Collecting ", "Installing ")):
-                print(f"\r  {done} {line.strip()[:60]:<60}", end="", flush=True)
+                print(f"\r  {done} {line.split(' (')[0].strip()[:60]:<60}", end="", flush=True)
     print()
     if process.returncode:
         raise SystemExit("pip failed, for the reason above")

@@ -66,10 +66,11 @@ class Postgres:
         if (self.data / "PG_VERSION").exists():
             return
         self._make_folder()
-        draft = self.folder / "data.new"  # renamed when complete: a half-made cluster is never used
+        folder = self.folder.resolve()  # whoever is `nobody` cannot follow the link from our side
+        draft = folder / "data.new"  # renamed when complete: a half-made cluster is never used
         shutil.rmtree(draft, ignore_errors=True)
         _own(self._mkdir(draft))
-        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
             _own(Path(scratch))
             password = Path(scratch) / "password"
             password.touch(mode=0o600)
@@ -100,7 +101,7 @@ class Postgres:
             name="postgres",
             tier=Tier.STORE,
             argv=(
-                *(str(binaries() / "postgres"), "-D", str(self.data)),
+                *(str(binaries() / "postgres"), "-D", str(self.data.resolve())),
                 *("-h", "127.0.0.1", "-p", str(self.port), "-k", ""),
                 *(word for setting in settings for word in ("-c", setting)),
             ),
