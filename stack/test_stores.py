@@ -132,13 +132,10 @@ def opened(environ: Mapping[str, str], *, worker: int = 0) -> Iterator[TestStore
             case Source.LOCAL:
                 stores = lifetime.enter_context(_local())
             case Source.DOCKER:
-                try:
-                    stores = lifetime.enter_context(_containers())
-                except Exception as error:  # whatever the engine's client raises
-                    if environ.get("BATON_TEST_STORES"):
-                        raise
-                    print(f"containers failed ({error}); taking the embedded servers")
-                    stores = lifetime.enter_context(_local())
+                forced = bool(environ.get("BATON_TEST_STORES"))
+                stores = _containers_if_possible(lifetime, forced=forced) or (
+                    lifetime.enter_context(_local())
+                )
         stores.migrate_template()
         lifetime.callback(stores.drop_template)
         yield stores
@@ -146,20 +143,32 @@ def opened(environ: Mapping[str, str], *, worker: int = 0) -> Iterator[TestStore
 
 def docker_engine_answers() -> bool:
     """Whether a Docker engine can be reached; the command `docker` alone proves nothing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the client leaks its socket when nobody answers
-        try:
-            import docker  # type: ignore[import-untyped]  # noqa: PLC0415 - slow, seldom needed
+    with _leaks_forgiven():
+        return _ping()
 
-            client = docker.from_env(timeout=3)
-            try:
-                return bool(client.ping())
-            finally:
-                client.close()
-        except Exception:  # noqa: BLE001  # no engine shows itself in many exceptions
-            return False
-        finally:
-            gc.collect()
+
+def _ping() -> bool:
+    import docker  # type: ignore[import-untyped]  # noqa: PLC0415 - slow, seldom needed
+
+    try:
+        client = docker.from_env(timeout=3)
+    except docker.errors.DockerException:
+        return False
+    try:
+        return bool(client.ping())
+    except (docker.errors.DockerException, OSError):
+        return False
+    finally:
+        client.close()
+
+
+@contextmanager
+def _leaks_forgiven() -> Iterator[None]:
+    """The Docker client leaks its socket when nobody answers; warnings of that are not ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
 
 
 _URLS = ("BATON_TEST_DATABASE_URL", "BATON_TEST_REDIS_URL")
@@ -201,6 +210,18 @@ def _let_role_make_databases(postgres: Postgres) -> None:
     # Tests work as the role that services use, no superuser, so that what needs one shows.
     with psycopg.connect(postgres.admin_url(), autocommit=True) as connection:
         connection.execute("ALTER ROLE baton CREATEDB")
+
+
+def _containers_if_possible(lifetime: ExitStack, *, forced: bool) -> TestStores | None:
+    """Containers, or `None` where the engine cannot start them, as without a way to the images."""
+    with _leaks_forgiven():
+        try:
+            return lifetime.enter_context(_containers())
+        except Exception as error:  # whatever the engine's client raises
+            if forced:
+                raise
+            print(f"containers failed ({error}); taking the embedded servers")
+    return None
 
 
 @contextmanager
