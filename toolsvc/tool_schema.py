@@ -127,9 +127,15 @@ def _closed(schema: JSON) -> JSON:
         closed.setdefault("properties", {})
         closed["additionalProperties"] = False
         for name, described in closed["properties"].items():
-            if not _SAYS_WHAT & described.keys():
-                raise SignatureError(f"its {name!r} may be anything; {_BE_PRECISE}")
+            _refuse_anything(name, described)
+    if schema.get("type") == "array":
+        _refuse_anything("items", closed.get("items", {}))
     return closed
+
+
+def _refuse_anything(name: str, described: JSON) -> None:
+    if not _SAYS_WHAT & described.keys():
+        raise SignatureError(f"its {name!r} may be anything; {_BE_PRECISE}")
 
 
 def _published(accepted: JSON, optional: frozenset[str]) -> JSON:

@@ -3,81 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from pydantic import Field
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.engine import engine
 from shared.protocol.ids import uuid7
 from tests.toolsvc.tool_rig import Rig, opened
+from tests.toolsvc.tool_world import World
 from toolsvc.effects import Claimant, EffectKey, Outcome, Standing, claim, settle
-from toolsvc.tool import SqlCall, Tool, ToolCall, ToolError, tool
 from toolsvc.tool_api import canonical_digest
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
-
-
-class World:
-    """What tools outside our Postgres change, and a gate that holds them."""
-
-    def __init__(self) -> None:
-        self.effects: list[str] = []
-        self.keys: list[str] = []
-        self.begun = asyncio.Event()
-        self.may_end = asyncio.Event()
-        self.may_end.set()
-
-    def tools(self) -> list[Tool]:
-        async def act(call: ToolCall, what: str = "x") -> dict[str, Any]:
-            self.effects.append(what)
-            self.keys.append(call.idempotency_key)
-            self.begun.set()
-            await self.may_end.wait()
-            return {"effect": len(self.effects)}
-
-        async def refuse(call: ToolCall) -> None:
-            self.effects.append("refused")
-            raise ToolError("too_many", "There are too many of them.", status=429)
-
-        async def note_then(
-            call: SqlCall, how: Annotated[str, Field(description="How it ends.")]
-        ) -> str:
-            self.effects.append(how)
-            await call.connection.execute(
-                text("INSERT INTO notes (id, user_id, body) VALUES (:id, :user, :how)"),
-                {"id": uuid7(), "user": call.user, "how": how},
-            )
-            return await _end(call.connection, how)
-
-        return [
-            tool(name="act", description="Act.", scope="w:w")(act),
-            tool(name="act_again", description="Act.", scope="w:w", idempotent=True)(act),
-            tool(name="refuse", description="Refuse.", scope="w:w", on_error="model")(refuse),
-            tool(name="note_then", description="Note, then end.", scope="w:w")(note_then),
-        ]
-
-
-async def _end(connection: AsyncConnection, how: str) -> str:
-    match how:
-        case "refuse":
-            raise ToolError("not_now", "Not now.", status=409)
-        case "fail":
-            raise RuntimeError("the password is hunter2")
-        case "hang":
-            await connection.execute(text("SELECT pg_sleep(30)"))
-        case "sql error":
-            await connection.execute(text("SELECT 1/0"))
-        case "too large":
-            return "x" * 10_000
-        case "commit":
-            await connection.commit()
-        case "not json":
-            return "\ud800"
-    return how
 
 
 @pytest.fixture
@@ -258,80 +195,6 @@ async def test_a_resume_finds_what_its_root_did(rig: Rig, world: World) -> None:
     )
     await rig.result("act", call_id="call_x", token=rig.token(run=resume))
     assert len(world.effects) == 1
-
-
-async def test_a_claim_waits_for_a_tool_inside_its_transaction(
-    rig: Rig, database_url: str, world: World
-) -> None:
-    """While `note_then` runs, nobody can raise the fence; its effect is before the claim's."""
-    async with engine(database_url) as other, other.connect() as connection:
-        calling = asyncio.create_task(rig.call("note_then", {"how": "hang"}))
-        locked = text("SELECT FROM threads FOR UPDATE SKIP LOCKED")
-        while (await connection.execute(locked)).first() is not None:
-            await connection.rollback()
-        calling.cancel()
-        await asyncio.gather(calling, return_exceptions=True)
-        await connection.rollback()
-        assert (
-            await connection.execute(text("SELECT FROM threads FOR UPDATE"))
-        ).first() is not None
-    assert await rig.effects() == []  # cancelled in mid-transaction: nothing was done
-    assert await rig.sql("SELECT FROM notes") == []
-
-
-FAILURES = [
-    ("refuse", 409, "not_now"),
-    ("fail", 500, "tool_failed"),
-    ("sql error", 500, "tool_failed"),
-    ("too large", 500, "tool_result_too_large"),
-    ("not json", 500, "tool_failed"),
-]
-
-
-@pytest.mark.parametrize(("how", "status", "code"), FAILURES)
-async def test_a_tool_that_fails_inside_a_transaction_leaves_its_error_and_nothing_else(
-    rig: Rig, world: World, how: str, status: int, code: str
-) -> None:
-    answers = [await rig.call("note_then", {"how": how}, call_id="call_x") for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [status, status]
-    assert {answer.json()["error"]["code"] for answer in answers} == {code}
-    assert "hunter2" not in "".join(answer.text for answer in answers)
-    assert world.effects == [how]
-    assert await rig.effects() == [("note_then", "failed")]
-    assert await rig.sql("SELECT FROM notes") == []
-
-
-async def test_a_tool_that_ends_the_transaction_itself_fails(rig: Rig) -> None:
-    status, _ = await rig.refusal("note_then", {"how": "commit"})
-    assert status == 500
-    assert await rig.effects() == [("note_then", "claimed")]  # unknown, once its lease has ended
-
-
-@pytest.mark.parametrize(("name", "arguments"), [("note_then", {"how": "hang"}), ("act", {})])
-async def test_a_tool_that_takes_too_long_fails(
-    database_url: str, world: World, name: str, arguments: dict[str, str]
-) -> None:
-    world.may_end.clear()
-    async with opened(database_url, *world.tools(), timeout_s=0.05) as rig:
-        answers = [await rig.call(name, arguments, call_id="call_x") for _ in range(2)]
-        assert [answer.status_code for answer in answers] == [504, 504]
-        assert {answer.json()["error"]["code"] for answer in answers} == {"tool_timeout"}
-        assert await rig.effects() == [(name, "failed")]
-        assert await rig.sql("SELECT FROM notes") == []
-        assert (await rig.call("get_profile")).status_code == 200  # the pool is whole
-
-
-async def test_postgres_away_in_a_transaction_means_that_nothing_was_done(rig: Rig) -> None:
-    async def cut(call: SqlCall) -> str:
-        await call.connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-        return "never"
-
-    cutting = tool(name="cut", description="Cut.", scope="w:w")(cut)
-    rig.registry.tools["cut"] = cutting  # type: ignore[index]
-    answer = await rig.call("cut", call_id="call_x")
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert await rig.effects() == []
-    assert (await rig.call("get_profile", call_id="call_x")).status_code == 200
 
 
 async def test_a_key_stays_the_same_and_is_different_for_every_call() -> None:
