@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also without dev.py's path file
 
 from stack.test_stores import TestStores, opened
+from stack.testing import find_browser, find_node
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,18 @@ def redis_url(stores: TestStores) -> str:
     """An empty Redis, with every right: `redis://…`."""
     stores.empty_redis()
     return stores.redis_url
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a browser or Node.js where there is none; `dev.py test` has said so."""
+    missing = {
+        "browser": None if find_browser() else "no Chromium found",
+        "node": None if find_node() else "no Node.js, or `npm ci` in tests/js has not run",
+    }
+    for item in items:
+        for marker, reason in missing.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(trylast=True)

@@ -53,6 +53,7 @@ def test_one_url_alone_is_refused() -> None:
         choose({"BATON_TEST_REDIS_URL": "redis://x"}, no_engine)
 
 
+@pytest.mark.stores
 def test_an_engine_that_cannot_start_containers_is_left_aside(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
