@@ -83,6 +83,11 @@ async def append_all(redis: Redis, batches: Sequence[Batch]) -> list[Reply | Red
     return [answer if isinstance(answer, RedisError) else _reply(answer) for answer in answers]
 
 
+async def discard(redis: Redis, thread: UUID) -> None:
+    """Delete a stream that holds what is not ours, so that it can be refilled."""
+    await redis.delete(events_key(thread))
+
+
 async def append(redis: Redis, batch: Batch) -> Reply:
     """Append one batch; raises what Redis raises."""
     (reply,) = await append_all(redis, [batch])

@@ -22,22 +22,30 @@ _CLOSES = {end: (start, field) for start, (end, field) in PAIRS.items()}
 BRACKETS = frozenset(PAIRS) | frozenset(_CLOSES)
 
 
-def still_open(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The opening events that no later event closed, in order."""
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for event in events:
+class Brackets:
+    """What is open after the events seen so far."""
+
+    def __init__(self, events: Iterable[dict[str, Any]] = ()) -> None:
+        self._open: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for event in events:
+            self.see(event)
+
+    def see(self, event: dict[str, Any]) -> None:
+        """Take one event into account."""
         kind = event.get("type", "")
         if kind in PAIRS:
-            found[_key(kind, PAIRS[kind][1], event)] = event
+            self._open[_key(kind, PAIRS[kind][1], event)] = event
         elif kind in _CLOSES:
             start, field = _CLOSES[kind]
-            found.pop(_key(start, field, event), None)
-    return list(found.values())
+            self._open.pop(_key(start, field, event), None)
 
+    def still_open(self) -> list[dict[str, Any]]:
+        """The opening events that no later event closed, in order."""
+        return list(self._open.values())
 
-def closing(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The events that close what is open: the innermost, that is the newest, first."""
-    return [_closes(event) for event in reversed(still_open(events))]
+    def closing(self) -> list[dict[str, Any]]:
+        """The events that close what is open: the innermost, that is the newest, first."""
+        return [_closes(event) for event in reversed(self.still_open())]
 
 
 def _key(kind: str, field: str, event: dict[str, Any]) -> tuple[str, str, str]:

@@ -67,9 +67,10 @@ class Transcript:
         )
 
     def _message(self, id_: str, role: str) -> dict[str, Any]:
-        for message in reversed(self.messages):
-            if message["id"] == id_:
-                return message
+        known: dict[str, Any]
+        for known in reversed(self.messages):
+            if known["id"] == id_:
+                return known
         message: dict[str, Any] = {"id": id_, "role": role}
         self.messages.append(message)
         return message

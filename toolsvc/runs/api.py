@@ -107,6 +107,18 @@ async def finish(request: Request) -> Response:
     return await _commit(request, ending=True)
 
 
+async def fence(request: Request) -> Response:
+    """Whether the token's claim still is the newest of its thread: 200, or 409."""
+    services: Services = request.app.state.services
+    key = services.settings.run_token_key.get_secret_value()
+    token = verify_run_token(key, _bearer(request))
+    if token.run != _run(request):
+        raise BatonError(Code.FORBIDDEN, "The run token was made for another run.")
+    async with services.engine.connect() as db:
+        await lease.confirm(db, token.run, token.fence)
+    return _json(CommitAnswer())
+
+
 async def close(request: Request) -> Response:
     """End a cancelled run soon, by its runner or by us; answers at once."""
     services: Services = request.app.state.services
@@ -126,6 +138,7 @@ ROUTES = [
     Route("/runners/{runner}", leave, methods=["DELETE"]),
     Route("/runs/{run}/steps", steps, methods=["POST"]),
     Route("/runs/{run}/finish", finish, methods=["POST"]),
+    Route("/runs/{run}/fence", fence, methods=["GET"]),
     Route("/runs/{run}/close", close, methods=["POST"]),
 ]
 

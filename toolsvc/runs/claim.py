@@ -81,6 +81,11 @@ _STARTS = text("""
 _JOURNAL = text("""
     SELECT scope, kind, place, digest, record FROM steps WHERE root_id = :root ORDER BY ordinal
 """)
+# What was under way when the predecessor died will not end any more.
+_CLOSE_SPANS = text("""
+    UPDATE spans SET ended_at = now(), error = '{"message": "taken_over"}'
+    WHERE root_id = :root AND ended_at IS NULL
+""")
 _BRACKETS = text("""
     SELECT data FROM events WHERE run_id = :run AND type = ANY(:types) AND hash IS NOT NULL
     ORDER BY fence, seq
@@ -140,6 +145,7 @@ async def _take(db: AsyncConnection, row: SqlRow[Any], owner: str) -> Claim:
     mine = ForeignRow(fence, 1, stored.type, stored.data)
     if first:
         return Claim(row, fence, [mine], history.messages, [], [])
+    await db.execute(_CLOSE_SPANS, {"root": row.root_id})
     return Claim(
         row,
         fence,

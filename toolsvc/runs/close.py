@@ -19,7 +19,8 @@ from shared.bus.append import Answer, Batch, Entry, Mode, append
 from shared.bus.connect import AWAY as REDIS_AWAY
 from shared.bus.doorbell import ring
 from shared.bus.events import read_all_after
-from shared.protocol.brackets import closing
+from shared.bus.keys import runner_key
+from shared.protocol.brackets import Brackets
 from shared.protocol.position import Position
 from shared.protocol.record import Commit, End, ForeignRow, Heartbeat, Outcome, Row
 from shared.protocol.transcript import messages_of
@@ -37,6 +38,7 @@ GRACE_S = 0.5
 _POLL_S = 0.05
 _RENEW_S = 1.0
 
+_OWNER = text("SELECT runner_id FROM runs WHERE id = :run AND status = 'running'")
 _STATUS = text("SELECT status FROM runs WHERE id = :run")
 _EVENTS = text("""
     SELECT data FROM events WHERE run_id = :run AND hash IS NOT NULL ORDER BY fence, seq
@@ -45,6 +47,7 @@ _EVENTS = text("""
 
 async def close_cancelled(services: Services, run: UUID) -> None:
     """End a run that somebody cancelled, unless its runner does so first."""
+    await _hint(services, run)
     if await _ends_by_itself(services, run):
         return
     async with _own_lease(services):
@@ -52,6 +55,17 @@ async def close_cancelled(services: Services, run: UUID) -> None:
             claim = await claim_to_close(db, run, services.instance)
         if claim is not None:
             await _end_cancelled(services, claim)
+
+
+async def _hint(services: Services, run: UUID) -> None:
+    """Tell the runner at once; without the hint it would learn with its next heartbeat."""
+    async with services.engine.connect() as db:
+        runner = (await db.execute(_OWNER, {"run": run})).scalar_one_or_none()
+    if runner:
+        try:
+            await services.redis.publish(runner_key(runner), f"cancel {run}")
+        except REDIS_AWAY as error:
+            log.warning("could not hint at a cancel", error=str(error))
 
 
 async def _ends_by_itself(services: Services, run: UUID) -> bool:
@@ -92,7 +106,7 @@ async def _end_cancelled(services: Services, claim: Claim) -> None:
     async with services.engine.connect() as db:
         stored = [found.data for found in await db.execute(_EVENTS, {"run": row.id})]
     events = [orjson.loads(data) for data in (*stored, *(one.data for one in tail))]
-    ending = [*closing(events), _finished(claim)]
+    ending = [*Brackets(events).closing(), _finished(claim)]
     rows = [
         Row(seq, seq, event["type"], orjson.dumps(event).decode())
         for seq, event in enumerate(ending, start=2)

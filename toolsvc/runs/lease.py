@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.errors import FencedError
 from shared.protocol.record import Catalogue, Heartbeat
 
 
@@ -76,6 +77,11 @@ _RENEW = text("""
 
 _RELEASE = text("UPDATE runners SET lease_until = now(), carried = 0 WHERE id = :runner")
 
+_CARRIED_UNDER = text("""
+    SELECT threads.fence FROM runs JOIN threads ON threads.id = runs.thread_id
+    WHERE runs.id = :run AND runs.status = 'running' AND runs.fence = threads.fence
+""")
+
 _ANNOUNCE = text("""
     INSERT INTO runners (id, lease_until, version, slots, agents, broken)
     VALUES (:runner, now() + make_interval(secs => :life), :version, :slots, :agents, :broken)
@@ -100,6 +106,13 @@ async def renew(
         },
     )
     return [News(row.id, row.fence, row.carried, row.cancelled) for row in found]
+
+
+async def confirm(db: AsyncConnection, run: UUID, fence: int) -> None:
+    """Raise `fenced` unless the run is carried under this fence."""
+    found = (await db.execute(_CARRIED_UNDER, {"run": run})).scalar_one_or_none()
+    if found != fence:
+        raise FencedError(fence)
 
 
 async def release(db: AsyncConnection, runner: str) -> None:

@@ -1,0 +1,17 @@
+"""`python -m runner`."""
+
+from runner.app import make_app
+from shared.settings import RunnerSettings, load_settings
+from shared.telemetry.logs import set_up_logging
+from shared.web.serve import serve
+
+
+def main() -> None:
+    """Carry runs until told to end."""
+    settings = load_settings(RunnerSettings)
+    set_up_logging("runner", settings)
+    serve(make_app(settings), settings, process="runner")
+
+
+if __name__ == "__main__":
+    main()

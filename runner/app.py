@@ -1,0 +1,135 @@
+"""The runner's wiring: connections, agents, the worker's loops, and HTTP for health."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from runner.catalog import Catalog, load_catalog
+from runner.configure import RunConfigs
+from runner.heartbeat import HeartbeatThread
+from runner.hints import listen_for_cancels
+from runner.models.provider import UpstreamProvider, make_client
+from runner.record import Record
+from runner.tracing import install_tracing
+from runner.worker import BLOCK_MS, Worker
+from runner.wrap import patch_runner
+from shared.bus.connect import blocking_client, commands_client
+from shared.bus.doorbell import ensure_group
+from shared.protocol.ids import uuid7
+from shared.protocol.record import Catalogue
+from shared.settings import RunnerSettings
+from shared.telemetry.logs import get_logger
+from shared.web.errors import install_error_handlers
+from shared.web.health import Check, health_router
+from shared.web.middleware import Outermost
+
+log = get_logger(__name__)
+
+
+def make_app(settings: RunnerSettings) -> ASGIApp:
+    """Health over HTTP; the work goes on in the lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _working(settings, app):
+            yield
+
+    app = FastAPI(title="Baton runner", lifespan=lifespan, docs_url=None, redoc_url=None)
+    install_error_handlers(app)
+    return Outermost(app, process="runner")
+
+
+@asynccontextmanager
+async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None]:
+    """Everything from the first connection to the last run given away."""
+    runner = f"{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}"
+    url = settings.redis_url.get_secret_value()
+    patch_runner()
+    async with AsyncExitStack() as lifetime:
+        redis = commands_client(url, "baton-runner")
+        lifetime.push_async_callback(redis.aclose)
+        blocking = blocking_client(url, "baton-doorbell", block_s=BLOCK_MS / 1000)
+        lifetime.push_async_callback(blocking.aclose)
+        record = Record(settings.toolsvc_urls, settings.runner_key.get_secret_value())
+        lifetime.push_async_callback(record.close)
+        client = make_client(settings)
+        lifetime.push_async_callback(client.close)
+        exporter = install_tracing(settings)
+        lifetime.push_async_callback(asyncio.to_thread, exporter.shutdown)
+        catalog = load_catalog(settings.agents_dir, await record.tools())
+        worker = Worker(
+            runner,
+            settings,
+            redis=redis,
+            blocking=blocking,
+            record=record,
+            catalog=catalog,
+            exporter=exporter,
+            configs=RunConfigs(settings, UpstreamProvider(settings, client)),
+        )
+        await _announce(record, worker, catalog)
+        await lifetime.enter_async_context(_loops(worker))
+        app.include_router(health_router(_checks(worker)))
+        log.info("ready", runner=runner, agents=sorted(catalog.agents), broken=len(catalog.broken))
+        yield
+
+
+async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
+    served = {name: one.described() for name, one in catalog.agents.items()}
+    await record.announce(
+        worker.id,
+        Catalogue(
+            agents=served,
+            broken=catalog.broken,
+            version=worker.settings.code_version,
+            slots=worker.settings.concurrency,
+        ),
+    )
+
+
+@asynccontextmanager
+async def _loops(worker: Worker) -> AsyncIterator[None]:
+    """The worker's loops; at the end runs are given away while the pump still works."""
+    settings = worker.settings
+    heartbeat = HeartbeatThread(
+        worker.id,
+        settings.toolsvc_urls,
+        settings.runner_key.get_secret_value(),
+        slots=settings.concurrency,
+        version=settings.code_version,
+        carried=worker.carried,
+        heard=worker.heard,
+    )
+    heartbeat.start()
+    loops = [
+        asyncio.create_task(worker.publisher.run(), name="publisher"),
+        asyncio.create_task(worker.listen(), name="doorbell"),
+        asyncio.create_task(worker.rescue(), name="rescue"),
+        asyncio.create_task(worker.show(), name="show"),
+        asyncio.create_task(
+            listen_for_cancels(worker.redis, worker.id, worker.cancel), name="hints"
+        ),
+    ]
+    try:
+        yield
+    finally:
+        await worker.drain()
+        heartbeat.stop()
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+
+
+def _checks(worker: Worker) -> dict[str, Check]:
+    async def redis() -> None:
+        await ensure_group(worker.redis)
+
+    async def not_draining() -> bool:
+        return not worker.draining
+
+    return {"redis": redis, "accepting": not_draining}

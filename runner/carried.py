@@ -1,0 +1,169 @@
+"""A run that this process carries: what model wrapper, tool wrapper and driver share about it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NoReturn
+
+from agents import RunConfig
+from baton.context import RunContext
+from runner.committer import Committer
+from runner.journal import Journal, Key
+from runner.outbox import Outbox
+from runner.record import Record
+from runner.scope import Scope
+from runner.stage import Stage
+from runner.tracing import RunTrace
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.protocol.ids import new_id
+from shared.protocol.record import ClaimedRun, StepRecord
+from shared.telemetry.metrics import FIRST_EVENT_SECONDS
+
+
+class StopKind(StrEnum):
+    """How carrying a run comes to its end here."""
+
+    FINISHED = "finished"  #: the agent has a final output
+    FAILED = "failed"  #: it cannot go on
+    CANCELLED = "cancelled"  #: somebody asked for it
+    LOST = "lost"  #: another claim has the thread
+    HANDED_OVER = "handed_over"  #: this process ends, another one goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a run ends here."""
+
+    kind: StopKind
+    error: BatonError | None = None
+    #: The final output, where the agent came to its end.
+    result: Any = None
+
+
+class CarriedRun:
+    """One claimed run and everything that belongs to this claim."""
+
+    def __init__(
+        self,
+        claimed: ClaimedRun,
+        *,
+        record: Record,
+        outbox: Outbox,
+        run_config: Callable[[RunConfig | None], RunConfig],
+        trace: RunTrace,
+    ) -> None:
+        self.claimed = claimed
+        self.record = record
+        self.outbox = outbox
+        self.run_config = run_config
+        self.trace = trace
+        self.journal = Journal(claimed.journal)
+        self.stage = Stage(outbox.emit)
+        self.root = Scope()
+        self.context = RunContext(
+            run_id=claimed.run_id,
+            thread_id=claimed.thread_id,
+            user_id=str(claimed.user),
+            agent=claimed.agent,
+            project_id=str(claimed.project) if claimed.project else None,
+            metadata=dict(claimed.input.get("forwardedProps") or {}),
+        )
+        self.committer = Committer(
+            record,
+            claimed,
+            outbox,
+            spans=trace.take,
+            stored=trace.stored,
+            refused=self._refused,
+        )
+        self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self.handing_over = False
+        #: Messages of finished root steps, in order; and of calls being written now.
+        self.shown: list[dict[str, Any]] = []
+        self.writing: list[Callable[[], list[dict[str, Any]]]] = []
+        self.answered: set[str] = set()
+        self.usage: dict[str, dict[str, int]] = {}
+        self._call_ids: set[str] = set()
+        self._begun = time.monotonic()
+        self._silent = True
+
+    # ------------------------------------------------------------------ stopping
+    def stop(self, stop: Stop) -> None:
+        """Ask the driver to end the run; the first reason counts."""
+        if not self.stopped.done():
+            self.stopped.set_result(stop)
+
+    async def park(self, stop: Stop) -> NoReturn:
+        """Stop the run from inside agent code: this call never returns, the driver cancels it."""
+        self.stop(stop)
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("unreachable")
+
+    def _refused(self, error: BatonError) -> None:
+        lost = error.code in (Code.FENCED, Code.NOT_FOUND)
+        self.stop(Stop(StopKind.LOST if lost else StopKind.FAILED, error))
+
+    # ------------------------------------------------------------------ steps
+    async def step(self, key: Key, digest: str, live: Callable[[], Awaitable[str]]) -> str:
+        """The record of a step: replayed if there is one, else made by `live` and committed."""
+        recorded = await self.journal.take(key)
+        if recorded is not None:
+            self.trace.silent = True
+            if recorded.digest != digest:
+                await self.park(Stop(StopKind.FAILED, _diverged(key, recorded, digest)))
+            return recorded.record
+        self.trace.silent = False
+        if self.handing_over:
+            await self.park(Stop(StopKind.HANDED_OVER))
+        if self.committer.cancelled:
+            await self.park(Stop(StopKind.CANCELLED))
+        record = await live()
+        await self.committer.step(
+            StepRecord(
+                scope=key.scope, kind=key.kind, place=key.place, digest=digest, record=record
+            )
+        )
+        if self.committer.cancelled:
+            await self.park(Stop(StopKind.CANCELLED))
+        return record
+
+    def unique_call_id(self, given: str) -> str:
+        """Call ids are unique per run; some local servers repeat theirs, or send none."""
+        found = given or new_id("call")
+        if found in self._call_ids:
+            found = new_id("call")
+        self._call_ids.add(found)
+        return found
+
+    def saw_call_ids(self, ids: list[str]) -> None:
+        """Call ids of a replayed response."""
+        self._call_ids.update(ids)
+
+    def first_delta(self) -> None:
+        """The model has begun to answer."""
+        if self._silent:
+            self._silent = False
+            FIRST_EVENT_SECONDS.observe(time.monotonic() - self._begun)
+
+    def used(self, model: str, usage: dict[str, int]) -> None:
+        """Add a model call's tokens."""
+        total = self.usage.setdefault(model, {})
+        for name, count in usage.items():
+            total[name] = total.get(name, 0) + count
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What this run leaves in the conversation, half-written text included."""
+        return [*self.shown, *(one for writing in self.writing for one in writing())]
+
+
+def _diverged(key: Key, recorded: StepRecord, digest: str) -> BatonError:
+    where = f"{key.kind} step {key.place!r} of {key.scope!r}"
+    return BatonError(
+        Code.JOURNAL_DIVERGED,
+        f"Replay came to another {where} than the one recorded "
+        f"({recorded.digest[:12]} there, {digest[:12]} now). The agent's code must do the same "
+        "again: no clock, no random, no environment in its control flow.",
+    )

@@ -1,0 +1,69 @@
+"""How values of agent code are recorded, and what comes back from a record.
+
+The live path goes through here too, so that a replayed step gives exactly what the live one gave.
+"""
+
+import dataclasses
+from typing import Any
+
+import orjson
+from agents.tool import ToolOutputFileContent, ToolOutputImage, ToolOutputText
+from pydantic import BaseModel
+
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+
+#: The SDK gives these a meaning by their class, so they come back as what they were.
+_SDK_OUTPUTS = {
+    kind.__name__: kind for kind in (ToolOutputText, ToolOutputImage, ToolOutputFileContent)
+}
+
+
+def encode(value: Any) -> Any:
+    """The JSON form of a tool's result.
+
+    Raises:
+        BatonError: `agent_error` for a result that JSON cannot carry.
+    """
+    plain = _plain(value)
+    try:
+        orjson.dumps(plain)
+    except TypeError as error:
+        raise BatonError(
+            Code.AGENT_ERROR,
+            f"A tool returned {type(value).__name__}, which cannot be recorded: {error}.",
+        ) from None
+    return plain
+
+
+def decode(plain: Any) -> Any:
+    """The value that agent code gets, live and replayed."""
+    if isinstance(plain, dict):
+        if len(plain) == 1 and (name := next(iter(plain))).startswith("$sdk:"):
+            return _SDK_OUTPUTS[name.removeprefix("$sdk:")].model_validate(plain[name])
+        return {key: decode(item) for key, item in plain.items()}
+    if isinstance(plain, list):
+        return [decode(item) for item in plain]
+    return plain
+
+
+def as_text(plain: Any) -> str:
+    """How people and models read it: strings as they are, the rest as JSON."""
+    if isinstance(plain, str):
+        return plain
+    text: str = orjson.dumps(plain).decode()
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if type(value).__name__ in _SDK_OUTPUTS and isinstance(value, BaseModel):
+        return {f"$sdk:{type(value).__name__}": value.model_dump(mode="json")}
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,132 @@
+"""Commits of one run: one in flight, everything that waits goes into the next.
+
+A step's commit carries the events since the last commit, so events and journal never differ. In
+long steps events are committed every few seconds as well.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from runner.outbox import Outbox
+from runner.record import Record
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.protocol.record import (
+    ClaimedRun,
+    Commit,
+    CommitAnswer,
+    End,
+    ForeignRow,
+    SpanRecord,
+    StepRecord,
+)
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+#: In a long step, events are committed this often.
+EVENTS_EVERY_S = 5.0
+
+#: Called when a commit was refused for good: the run must stop here.
+Refused = Callable[[BatonError], None]
+
+
+class Committer:
+    """Commits for one claim, numbered from 1 on."""
+
+    def __init__(
+        self,
+        record: Record,
+        claimed: ClaimedRun,
+        outbox: Outbox,
+        *,
+        spans: Callable[[], list[SpanRecord]],
+        stored: Callable[[list[SpanRecord]], None],
+        refused: Refused,
+    ) -> None:
+        self._record, self._claimed, self._outbox = record, claimed, outbox
+        self._spans, self._stored, self._refused = spans, stored, refused
+        self.token, self.token_expires = claimed.token, claimed.token_expires
+        self.cancelled = claimed.cancelled
+        self._number = 0
+        self._waiting: list[tuple[StepRecord | None, asyncio.Future[None]]] = []
+        self._working: asyncio.Task[None] | None = None
+
+    async def step(self, step: StepRecord) -> None:
+        """Commit a step; returns when SQL has it. Should it be refused, this never returns.
+
+        The run is stopped then, and a stop must not travel through agent code.
+        """
+        await self._join(step)
+
+    async def events(self) -> None:
+        """Commit the events so far; never returns when that is refused."""
+        await self._join(None)
+
+    async def settle(self, tail: list[ForeignRow]) -> None:
+        """The first commit of a take-over.
+
+        Raises:
+            BatonError: the commit is refused.
+        """
+        await self._send(Commit(fence=self._claimed.fence, n=self._next(), tail=tail))
+
+    async def finish(self, end: End) -> None:
+        """The last commit, with the terminal event and whatever has not been committed.
+
+        Raises:
+            BatonError: the commit is refused.
+        """
+        if self._working is not None:
+            await self._working
+        await self._commit([], end)
+
+    async def _join(self, step: StepRecord | None) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((step, done))
+        if self._working is None:
+            # A task of its own: a cancelled caller must not tear a commit apart.
+            self._working = asyncio.create_task(self._work(), name="commit")
+        await done
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._commit([step for step, _ in batch if step is not None], None)
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None)
+        except BatonError as error:
+            self._refused(error)
+        except Exception:
+            log.exception("a commit could not be made")
+            self._refused(BatonError(Code.INTERNAL))
+        finally:
+            self._working = None
+
+    async def _commit(self, steps: list[StepRecord], end: End | None) -> None:
+        rows, spans = self._outbox.uncommitted(), self._spans()
+        if not (rows or spans or steps or end):
+            return
+        await self._send(
+            Commit(
+                fence=self._claimed.fence,
+                n=self._next(),
+                rows=rows,
+                steps=steps,
+                spans=spans,
+                end=end,
+            )
+        )
+        if rows:
+            self._outbox.committed(rows[-1].seq_to)
+        self._stored(spans)
+
+    async def _send(self, commit: Commit) -> None:
+        answer: CommitAnswer = await self._record.commit(self._claimed.run, self.token, commit)
+        self.cancelled = self.cancelled or answer.cancelled
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number

@@ -1,0 +1,98 @@
+"""The lease, renewed once a second for all runs, from a thread of its own.
+
+Agent code that blocks the event loop keeps its runs, because this thread goes on. After 30 s
+without progress of the loop it stops renewing and ends the process: the supervisor starts another.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import httpx
+
+from shared.protocol.record import Carried, Heartbeat, HeartbeatAnswer
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+EVERY_S = 1.0
+TRY_S = 2.0
+#: A loop that does not move for this long will not come back; its runs are better off elsewhere.
+STUCK_S = 30.0
+STUCK_EXIT = 70
+
+
+class HeartbeatThread:
+    """Renews until stopped; `carried` and `heard` run on the event loop."""
+
+    def __init__(
+        self,
+        runner: str,
+        urls: tuple[str, ...],
+        key: str,
+        *,
+        slots: int,
+        version: str,
+        carried: Callable[[], list[Carried]],
+        heard: Callable[[HeartbeatAnswer], None],
+    ) -> None:
+        self._runner, self._urls, self._key = runner, [url.rstrip("/") for url in urls], key
+        self._slots, self._version = slots, version
+        self._carried, self._heard = carried, heard
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._named: list[Carried] = []
+        self._moved_at = time.monotonic()
+        self._current = 0
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        #: Set once the first renewal has been answered.
+        self.leased = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._named = self._carried()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Renew no more."""
+        self._stop.set()
+        self._thread.join(timeout=TRY_S + 1)
+
+    def _run(self) -> None:
+        with httpx.Client(timeout=TRY_S, trust_env=False) as http:
+            while not self._stop.is_set():
+                self._beat(http)
+                self._loop.call_soon_threadsafe(self._look)
+                self._stop.wait(EVERY_S)
+
+    def _beat(self, http: httpx.Client) -> None:
+        still_s = time.monotonic() - self._moved_at
+        if still_s > STUCK_S:
+            log.critical("the event loop is stuck, the process ends", still_s=round(still_s))
+            os._exit(STUCK_EXIT)
+        beat = Heartbeat(runs=self._named, slots=self._slots, version=self._version)
+        url = self._urls[self._current % len(self._urls)]
+        try:
+            answer = http.post(
+                f"{url}/runners/{self._runner}/heartbeat",
+                content=beat.model_dump_json(),
+                headers={"authorization": f"Bearer {self._key}"},
+            )
+            answer.raise_for_status()
+            news = HeartbeatAnswer.model_validate_json(answer.content)
+        except (httpx.HTTPError, ValueError) as error:
+            self._current += 1
+            log.warning("the lease could not be renewed", error=repr(error))
+            return
+        self._loop.call_soon_threadsafe(self._tell, news)
+
+    def _look(self) -> None:
+        """On the loop: it moves, and these are its runs."""
+        self._moved_at = time.monotonic()
+        self._named = self._carried()
+
+    def _tell(self, news: HeartbeatAnswer) -> None:
+        self.leased.set()
+        self._heard(news)

@@ -1,0 +1,167 @@
+"""The Model wrapper: every model call of a run passes here, streamed or not.
+
+A recorded call returns what was recorded, without a request and without events. A live one is
+tapped for deltas, checked, given unique call ids, and committed before the SDK sees its response,
+hence before any of its tools starts. Deltas end here: the SDK's loop gets the response alone.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from agents.exceptions import UserError
+from openai.types.responses import Response, ResponseCompletedEvent
+
+from agents import Model, ModelResponse
+from runner.carried import CarriedRun
+from runner.journal import Key
+from runner.models.digest import digest_of
+from runner.models.response import (
+    NOTHING_SAID,
+    call_ids,
+    dumped,
+    rebuilt,
+    says_nothing,
+    sdk_usage,
+    usage_of,
+)
+from runner.scope import CARRIED, SCOPE, Scope
+from runner.showing import show_hand_offs
+from runner.translate import Translator
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.telemetry.metrics import MODEL_SECONDS
+
+
+class JournaledModel(Model):
+    """`inner`, journalled; `name` is what metrics and usage call it."""
+
+    def __init__(self, inner: Model, name: str, *, timeout_s: float) -> None:
+        self.inner, self.name, self._timeout_s = inner, name, timeout_s
+
+    async def close(self) -> None:
+        """Close the inner model."""
+        await self.inner.close()
+
+    def get_retry_advice(self, request: Any) -> Any:
+        """The inner model knows its provider's errors."""
+        return self.inner.get_retry_advice(request)
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        """A response for a run that is not streamed; people see its deltas all the same."""
+        response = await self._response(args, kwargs)
+        return ModelResponse(
+            output=response.output, usage=sdk_usage(response), response_id=response.id
+        )
+
+    async def stream_response(
+        self, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[ResponseCompletedEvent]:
+        """A response for a streamed run: one event, the last."""
+        response = await self._response(args, kwargs)
+        yield ResponseCompletedEvent.construct(
+            type="response.completed", sequence_number=0, response=response
+        )
+
+    async def _response(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Response:
+        run, scope = CARRIED.get(), SCOPE.get()
+        if run is None or scope is None:
+            raise UserError("A model was called outside a run (no_run_context).")
+        call = _Call(self, run, scope, args, kwargs)
+        key = Key(scope.name, "model", str(scope.position))
+        given = args[1] if len(args) > 1 else kwargs["input"]
+        record = orjson.loads(await run.step(key, digest_of(scope.agent, given), call.live))
+        scope.position += 1
+        if not call.ran:
+            run.saw_call_ids(call_ids(record))
+        if not scope.nested:
+            run.shown += record["shown"]
+            run.answered.update(one["toolCallId"] for one in record["shown"] if "toolCallId" in one)
+        run.used(self.name, record["usage"])
+        return rebuilt(record["response"])
+
+
+class _Call:
+    """One live model call."""
+
+    def __init__(
+        self,
+        model: JournaledModel,
+        run: CarriedRun,
+        scope: Scope,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.model, self.run, self.scope = model, run, scope
+        self.args, self.kwargs = args, kwargs
+        self.ran = False
+
+    async def live(self) -> str:
+        """Call the model, show what comes, and give the journal's record of it."""
+        run, scope = self.run, self.scope
+        self.ran = True
+        run.stage.enter(scope, scope.agent)
+        translator = Translator(
+            run.outbox.emit,
+            run.outbox.delta,
+            run.unique_call_id,
+            subagent=run.stage.subagent(scope),
+        )
+        if not scope.nested:
+            run.writing.append(translator.shown)
+        response = await self._stream(translator)
+        translator.end()
+        record = self._recorded(response, translator)
+        if not scope.nested:
+            run.writing.remove(translator.shown)
+        return orjson.dumps(record).decode()
+
+    async def _stream(self, translator: Translator) -> Response:
+        begun, outcome = time.perf_counter(), "failed"
+        try:
+            async with asyncio.timeout(self.model._timeout_s):
+                response = await self._consume(translator)
+            outcome = "finished"
+            return response
+        finally:
+            MODEL_SECONDS.labels(self.model.name, outcome).observe(time.perf_counter() - begun)
+
+    async def _consume(self, translator: Translator) -> Response:
+        final: Response | None = None
+        items: list[Any] = []
+        stream: Any = self.model.inner.stream_response(*self.args, **self.kwargs)
+        async with aclosing(stream) as events:
+            async for event in events:
+                kind = event.type
+                if kind.endswith(".delta"):
+                    self.run.first_delta()
+                translator.feed(event)
+                if kind == "response.output_item.done":
+                    items.append(event.item)
+                elif kind == "response.completed":
+                    final = event.response
+        if final is None:
+            raise BatonError(Code.UPSTREAM_INVALID, "The model server's answer has no end.")
+        # Some servers leave the last event's output empty after streaming its items.
+        final.output = final.output or items
+        if says_nothing(final):
+            raise BatonError(Code.UPSTREAM_INVALID, NOTHING_SAID)
+        return final
+
+    def _recorded(self, response: Response, translator: Translator) -> dict[str, Any]:
+        plain = dumped(response)
+        for index, item in enumerate(plain["output"]):
+            if item.get("type") == "function_call":
+                unique = translator.call_id(index)
+                item["call_id"] = unique or self.run.unique_call_id(item.get("call_id", ""))
+        shown = [*translator.shown(), *self._handed_off(plain)]
+        return {"response": plain, "shown": shown, "usage": usage_of(response)}
+
+    def _handed_off(self, plain: dict[str, Any]) -> list[dict[str, Any]]:
+        """A hand-off answers its own call; what the SDK will say is known already here."""
+        handoffs = self.args[5] if len(self.args) > 5 else self.kwargs.get("handoffs", ())
+        names = {one.tool_name: one.agent_name for one in handoffs}
+        return show_hand_offs(self.run, self.scope, plain["output"], names)

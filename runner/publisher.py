@@ -1,0 +1,126 @@
+"""The pump: one per process, it sends the outboxes of all runs, one pipeline in flight.
+
+When one outbox is due, all that have something go along: under load that is one pipeline for many
+runs, and a delta never waits longer than its window.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from runner.outbox import Outbox
+from shared.bus.append import Answer, Reply, append_all
+from shared.bus.connect import AWAY
+from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import APPEND_BATCH, APPENDS
+
+log = get_logger(__name__)
+
+#: While Redis is away: try again after this, doubling up to the second.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+
+#: Asked when the stream does not know us: is the fence still ours in SQL?
+Confirm = Callable[[Outbox, Answer], Awaitable[None]]
+
+
+class Publisher:
+    """Sends events to Redis until cancelled; `confirm` decides about FENCED and EMPTY."""
+
+    def __init__(self, redis: Redis, confirm: Confirm) -> None:
+        self.redis = redis
+        self._confirm = confirm
+        self._dirty: set[Outbox] = set()
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._confirming: dict[Outbox, asyncio.Task[None]] = {}
+        self._pause_s = 0.0
+
+    def changed(self, outbox: Outbox) -> None:
+        """An outbox has something to send by `outbox.due`."""
+        self._dirty.add(outbox)
+        if outbox.due is not None:
+            self._wake_at(outbox.due)
+
+    def forget(self, outbox: Outbox) -> None:
+        """The run is over here; nothing of it is sent any more."""
+        self._dirty.discard(outbox)
+        if confirming := self._confirming.pop(outbox, None):
+            confirming.cancel()
+
+    async def drained(self, outbox: Outbox, *, within_s: float) -> bool:
+        """Wait until Redis has everything of an outbox; False when time runs out first."""
+        try:
+            async with asyncio.timeout(within_s):
+                await outbox.all_sent.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Pump until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            ready = [one for one in self._dirty if one.unsent and one not in self._confirming]
+            self._dirty.difference_update([one for one in self._dirty if not one.unsent])
+            if ready:
+                await self._send(ready)
+            self._schedule()
+
+    async def _send(self, ready: list[Outbox]) -> None:
+        batches = [outbox.take() for outbox in ready]
+        try:
+            replies = await append_all(self.redis, batches)
+        except AWAY as error:
+            await self._back_off(error)
+            return
+        self._pause_s = 0.0
+        for outbox, batch, reply in zip(ready, batches, replies, strict=True):
+            APPEND_BATCH.observe(len(batch.entries))
+            self._answered(outbox, reply)
+
+    def _answered(self, outbox: Outbox, reply: Reply | RedisError) -> None:
+        if isinstance(reply, RedisError):
+            APPENDS.labels("ERROR").inc()
+            log.warning("redis refused an append", error=str(reply))
+            outbox.due = time.monotonic() + LONGEST_PAUSE_S
+            return
+        APPENDS.labels(reply.answer.value).inc()
+        if reply.answer in (Answer.OK, Answer.HAVE):
+            outbox.answered(reply)
+            return
+        task = asyncio.create_task(self._ask(outbox, reply.answer), name="confirm fence")
+        self._confirming[outbox] = task
+
+    async def _ask(self, outbox: Outbox, answer: Answer) -> None:
+        try:
+            await self._confirm(outbox, answer)
+        finally:
+            self._confirming.pop(outbox, None)
+            self._schedule()
+
+    async def _back_off(self, error: BaseException) -> None:
+        self._pause_s = min(max(FIRST_PAUSE_S, self._pause_s * 2), LONGEST_PAUSE_S)
+        log.warning("redis is away, events wait", error=str(error), pause_s=self._pause_s)
+        await asyncio.sleep(self._pause_s)
+
+    def _schedule(self) -> None:
+        due = [one.due or 0 for one in self._dirty if one.unsent and one not in self._confirming]
+        if due:
+            self._wake_at(min(due))
+
+    def _wake_at(self, due: float) -> None:
+        now = time.monotonic()
+        if due <= now:
+            self._wake.set()
+            return
+        loop = asyncio.get_running_loop()
+        at = loop.time() + due - now
+        if self._timer is not None and not self._timer.cancelled():
+            if self._timer.when() <= at and self._timer.when() > loop.time():
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(at, self._wake.set)

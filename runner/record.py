@@ -1,0 +1,179 @@
+"""The runner's client of toolsvc: claims, commits, tools, heartbeat.
+
+A commit is sent until it is answered, by whatever instance lives: it is the same bytes each time,
+so toolsvc knows a repeat. While toolsvc or Postgres is away, runs wait.
+"""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import httpx
+import orjson
+
+from shared.errors import BatonError, FencedError
+from shared.protocol.codes import Code
+from shared.protocol.record import (
+    Catalogue,
+    ClaimAnswer,
+    ClaimRequest,
+    Commit,
+    CommitAnswer,
+)
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+#: One try; a black hole must not hold a run longer than this before another instance is asked.
+TRY_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+_AWAY = (502, 503, 504)
+
+
+class Record:
+    """HTTP to toolsvc, with the runner's key or a run's token."""
+
+    def __init__(self, urls: Sequence[str], key: str) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self._current = 0
+        self._key = key
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(TRY_S, connect=1.0),
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def claim(self, request: ClaimRequest) -> ClaimAnswer:
+        """Ask for a run, once: an unanswered claim is found again by toolsvc."""
+        raw = await self._once("POST", "/claims", request.model_dump_json().encode(), self._key)
+        return ClaimAnswer.model_validate_json(raw)
+
+    async def announce(self, runner: str, catalogue: Catalogue) -> None:
+        """Say what this runner serves."""
+        body = catalogue.model_dump_json().encode()
+        await self._until_answered("POST", f"/runners/{runner}/catalogue", body, self._key)
+
+    async def leave(self, runner: str) -> None:
+        """End the lease, so that others take over at once."""
+        await self._once("DELETE", f"/runners/{runner}", b"", self._key)
+
+    async def commit(self, run: UUID, token: str, commit: Commit) -> CommitAnswer:
+        """Commit, however long it takes.
+
+        Raises:
+            FencedError: another claim has the thread.
+            BatonError: toolsvc refuses the commit itself.
+        """
+        path = f"/runs/{run}/{'finish' if commit.end else 'steps'}"
+        body = commit.model_dump_json(exclude_defaults=True).encode()
+        try:
+            raw = await self._until_answered("POST", path, body, token)
+        except BatonError as error:
+            if error.code is Code.FENCED:
+                raise FencedError(commit.fence) from error
+            raise
+        return CommitAnswer.model_validate_json(raw)
+
+    async def confirm(self, run: UUID, token: str) -> None:
+        """Ask whether the token's claim still is the thread's newest.
+
+        Raises:
+            BatonError: `fenced` when it is not.
+        """
+        await self._until_answered("GET", f"/runs/{run}/fence", b"", token)
+
+    async def tools(self) -> list[dict[str, Any]]:
+        """The catalogue of toolsvc's tools."""
+        raw = await self._until_answered("GET", "/tools", b"", self._key)
+        found: list[dict[str, Any]] = orjson.loads(raw)["data"]
+        return found
+
+    async def call_tool(
+        self, name: str, arguments: Any, *, token: str, call_id: str, scope: str
+    ) -> Any:
+        """Run a tool of toolsvc; the call's id makes repeats harmless.
+
+        Raises:
+            BatonError: the tool's own error; `details["onError"]` says whom it is for.
+        """
+        raw = await self._until_answered(
+            "POST",
+            f"/tools/{name}",
+            orjson.dumps({"arguments": arguments}),
+            token,
+            {"idempotency-key": call_id, "baton-scope": quote(scope, safe="/:#")},
+            timeout_s=120,
+        )
+        return orjson.loads(raw)["result"]
+
+    async def _until_answered(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        key: str,
+        headers: dict[str, str] | None = None,
+        *,
+        timeout_s: float = TRY_S,
+    ) -> bytes:
+        pause = FIRST_PAUSE_S
+        for attempt in itertools.count(1):
+            try:
+                return await self._once(method, path, body, key, headers, timeout_s=timeout_s)
+            except (httpx.TransportError, AwayError) as error:
+                log.warning("toolsvc is away", path=path, attempt=attempt, error=repr(error))
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+        raise AssertionError("unreachable")
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        key: str,
+        headers: dict[str, str] | None = None,
+        *,
+        timeout_s: float = TRY_S,
+    ) -> bytes:
+        url = self._urls[self._current % len(self._urls)] + path
+        sent = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        try:
+            answer = await self._http.request(
+                method, url, content=body, headers=sent | (headers or {}), timeout=timeout_s
+            )
+        except httpx.TransportError:
+            self._current += 1
+            raise
+        if answer.is_success:
+            return answer.content
+        refused = _refused(answer)
+        if answer.status_code in _AWAY and "onError" not in refused.details:
+            self._current += 1
+            raise AwayError(str(refused))
+        raise refused
+
+
+class AwayError(Exception):
+    """toolsvc answered that it cannot work now."""
+
+
+def _refused(answer: httpx.Response) -> BatonError:
+    try:
+        error = orjson.loads(answer.content)["error"]
+        code, message = error["code"], error["message"]
+        details = {key: error[key] for key in ("onError",) if key in error}
+    except (ValueError, KeyError, TypeError):
+        return BatonError(Code.INTERNAL, f"toolsvc answered {answer.status_code}.")
+    known = Code(code) if code in set(Code) else Code.TOOL_FAILED
+    refused = BatonError(known, message, **details)
+    refused.details["code"] = code
+    return refused

@@ -1,0 +1,269 @@
+"""Driving one claimed run: fence, replay, live steps, end. `Driver.carry` tells the story."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from agents.items import ToolCallOutputItem
+from redis.asyncio import Redis
+
+from agents import Agent, Runner
+from baton.tools import CALLER
+from runner import codec
+from runner.carried import CarriedRun, Stop, StopKind
+from runner.conversation import as_input
+from runner.failures import failure_of
+from runner.publisher import Publisher
+from runner.scope import CARRIED, SCOPE
+from runner.showing import show_result
+from shared.bus.append import Answer, Batch, Entry, Mode, append, discard
+from shared.bus.connect import AWAY
+from shared.bus.events import read_all_after
+from shared.errors import BatonError, FencedError
+from shared.protocol.brackets import Brackets
+from shared.protocol.codes import Code
+from shared.protocol.position import Position
+from shared.protocol.record import End, ForeignRow, Outcome
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+#: Uncommitted events of a long step do not get older than this.
+EVENTS_EVERY_S = 5.0
+REDIS_PAUSE_S = 0.2
+#: SQL has the end of the run; Redis gets this long to take it before the run is let go.
+SENDING_S = 30.0
+#: Agent code that is cancelled gets this long to let go.
+LETTING_GO_S = 5.0
+
+
+class Driver:
+    """Carries one run to its end, or until it is lost or handed over."""
+
+    def __init__(
+        self,
+        run: CarriedRun,
+        agent: Agent[Any],
+        *,
+        redis: Redis,
+        publisher: Publisher,
+        max_turns: int,
+    ) -> None:
+        self.run, self.agent, self.max_turns = run, agent, max_turns
+        self.redis, self.publisher = redis, publisher
+        self.claimed, self.outbox = run.claimed, run.outbox
+
+    async def carry(self) -> None:
+        """The whole story of a claim.
+
+        Raises:
+            BatonError: `fenced` when another claim has the thread; nothing more may be written.
+        """
+        tail = await self._fence_redis()
+        if not self.claimed.first:
+            await self._take_over(tail)
+        async with self._committing_events():
+            stop = await self._drive()
+        if stop.kind is StopKind.LOST:
+            raise stop.error or FencedError(self.claimed.fence)
+        if stop.kind is not StopKind.HANDED_OVER:
+            await self._finish(stop)
+
+    # ------------------------------------------------------------------ beginning
+    async def _fence_redis(self) -> list[ForeignRow]:
+        """Append the start rows: from here on no predecessor can write. Only then read its tail."""
+        while True:
+            try:
+                await self._append_starts()
+                return [] if self.claimed.first else await self._read_tail()
+            except AWAY as error:
+                log.warning("redis is away at the beginning of a run", error=str(error))
+            await asyncio.sleep(REDIS_PAUSE_S)
+
+    async def _append_starts(self) -> None:
+        claimed = self.claimed
+        entries = [
+            Entry(Position(one.fence, one.seq), one.type, claimed.run_id, one.data)
+            for one in claimed.starts
+        ]
+        batch = Batch(
+            claimed.thread,
+            claimed.fence,
+            entries,
+            Mode.CREATE,
+            settled=claimed.first,
+            ttl_s=self.outbox.ttl_s,
+            sql_last=Position(*claimed.sql_last),
+        )
+        if (await append(self.redis, batch)).answer is Answer.FENCED:
+            # Somebody else has claimed, or somebody wrote into the stream by hand: SQL knows.
+            await self.run.record.confirm(claimed.run, self.run.committer.token)
+            await discard(self.redis, claimed.thread)
+            await append(self.redis, batch)
+
+    async def _read_tail(self) -> list[ForeignRow]:
+        """What the stream has above SQL's last settled id, from fences before ours."""
+        after = Position(*self.claimed.sql_last)
+        known = {(one.fence, one.seq) for one in self.claimed.starts}
+        return [
+            ForeignRow(entry.at.fence, entry.at.seq, entry.type, entry.data)
+            for entry in await read_all_after(self.redis, self.claimed.thread, after)
+            if entry.at not in known and entry.at.fence < self.claimed.fence
+        ]
+
+    async def _take_over(self, tail: list[ForeignRow]) -> None:
+        """Settle, close what the predecessor left open, and withdraw what it had half written."""
+        await self.run.committer.settle(tail)
+        before = Brackets(orjson.loads(data) for data in self.claimed.brackets)
+        for row in tail:
+            before.see(orjson.loads(row.data))
+        for event in before.closing():
+            self.outbox.emit(event)
+        restated = [
+            {"id": event["messageId"], "role": "reasoning", "content": ""}
+            for event in before.still_open()
+            if event["type"] == "REASONING_MESSAGE_START" and not event.get("subagentRunId")
+        ]
+        messages = [*self._conversation(), *self._recorded_messages(), *restated]
+        self.outbox.emit({"type": "MESSAGES_SNAPSHOT", "messages": messages})
+        log.info("took a run over", fence=self.claimed.fence, steps=len(self.claimed.journal))
+
+    def _conversation(self) -> list[dict[str, Any]]:
+        return [*self.claimed.history, *self.claimed.messages]
+
+    def _recorded_messages(self) -> list[dict[str, Any]]:
+        """What the finished steps of the root invocation showed."""
+        found: list[dict[str, Any]] = []
+        for step in self.claimed.journal:
+            if "/" in step.scope:
+                continue
+            shown = orjson.loads(step.record)["shown"]
+            found += shown if isinstance(shown, list) else [shown]
+        return found
+
+    # ------------------------------------------------------------------ driving
+    async def _drive(self) -> Stop:
+        """Run the agent until it ends or somebody stops it; agent code never sees a stop."""
+        if self.claimed.cancelled:
+            return Stop(StopKind.CANCELLED)
+        working = asyncio.create_task(self._run_agent(), name=f"agent {self.claimed.run_id}")
+        try:
+            await asyncio.wait({working, self.run.stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if self.run.stopped.done():
+                return self.run.stopped.result()
+            return working.result()
+        except Exception as error:
+            failure = failure_of(error)
+            log.info("the run failed", code=failure.code, error=failure.message, exc_info=error)
+            return Stop(StopKind.FAILED, failure)
+        finally:
+            working.cancel()
+            await asyncio.wait({working}, timeout=LETTING_GO_S)
+
+    async def _run_agent(self) -> Stop:
+        CARRIED.set(self.run)
+        SCOPE.set(self.run.root)
+        CALLER.set(self._call_tool)
+        result = Runner.run_streamed(
+            self.agent,
+            as_input(self._conversation()),  # type: ignore[arg-type]
+            context=self.run.context,
+            max_turns=self.max_turns,
+        )
+        async for event in result.stream_events():
+            if event.type == "run_item_stream_event" and event.name == "tool_output":
+                self._show_uncalled(event.item)
+        return Stop(StopKind.FINISHED, result=result.final_output)
+
+    def _show_uncalled(self, item: Any) -> None:
+        """Results of calls that no tool carried out: unknown names, for one."""
+        run = self.run
+        if not isinstance(item, ToolCallOutputItem) or not isinstance(item.raw_item, dict):
+            return
+        call_id = item.raw_item.get("call_id")
+        if not isinstance(call_id, str) or call_id in run.answered or run.journal.replaying:
+            return
+        run.answered.add(call_id)
+        run.shown.append(show_result(run, run.root, call_id, codec.as_text(str(item.output))))
+
+    async def _call_tool(self, name: str, arguments: Any, call_id: str) -> Any:
+        """A tool of toolsvc; an error that is not for the model ends the run."""
+        run, scope = self.run, SCOPE.get()
+        try:
+            return await run.record.call_tool(
+                name,
+                arguments,
+                token=run.committer.token,
+                call_id=call_id,
+                scope=scope.name if scope else "",
+            )
+        except BatonError as error:
+            if error.details.get("onError") == "model":
+                return f"The tool failed: {error.message}"
+            lost = error.code is Code.FENCED
+            return await run.park(Stop(StopKind.LOST if lost else StopKind.FAILED, error))
+
+    @asynccontextmanager
+    async def _committing_events(self) -> AsyncIterator[None]:
+        async def keep() -> None:
+            while True:
+                await asyncio.sleep(EVENTS_EVERY_S)
+                await self.run.committer.events()
+
+        keeping = asyncio.create_task(keep(), name="commit events")
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping
+
+    # ------------------------------------------------------------------ ending
+    async def _finish(self, stop: Stop) -> None:
+        """Close what is open, commit the end, and only then publish the terminal event."""
+        for event in self.outbox.brackets.closing():
+            self.outbox.emit(event)
+        self.outbox.hold_back(self._terminal(stop))
+        error = stop.error
+        await self.run.committer.finish(
+            End(
+                outcome=_OUTCOMES[stop.kind],
+                error_code=error.details.get("code", error.code) if error else None,
+                error_message=error.message if error else None,
+                usage=self._usage(),
+                messages=self.run.messages(),
+            )
+        )
+        self.outbox.release()
+        if not await self.publisher.drained(self.outbox, within_s=SENDING_S):
+            log.warning("redis did not take the end of a run; sql has it")
+
+    def _terminal(self, stop: Stop) -> dict[str, Any]:
+        usage = {"usage": self._usage()} if self.run.usage else {}
+        if stop.kind is StopKind.FAILED:
+            error = stop.error or BatonError(Code.INTERNAL)
+            code = error.details.get("code", error.code)
+            return {"type": "RUN_ERROR", "message": error.message, "code": code, **usage}
+        event = {
+            "type": "RUN_FINISHED",
+            "threadId": self.claimed.thread_id,
+            "runId": self.claimed.run_id,
+            "outcome": {"type": "success" if stop.kind is StopKind.FINISHED else "cancelled"},
+            **usage,
+        }
+        if stop.result is not None and not isinstance(stop.result, str):
+            event["result"] = codec.encode(stop.result)
+        return event
+
+    def _usage(self) -> list[dict[str, Any]]:
+        return [{"model": model, **counts} for model, counts in self.run.usage.items() if counts]
+
+
+_OUTCOMES = {
+    StopKind.FINISHED: Outcome.FINISHED,
+    StopKind.CANCELLED: Outcome.CANCELLED,
+    StopKind.FAILED: Outcome.FAILED,
+}

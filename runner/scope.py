@@ -1,0 +1,63 @@
+"""Where in a run some code stands: the path of enclosing invocations and tool calls.
+
+Contextvars carry it into tools, agents as tools, guardrails and gathered tasks. An invocation is
+named by its agent, the digest of its input, and its ordinal among equals, so that gathered runs
+find their own records whatever order they start in.
+"""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.protocol.ids import new_id
+
+if TYPE_CHECKING:
+    from runner.carried import CarriedRun
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """One invocation of the SDK's Runner, or one tool call inside it."""
+
+    path: tuple[str, ...] = ()
+    parent: "Scope | None" = None
+    #: Committed model calls of this invocation.
+    position: int = 0
+    #: The tool call that encloses this invocation directly.
+    call_id: str | None = None
+    agent: str = ""
+    #: What events show of it.
+    step: str | None = None
+    subagent: str | None = None
+    _children: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The path as text: the journal's key."""
+        return "/".join(self.path)
+
+    @property
+    def nested(self) -> bool:
+        """Whether this invocation runs inside a tool or guardrail of another."""
+        return self.parent is not None and self.parent.parent is not None
+
+    def invocation(self, agent: str, digest: str) -> "Scope":
+        """A Runner call made here."""
+        name = f"run:{agent.replace('/', '_')}:{digest}"
+        ordinal = self._children.get(name, 0)
+        self._children[name] = ordinal + 1
+        return Scope((*self.path, f"{name}#{ordinal}"), self, call_id=self.call_id, agent=agent)
+
+    def call(self, call_id: str) -> "Scope":
+        """A tool call made here."""
+        return Scope((*self.path, f"tool:{call_id}"), self, call_id=call_id, agent=self.agent)
+
+    def shown_as(self) -> str:
+        """The id under which events speak of this nested invocation."""
+        if self.subagent is None:
+            self.subagent = new_id("sub")
+        return self.subagent
+
+
+SCOPE: ContextVar[Scope | None] = ContextVar("baton_scope", default=None)
+CARRIED: ContextVar["CarriedRun | None"] = ContextVar("baton_run", default=None)

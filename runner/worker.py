@@ -1,0 +1,255 @@
+"""The worker: listens to the doorbell, claims runs, carries them, gives them away at the end."""
+
+import asyncio
+import contextlib
+from typing import Any
+from uuid import UUID
+
+import httpx
+from redis.asyncio import Redis
+
+from agents import Agent
+from runner.carried import CarriedRun, Stop, StopKind
+from runner.catalog import Catalog
+from runner.configure import RunConfigs
+from runner.outbox import Outbox
+from runner.publisher import Publisher
+from runner.record import AwayError, Record
+from runner.run import Driver
+from runner.tracing import Exporter
+from shared.bus import doorbell
+from shared.bus.append import Answer, discard
+from shared.bus.connect import AWAY
+from shared.bus.keys import runner_key
+from shared.errors import BatonError, FencedError
+from shared.protocol.codes import Code
+from shared.protocol.ids import trace_id
+from shared.protocol.record import Carried, ClaimedRun, ClaimRequest, HeartbeatAnswer
+from shared.settings import RunnerSettings
+from shared.telemetry.logs import bound, get_logger, user_hash
+from shared.telemetry.metrics import RUNS_LIVE
+
+log = get_logger(__name__)
+
+#: One blocking read; longer ones would hold up a shutdown.
+BLOCK_MS = 2000
+RESCUE_EVERY_S = 2.0
+ABOUT_EVERY_S = 5.0
+ABOUT_LIFE_S = 15
+AWAY_PAUSE_S = 0.5
+#: A run in mid-step at shutdown gets this long to reach the step's end.
+DRAIN_S = 20.0
+LETTING_GO_S = 6.0
+
+
+class Worker:
+    """Carries up to `settings.concurrency` runs at once."""
+
+    def __init__(
+        self,
+        runner: str,
+        settings: RunnerSettings,
+        *,
+        redis: Redis,
+        blocking: Redis,
+        record: Record,
+        catalog: Catalog,
+        exporter: Exporter,
+        configs: RunConfigs,
+    ) -> None:
+        self.id, self.settings = runner, settings
+        self.redis, self._blocking, self._record = redis, blocking, record
+        self._catalog, self._exporter, self._configs = catalog, exporter, configs
+        self.publisher = Publisher(redis, self._confirm)
+        self._runs: dict[UUID, CarriedRun] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slot_free = asyncio.Event()
+        self.draining = False
+
+    # ------------------------------------------------------------------ loops
+    async def listen(self) -> None:
+        """Read the doorbell while a slot is free, until cancelled or drained."""
+        while not self.draining:
+            if self._free <= 0:
+                self._slot_free.clear()
+                await self._slot_free.wait()
+                continue
+            try:
+                bells = await doorbell.listen(
+                    self._blocking, self.id, most=min(self._free, 8), block_ms=BLOCK_MS
+                )
+            except AWAY as error:
+                log.warning("the doorbell cannot be heard", error=str(error))
+                await asyncio.sleep(AWAY_PAUSE_S)
+                continue
+            self._answer(bells)
+
+    async def rescue(self) -> None:
+        """Take entries whose reader died before asking, until cancelled."""
+        while True:
+            await asyncio.sleep(RESCUE_EVERY_S)
+            if self._free > 0 and not self.draining:
+                with contextlib.suppress(*AWAY):
+                    self._answer(await doorbell.rescue(self.redis, self.id, most=self._free))
+
+    async def show(self) -> None:
+        """Keep the hash that shows people what this runner does, until cancelled."""
+        key = runner_key(self.id)
+        while True:
+            about: dict[Any, Any] = {
+                "version": self.settings.code_version,
+                "slots": self.settings.concurrency,
+                "load": len(self._runs),
+                "runs": " ".join(one.claimed.run_id for one in self._runs.values()),
+            }
+            with contextlib.suppress(*AWAY):
+                pipe = self.redis.pipeline(transaction=False)
+                pipe.hset(key, mapping=about)
+                pipe.expire(key, ABOUT_LIFE_S)
+                await pipe.execute()
+            await asyncio.sleep(ABOUT_EVERY_S)
+
+    # ------------------------------------------------------------------ claiming
+    @property
+    def _free(self) -> int:
+        return self.settings.concurrency - len(self._tasks)
+
+    def _answer(self, bells: list[doorbell.Bell]) -> None:
+        for bell in bells:
+            task = asyncio.create_task(self._ask(bell), name="claim")
+            self._tasks.add(task)
+            task.add_done_callback(self._freed)
+
+    def _freed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._slot_free.set()
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a run's task failed", exc_info=error)
+
+    async def _ask(self, bell: doorbell.Bell) -> None:
+        """Ask toolsvc for work; whatever it answers, the entry has done its duty."""
+        claimed: ClaimedRun | None = None
+        request = ClaimRequest(runner=self.id, slots=max(1, self._free), hint=bell.run)
+        try:
+            claimed = (await self._record.claim(request)).claimed
+        except (httpx.TransportError, AwayError, BatonError) as error:
+            log.warning("a claim was not answered", error=str(error))
+        with contextlib.suppress(*AWAY):
+            await doorbell.answered(self.redis, [bell])
+        if claimed is not None:
+            user = user_hash(claimed.user)
+            with bound(run=claimed.run_id, thread=claimed.thread_id, user=user):
+                await self._carry(claimed)
+
+    # ------------------------------------------------------------------ carrying
+    async def _carry(self, claimed: ClaimedRun) -> None:
+        loaded = self._catalog.agents.get(claimed.agent)
+        trace = self._exporter.run_trace(trace_id(claimed.root))
+        outbox = Outbox(
+            thread=claimed.thread,
+            run_id=claimed.run_id,
+            fence=claimed.fence,
+            starts=claimed.starts,
+            ttl_s=self.settings.stream_ttl_s,
+            changed=self.publisher.changed,
+        )
+        run = CarriedRun(
+            claimed,
+            record=self._record,
+            outbox=outbox,
+            run_config=self._configs.of(claimed),
+            trace=trace,
+        )
+        run.handing_over = self.draining
+        self._runs[claimed.run] = run
+        RUNS_LIVE.set(len(self._runs))
+        log.info("carries a run", agent=claimed.agent, fence=claimed.fence)
+        try:
+            await self._drive(run, loaded.agent if loaded else None)
+        finally:
+            if self._runs.get(claimed.run) is run:
+                del self._runs[claimed.run]
+            RUNS_LIVE.set(len(self._runs))
+            self.publisher.forget(outbox)
+            self._exporter.forget(trace)
+
+    async def _drive(self, run: CarriedRun, agent: Agent[None] | None) -> None:
+        if agent is None:
+            # The claim asked for agents that we announced, so the file has just gone.
+            code = Code.UNKNOWN_AGENT
+            run.stop(Stop(StopKind.FAILED, BatonError(code)))
+            agent = Agent(name=run.claimed.agent)
+        driver = Driver(
+            run,
+            agent,
+            redis=self.redis,
+            publisher=self.publisher,
+            max_turns=self.settings.max_turns,
+        )
+        try:
+            await driver.carry()
+            log.info("carried a run to its end", fence=run.claimed.fence)
+        except BatonError as error:
+            if error.code not in (Code.FENCED, Code.NOT_FOUND):
+                raise
+            log.info("lease_lost", fence=run.claimed.fence)
+
+    async def _confirm(self, outbox: Outbox, answer: Answer) -> None:
+        """The stream does not know us; SQL decides whether we write it anew or stop."""
+        run = next((one for one in self._runs.values() if one.outbox is outbox), None)
+        if run is None:
+            return
+        try:
+            await self._record.confirm(run.claimed.run, run.committer.token)
+        except BatonError as error:
+            # A run that has just ended is confirmed by nobody, and needs its stream no more.
+            run.stop(Stop(StopKind.LOST, FencedError(run.claimed.fence)))
+            log.info("the stream moved on", code=error.code)
+            self.publisher.forget(outbox)
+            return
+        with contextlib.suppress(*AWAY):
+            if answer is Answer.FENCED:
+                await discard(self.redis, run.claimed.thread)
+            outbox.refill()
+
+    # ------------------------------------------------------------------ news
+    def carried(self) -> list[Carried]:
+        """What a heartbeat names."""
+        return [
+            Carried(run.claimed.run, run.claimed.fence, run.committer.token_expires)
+            for run in self._runs.values()
+        ]
+
+    def heard(self, news: HeartbeatAnswer) -> None:
+        """What a heartbeat brought back."""
+        for id_ in news.fenced:
+            if run := self._runs.get(id_):
+                run.stop(Stop(StopKind.LOST, FencedError(run.claimed.fence)))
+        for id_ in news.cancelled:
+            self.cancel(id_)
+        for id_, (token, expires) in news.tokens.items():
+            if run := self._runs.get(id_):
+                run.committer.token, run.committer.token_expires = token, expires
+
+    def cancel(self, id_: UUID) -> None:
+        """Somebody asked for a run to stop."""
+        if run := self._runs.get(id_):
+            run.stop(Stop(StopKind.CANCELLED))
+
+    # ------------------------------------------------------------------ the end
+    async def drain(self) -> None:
+        """Take nothing new; give each run away at its next step, after a while in mid-step."""
+        self.draining = True
+        for run in self._runs.values():
+            run.handing_over = True
+        if self._tasks:
+            log.info("giving runs away", runs=len(self._runs))
+            await asyncio.wait(self._tasks, timeout=DRAIN_S)
+        for run in list(self._runs.values()):
+            run.stop(Stop(StopKind.HANDED_OVER))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LETTING_GO_S)
+        with contextlib.suppress(httpx.HTTPError, AwayError, BatonError):
+            await self._record.leave(self.id)
+        with contextlib.suppress(*AWAY):
+            await doorbell.remove_consumer(self.redis, self.id)

@@ -1,0 +1,210 @@
+"""Wrapping agents in place, once, so that unmodified SDK code is journalled wherever it calls.
+
+Tools and the Runner find the run they belong to by contextvar; agents keep their identity and can
+be shared by any number of runs. The private names of the SDK used here are held by
+tests/runner/test_sdk_names.py.
+"""
+
+import dataclasses
+from typing import Any
+
+import orjson
+from agents.exceptions import UserError
+from agents.run import AgentRunner
+from agents.tool import _SYNC_FUNCTION_TOOL_MARKER as SYNC_MARKER
+from agents.tool import _FailureHandlingFunctionToolInvoker as SdkInvoker
+from agents.tool import invoke_function_tool
+from agents.tool_context import ToolContext
+
+from agents import Agent, FunctionTool, Handoff, Model
+from runner import codec
+from runner.carried import CarriedRun
+from runner.journal import Key
+from runner.models.digest import call_digest, short_digest
+from runner.models.provider import journaled
+from runner.scope import CARRIED, SCOPE, Scope
+from runner.showing import show_result
+
+#: A model instance of the agent's own is bounded like those of the provider.
+MODEL_TIMEOUT_S = 600.0
+
+
+def wrap_agent(agent: Agent[Any]) -> None:
+    """Wrap everything that can be reached from an agent; wrapping again changes nothing."""
+    for one in reachable(agent):
+        if isinstance(one.model, Model):
+            one.model = journaled(one.model, timeout_s=MODEL_TIMEOUT_S)
+        for tool in one.tools:
+            if isinstance(tool, FunctionTool):
+                _wrap_tool(tool)
+
+
+def reachable(agent: Agent[Any]) -> list[Agent[Any]]:
+    """The agent, those it can hand off to, and those it uses as tools."""
+    found: list[Agent[Any]] = []
+    todo: list[Any] = [agent]
+    while todo:
+        one = todo.pop(0)
+        if not isinstance(one, Agent) or any(one is known for known in found):
+            continue
+        found.append(one)
+        todo += (_target(handoff) for handoff in one.handoffs)
+        todo += (getattr(tool, "_agent_instance", None) for tool in one.tools)
+    return found
+
+
+def _target(handoff: Any) -> Any:
+    if isinstance(handoff, Handoff):
+        reference = handoff._agent_ref
+        return reference() if reference else None
+    return handoff
+
+
+# -------------------------------------------------------------------------------------- tools
+class _Journaling:
+    """What both kinds of invoker share: look into the journal, else invoke, show and record."""
+
+    inner: FunctionTool
+    is_agent: bool
+
+    async def invoke(self, context: ToolContext[Any], arguments: str) -> Any:
+        run, scope = CARRIED.get(), SCOPE.get()
+        if run is None or scope is None:
+            return await self._plain(context, arguments)
+        inside = SCOPE.set(scope.call(context.tool_call_id))
+        try:
+            if self.is_agent:
+                return await self._descend(run, scope, context, arguments)
+            return await self._recorded(run, scope, context, arguments)
+        finally:
+            SCOPE.reset(inside)
+
+    async def _plain(self, context: ToolContext[Any], arguments: str) -> Any:
+        return await invoke_function_tool(
+            function_tool=self.inner, context=context, arguments=arguments
+        )
+
+    async def _recorded(
+        self, run: CarriedRun, scope: Scope, context: ToolContext[Any], arguments: str
+    ) -> Any:
+        async def live() -> str:
+            plain = codec.encode(await self._plain(context, arguments))
+            shown = show_result(run, scope, context.tool_call_id, codec.as_text(plain))
+            return _json({"output": plain, "shown": shown})
+
+        key = Key(scope.name, "tool", context.tool_call_id)
+        digest = call_digest(self.inner.name, arguments)
+        record = orjson.loads(await run.step(key, digest, live))
+        _leave_message(run, scope, record["shown"])
+        return codec.decode(record["output"])
+
+    async def _descend(
+        self, run: CarriedRun, scope: Scope, context: ToolContext[Any], arguments: str
+    ) -> Any:
+        """An agent as tool: replay goes through its own steps; only what was shown is recorded."""
+        output = await self._plain(context, arguments)
+
+        async def live() -> str:
+            text = codec.as_text(codec.encode(output))
+            return _json({"shown": show_result(run, scope, context.tool_call_id, text)})
+
+        key = Key(scope.name, "shown", context.tool_call_id)
+        digest = call_digest(self.inner.name, arguments)
+        _leave_message(run, scope, orjson.loads(await run.step(key, digest, live))["shown"])
+        return output
+
+
+class _SdkInvoker(_Journaling, SdkInvoker):
+    """In place of the SDK's own invoker; as its subclass it keeps the fail-closed approval."""
+
+    def __init__(self, old: SdkInvoker, inner: FunctionTool) -> None:
+        super().__init__(
+            old._invoke_tool_impl,
+            old._on_handled_error,
+            function_tool=old._function_tool,
+        )
+        self.inner, self.is_agent = inner, inner._is_agent_tool
+        if getattr(old, SYNC_MARKER, False):
+            setattr(self, SYNC_MARKER, True)
+
+    def __agents_bind_function_tool__(self, function_tool: FunctionTool) -> SdkInvoker:
+        return self
+
+    async def __call__(self, ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002 - the SDK's name
+        return await self.invoke(ctx, input)
+
+
+class _PlainInvoker(_Journaling):
+    """In place of a function that an author gave as `on_invoke_tool`."""
+
+    def __init__(self, inner: FunctionTool) -> None:
+        self.inner, self.is_agent = inner, inner._is_agent_tool
+
+    async def __call__(self, ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002
+        return await self.invoke(ctx, input)
+
+
+def _wrap_tool(tool: FunctionTool) -> None:
+    if isinstance(tool.on_invoke_tool, _Journaling):
+        return
+    inner = dataclasses.replace(tool)
+    inner._is_agent_tool = tool._is_agent_tool
+    tool.timeout_seconds = None  # the time-out acts inside, on what is really invoked
+    old: Any = tool.on_invoke_tool
+    tool.on_invoke_tool = (
+        _SdkInvoker(old, inner) if isinstance(old, SdkInvoker) else _PlainInvoker(inner)
+    )
+
+
+def _leave_message(run: CarriedRun, scope: Scope, message: dict[str, Any]) -> None:
+    run.answered.add(message["toolCallId"])
+    if not scope.nested:
+        run.shown.append(message)
+
+
+def _json(value: Any) -> str:
+    text: str = orjson.dumps(value).decode()
+    return text
+
+
+# -------------------------------------------------------------------------------------- Runner
+def patch_runner() -> None:
+    """Make every invocation of the SDK's Runner in this process belong to a run; once."""
+    if getattr(AgentRunner.run, "_baton", False):
+        return
+    run, run_streamed = AgentRunner.run, AgentRunner.run_streamed
+
+    async def journaled_run(self: Any, starting_agent: Any, input: Any, **kwargs: Any) -> Any:  # noqa: A002
+        carried, scope = _enter(starting_agent, input, kwargs)
+        inside = SCOPE.set(scope)
+        try:
+            return await run(self, starting_agent, input, **kwargs)
+        finally:
+            SCOPE.reset(inside)
+            if scope.nested:
+                carried.stage.leave(scope)
+
+    def journaled_streamed(self: Any, starting_agent: Any, input: Any, **kwargs: Any) -> Any:  # noqa: A002
+        # The scope is taken in this call: its task copies the context here.
+        _, scope = _enter(starting_agent, input, kwargs)
+        inside = SCOPE.set(scope)
+        try:
+            return run_streamed(self, starting_agent, input, **kwargs)
+        finally:
+            SCOPE.reset(inside)
+
+    journaled_run._baton = True  # type: ignore[attr-defined]
+    AgentRunner.run = journaled_run  # type: ignore[method-assign]
+    AgentRunner.run_streamed = journaled_streamed  # type: ignore[method-assign]
+
+
+def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, Scope]:
+    from runner.hooks import ComposedHooks  # noqa: PLC0415 - it needs wrap_agent
+
+    carried, around = CARRIED.get(), SCOPE.get()
+    if carried is None or around is None:
+        raise UserError("The SDK's Runner was called outside a run of Baton (no_run_context).")
+    wrap_agent(agent)
+    kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"))
+    kwargs["run_config"] = carried.run_config(kwargs.get("run_config"))
+    return carried, around.invocation(agent.name, short_digest(given))
