@@ -62,7 +62,7 @@ if mode == 'create' and ARGV[5] ~= '' then
   if f > last_fence or (f == last_fence and s > last_seq) then before = ARGV[5] end
 end
 
-local lines, final = {}, 0
+local lines, _, final = {}, 0, 0
 for i = first, #ARGV, 4 do
   redis.call('XADD', key, ARGV[i], 'type', ARGV[i + 1], 'run', ARGV[i + 2], 'data', ARGV[i + 3])
   lines[#lines + 1] = ARGV[i + 3]
