@@ -13,7 +13,8 @@
 --
 -- Answers {"OK", last seq}, {"HAVE", seq}, {"FENCED", fence} or {"EMPTY"}.
 --
--- Message: "<id before> <settled> <first id> <count>\n", then each event's JSON on a line of its own.
+-- Message: "<id before> <settled> <first id> <count>\n", then each event's JSON on a line of its own;
+-- one message for consecutive ids of one fence.
 
 local key, mode, fence = KEYS[1], ARGV[1], tonumber(ARGV[2])
 
@@ -62,13 +63,26 @@ if mode == 'create' and ARGV[5] ~= '' then
   if f > last_fence or (f == last_fence and s > last_seq) then before = ARGV[5] end
 end
 
-local lines, _, final = {}, 0, 0
-for i = first, #ARGV, 4 do
-  redis.call('XADD', key, ARGV[i], 'type', ARGV[i + 1], 'run', ARGV[i + 2], 'data', ARGV[i + 3])
-  lines[#lines + 1] = ARGV[i + 3]
-  _, final = parts(ARGV[i])
+-- Consecutive ids of one fence travel in one message.
+local message = {}
+local function publish()
+  if message.first then
+    redis.call('PUBLISH', key, message.before .. ' ' .. ARGV[3] .. ' ' .. message.first .. ' '
+      .. #message.lines .. '\n' .. table.concat(message.lines, '\n'))
+  end
 end
+
+local at_fence, at_seq = -1, -1
+for i = first, #ARGV, 4 do
+  local f, s = parts(ARGV[i])
+  if f ~= at_fence or s ~= at_seq + 1 then
+    publish()
+    message = {before = before, first = ARGV[i], lines = {}}
+  end
+  redis.call('XADD', key, ARGV[i], 'type', ARGV[i + 1], 'run', ARGV[i + 2], 'data', ARGV[i + 3])
+  message.lines[#message.lines + 1] = ARGV[i + 3]
+  at_fence, at_seq, before = f, s, ARGV[i]
+end
+publish()
 redis.call('EXPIRE', key, ARGV[4])
-redis.call('PUBLISH', key, before .. ' ' .. ARGV[3] .. ' ' .. ARGV[first] .. ' ' .. #lines
-  .. '\n' .. table.concat(lines, '\n'))
-return {'OK', final}
+return {'OK', at_seq}
