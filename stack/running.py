@@ -18,8 +18,8 @@ from stack.credentials import Credentials
 from stack.errors import GaveUpError, PortLostError, StackError
 from stack.postgres import Postgres
 from stack.program import ROOT, Program, Tier, free_port
+from stack.scratch import scratch_folder
 from stack.services import SURROUNDINGS, Ports, Wiring
-from stack.test_stores import scratch_folder
 from stack.valkey import Valkey
 
 #: A port that was free a moment ago may be gone; this many picks, and something else is wrong.
@@ -28,6 +28,9 @@ TRIES = 3
 READY_WITHIN_S = 60
 
 MIGRATIONS = ROOT / "shared" / "db" / "migrations"
+
+#: A file beside the data, with the digest of the migrations it has had.
+MARK = "migrated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class Plan:
     database_url: str | None = None
     redis_url: str | None = None
     durable: bool = True
+    migrated: bool = False  #: the database of `database_url` has its schema already
 
 
 class Stack:
@@ -148,17 +152,21 @@ class Stack:
 
     async def _start(self) -> None:
         self._pick_ports()
-        await self._start_stores()
-        await self._migrate()
-        wiring = Wiring(
+        stores = await self._stores()
+        services = Wiring(
             ports=self._ports,
             credentials=self.plan.credentials,
             database_url=self.database_url,
             redis_url=self.redis_url,
             environ=self.plan.environ,
-        )
-        # All at once: importing takes them longer than waiting for each other.
-        await self._run(wiring.programs())
+        ).programs()
+        if await asyncio.to_thread(self._schema_is_current):
+            # Our own stores listen long before a service has imported itself.
+            await self._run([*stores, *services])
+            return
+        await self._run(stores)
+        await self._migrate()
+        await self._run(services)
 
     def _pick_ports(self) -> None:
         plan, size = self.plan, self.plan.size
@@ -184,14 +192,14 @@ class Stack:
             durable=plan.durable,
         )
 
-    async def _start_stores(self) -> None:
+    async def _stores(self) -> list[Program]:
         stores = []
         if not self.plan.redis_url:
             stores.append(self._valkey.program())
         if not self.plan.database_url:
             await asyncio.to_thread(self._postgres.prepare)
             stores.append(self._postgres.program())
-        await self._run(stores)
+        return stores
 
     async def _run(self, programs: list[Program]) -> None:
         started = []
@@ -207,12 +215,14 @@ class Stack:
             for task in waiting:
                 task.cancel()
 
+    def _schema_is_current(self) -> bool:
+        """Whether the database is known to have had the present migrations."""
+        if self.plan.database_url:
+            return self.plan.migrated
+        mark = self._postgres.folder / MARK
+        return mark.exists() and mark.read_text() == _digest(MIGRATIONS)
+
     async def _migrate(self) -> None:
-        """Bring the schema up to date; what our own cluster has already is not asked again."""
-        mark = None if self.plan.database_url else self._postgres.folder / "migrated"
-        digest = await asyncio.to_thread(_digest, MIGRATIONS)
-        if mark and mark.exists() and mark.read_text() == digest:
-            return
         environ = {name: value for name, value in self.plan.environ.items() if name in SURROUNDINGS}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "shared.db", "upgrade"),
@@ -227,8 +237,8 @@ class Stack:
         if process.returncode:
             last = output.decode("utf-8", "replace").strip().splitlines()[-1:]
             raise StackError(f"the migrations failed: {' '.join(last)}")
-        if mark:
-            mark.write_text(digest)
+        if not self.plan.database_url:
+            (self._postgres.folder / MARK).write_text(_digest(MIGRATIONS))
 
     async def _not_ready(self) -> list[str]:
         return [
@@ -254,7 +264,8 @@ async def running_stack(
 
     `env` is all that the services see of an environment, besides PATH and the like. What they
     print is printed at the end, where pytest shows it for tests that fail. `durable` stores keep
-    what they have when they are started again, as under `dev.py up`.
+    what they have when they are started again, as under `dev.py up`. A `database_url` names a
+    migrated database, as the fixture of this name does.
     """
     lines: list[str] = []
 
@@ -272,6 +283,7 @@ async def running_stack(
             database_url=database_url,
             redis_url=redis_url,
             durable=durable,
+            migrated=database_url is not None,
         )
         stack = Stack(plan, show=show, news=show)
         try:

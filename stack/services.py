@@ -49,20 +49,14 @@ class Wiring:
     environ: Mapping[str, str]  #: of whoever starts the stack
 
     def programs(self) -> list[Program]:
-        """All services, in the order in which a reader expects them."""
+        """All services, those first that take longest to import what they need."""
         ports = self.ports
-        programs = [self._demo(ports.demo)] if ports.demo else []
-        programs += [
-            self._toolsvc(f"toolsvc-{number}", port) for number, port in enumerate(ports.toolsvc, 1)
+        return [
+            *(self._runner(f"runner-{n}", port) for n, port in enumerate(ports.runners, 1)),
+            *(self._gateway(f"gateway-{n}", port) for n, port in enumerate(ports.gateways, 1)),
+            *(self._toolsvc(f"toolsvc-{n}", port) for n, port in enumerate(ports.toolsvc, 1)),
+            *([self._demo(ports.demo)] if ports.demo else []),
         ]
-        programs += [
-            self._runner(f"runner-{number}", port) for number, port in enumerate(ports.runners, 1)
-        ]
-        programs += [
-            self._gateway(f"gateway-{number}", port)
-            for number, port in enumerate(ports.gateways, 1)
-        ]
-        return programs
 
     def _demo(self, port: int) -> Program:
         return Program(

@@ -8,7 +8,6 @@ then fails instead of falling back.
 import gc
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -29,13 +27,11 @@ from stack.errors import StackError
 from stack.postgres import Postgres
 from stack.program import ROOT, Program, free_port
 from stack.resp import RespConnection
+from stack.scratch import scratch_folder
 from stack.valkey import Valkey
 
 #: The same majors as the embedded servers and the compose file.
 VALKEY_IMAGE, POSTGRES_IMAGE = "valkey/valkey:9-alpine", "postgres:18-alpine"
-
-#: Docker gives containers 64 MB of /dev/shm by default, and Postgres needs some of it for itself.
-SHM_BYTES = 512 * 1024 * 1024
 
 START_S = 60
 
@@ -256,19 +252,6 @@ def _both_answer(stores: TestStores) -> bool:
     except (OSError, psycopg.OperationalError):
         return False
     return True
-
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A folder for a test's stores, in memory where there is room; gone afterwards."""
-    shm = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder of our own in it
-    roomy = shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free >= SHM_BYTES
-    folder = Path(tempfile.mkdtemp(prefix="baton-", dir=shm if roomy else None))
-    folder.chmod(0o711)  # Postgres may run as another user, who has to pass
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

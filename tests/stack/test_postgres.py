@@ -11,7 +11,8 @@ from stack.credentials import Credentials
 from stack.errors import StackError
 from stack.postgres import Postgres, binaries
 from stack.program import anybody_can_enter, free_port
-from stack.test_stores import _running, scratch_folder
+from stack.scratch import scratch_folder
+from stack.test_stores import _running
 
 pytestmark = pytest.mark.stores
 

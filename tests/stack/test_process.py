@@ -1,8 +1,11 @@
+import gc
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from shared.process import importing
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,3 +43,14 @@ def test_a_process_can_be_ended_while_its_supervisor_lives() -> None:
     with started() as process:
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(20) == 7
+
+
+def test_what_is_made_while_importing_is_not_looked_through_later() -> None:
+    try:
+        with importing():
+            assert not gc.isenabled()
+            kept = [[number] for number in range(1000)]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() >= len(kept)
+    finally:
+        gc.unfreeze()

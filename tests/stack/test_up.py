@@ -18,7 +18,7 @@ import pytest
 
 from stack.home import Home, Running
 from stack.program import free_port
-from stack.test_stores import scratch_folder
+from stack.scratch import scratch_folder
 
 ROOT = Path(__file__).parents[2]
 
