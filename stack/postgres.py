@@ -96,6 +96,8 @@ class Postgres:
             "max_connections=200",
             "shared_buffers=64MB",
             "log_checkpoints=off",
+            # Not in /dev/shm: containers have 64 MB of that, and what a killed server leaves stays.
+            "dynamic_shared_memory_type=mmap",
         )
         return Program(
             name="postgres",
