@@ -7,6 +7,7 @@ request would stay for minutes; here a head and a body have a time limit each.
 
 import asyncio
 import logging
+import re
 import signal
 import sys
 from typing import Any
@@ -15,6 +16,9 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection
 
 from shared.process import end_with_supervisor
 from shared.settings.common import ProcessSettings
@@ -23,6 +27,7 @@ from shared.telemetry.logs import get_logger
 log = get_logger(__name__)
 
 MAX_HEAD_BYTES = 16_384
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
 #: From the first byte of a request (or the connection's beginning) to the end of its head.
 HEAD_TIMEOUT_S = 10.0
 #: From the end of the head to the end of the body; 1 MiB in this time is 35 KB/s.
@@ -50,10 +55,19 @@ class BoundedH11(H11Protocol):
         super().data_received(data)
         self._watch()
 
+    def handle_events(self) -> None:
+        """Refuse a head that is too long; h11 itself looks only at what is not complete yet."""
+        if self.conn.their_state is h11.IDLE and self._head_bytes() > MAX_HEAD_BYTES:
+            self.send_400_response("The head of the request is too long.")
+            return
+        super().handle_events()
+
     def on_response_complete(self) -> None:
         """Between requests uvicorn's own keep-alive limit holds."""
         super().on_response_complete()
-        if not self.conn.trailing_data[0]:
+        if self.conn.trailing_data[0]:
+            self._watch()
+        else:
             self._forget()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
@@ -65,6 +79,11 @@ class BoundedH11(H11Protocol):
         """Stop watching."""
         self._forget()
         super().connection_lost(exc)
+
+    def _head_bytes(self) -> int:
+        received = self.conn.trailing_data[0]
+        end = _END_OF_HEAD.search(received)
+        return end.end() if end else len(received)
 
     def _watch(self) -> None:
         state = self.conn.their_state
@@ -86,6 +105,16 @@ class BoundedH11(H11Protocol):
         self._forget()
         log.info("closed a connection that was too slow")
         self.transport.abort()
+
+
+class SpokenWs(WSProtocol):
+    """uvicorn's protocol, which says a close code to a client whose frames make no sense."""
+
+    def handle_close(self, event: CloseConnection) -> None:
+        """Answer a close; say one's own where the frames make no sense."""
+        if self.conn.state is ConnectionState.OPEN and not self.close_sent:
+            self.transport.write(self.conn.send(CloseConnection(event.code, event.reason)))
+        super().handle_close(event)
 
 
 class _Server(uvicorn.Server):
@@ -123,7 +152,7 @@ def server_config(app: ASGIApp, settings: ProcessSettings) -> uvicorn.Config:
         loop="uvloop",
         http=BoundedH11,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        ws="wsproto",
+        ws=SpokenWs,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=PING_S,

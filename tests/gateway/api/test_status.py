@@ -1,0 +1,85 @@
+"""Agents and what goes on."""
+
+import httpx
+import orjson
+import pytest
+
+from shared.settings import GatewaySettings
+from tests.gateway.rig import Rig, opened_rig, user_message
+
+pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
+
+
+async def test_agents_are_what_runners_announced_the_newest_lease_wins(
+    rig: Rig, ada: httpx.AsyncClient
+) -> None:
+    await rig.announce("Assistant", "Zoo")
+    await rig.announce("Bygone", runner="runner_2", lease="-2 days")
+    await rig.announce("Resting", runner="runner_3", lease="-1 hour")
+    newer = {
+        "Assistant": {
+            "title": "New",
+            "digest": "d2",
+            "starters": ["Hi"],
+            "capabilities": {"transport": {"streaming": True}},
+            "surprise": 1,
+        }
+    }
+    await rig.sql(
+        "INSERT INTO runners (id, lease_until, version, slots, agents) "
+        "VALUES ('runner_4', now() + interval '5 s', '', 1, :agents)",
+        agents=orjson.dumps(newer).decode(),
+    )
+    found = (await ada.get("/api/agents")).json()
+    assert [agent["name"] for agent in found["data"]] == ["Assistant", "Resting", "Zoo"]
+    assert found["data"][0] == {
+        "name": "Assistant",
+        "title": "New",
+        "description": None,
+        "digest": "d2",
+        "starters": ["Hi"],
+        "capabilities": {"transport": {"streaming": True}},
+    }
+
+
+async def test_status_shows_processes_broken_agents_and_the_queue(
+    rig: Rig, ada: httpx.AsyncClient
+) -> None:
+    await rig.announce("Assistant")
+    await rig.announce("Gone", runner="runner_2", lease="-1 minute")
+    await rig.sql(
+        "UPDATE runners SET broken = :broken WHERE id = 'runner_1'",
+        broken='{"Broken": "src/agents/Broken/agent.py:3: ImportError: no module x"}',
+    )
+    for n in (1, 2, 3):
+        said = {"runId": f"run_{n}", "messages": [user_message(f"m{n}")]}
+        await ada.post(f"/api/threads/t{n}/runs", json={"agent": "Assistant", "input": said})
+    await rig.begin("run_1")
+    found = (await ada.get("/api/status")).json()
+    assert found["scope"] == "all"
+    assert found["queue"]["waiting"] == 2
+    assert found["queue"]["oldestS"] >= 0
+    assert (found["queue"]["running"], found["queue"]["stranded"]) == (1, 1)
+    assert found["leases"] == 1
+    alive, gone = found["processes"]
+    assert (alive["id"], alive["alive"], alive["agents"]) == ("runner_1", True, ["Assistant"])
+    assert "agent.py:3" in alive["broken"]["Broken"]
+    assert (gone["id"], gone["alive"]) == ("runner_2", False)
+    assert found["gateway"]["redisReady"] is True
+
+
+async def test_without_admin_rights_one_sees_ones_own(settings: GatewaySettings) -> None:
+    async with opened_rig(settings.model_copy(update={"dev_mode": False})) as rig:
+        operator = await rig.operator()
+        key = (await operator.post("/api/keys", json={"email": "a@example.com"})).json()["key"]
+        ada = await rig.client(headers={"authorization": f"Bearer {key}"})
+        await rig.announce("Assistant")
+        said = {"runId": "run_1", "messages": [user_message("m1")]}
+        for client, thread in ((operator, "t1"), (ada, "t2")):
+            body = {"agent": "Assistant", "input": said}
+            answer = await client.post(f"/api/threads/{thread}/runs", json=body)
+            assert answer.status_code == 202
+        mine = (await ada.get("/api/status")).json()
+        assert (mine["scope"], mine["queue"]["waiting"]) == ("mine", 1)
+        assert mine["processes"] is mine["leases"] is None
+        assert (await operator.get("/api/status")).json()["queue"]["waiting"] == 2

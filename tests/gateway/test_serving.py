@@ -1,0 +1,327 @@
+"""The limits of the server itself, seen from raw sockets on a real port."""
+
+import base64
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Self
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
+from starlette.responses import JSONResponse
+
+from shared.settings.common import ProcessSettings
+from shared.web.errors import install_error_handlers
+from shared.web.middleware import Outermost
+from shared.web.serve import MAX_FRAME_BYTES, BoundedH11, server_config
+from stack.program import free_port
+
+SHORT_S = 0.4
+
+
+def small_app() -> FastAPI:
+    app = FastAPI()
+    app.add_middleware(Outermost, process="test")
+    install_error_handlers(app)
+
+    @app.post("/echo")
+    async def echo(request: Request) -> JSONResponse:
+        return JSONResponse({"read": len(await request.body())})
+
+    @app.websocket("/realtime")
+    async def realtime(socket: WebSocket) -> None:
+        await socket.accept("baton.v1")
+        with suppress(WebSocketDisconnect):
+            while True:
+                await socket.send_text(str(len(await socket.receive_text())))
+
+    @app.websocket("/nobody")
+    async def nobody(socket: WebSocket) -> None:
+        await socket.accept("baton.v1")
+        await socket.close(4401, "no sign-in")
+
+    return app
+
+
+class Patient(BoundedH11):
+    """The same with short limits."""
+
+    head_timeout_s = SHORT_S
+    body_timeout_s = SHORT_S
+
+
+def run_server(protocol: type[BoundedH11]) -> Iterator[int]:
+    settings = ProcessSettings.model_validate({"BATON_PORT": free_port()})
+    config = server_config(small_app(), settings)
+    config.http = protocol
+    config.timeout_keep_alive = 2
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="server")
+    thread.start()
+    until = time.monotonic() + 10
+    while not server.started:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    yield settings.port
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    yield from run_server(BoundedH11)
+
+
+@pytest.fixture(scope="module")
+def hasty_port() -> Iterator[int]:
+    yield from run_server(Patient)
+
+
+def exchange(port: int, *parts: bytes) -> bytes:
+    """Send parts, then read until the server closes or says nothing for five seconds."""
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as connection:
+        with suppress(OSError):
+            for part in parts:
+                connection.sendall(part)
+        return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    found = b""
+    with suppress(ConnectionResetError):
+        while data := connection.recv(65536):
+            found += data
+    return found
+
+
+def post(*headers: str, body: bytes = b"") -> bytes:
+    lines = ["POST /echo HTTP/1.1", "host: x", "connection: close", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def test_an_ordinary_request(port: int) -> None:
+    answer = exchange(port, post("content-length: 5", body=b"hello"))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b'{"read":5}')
+    assert b"\r\nserver:" not in answer.lower()
+
+
+def upgrade(path: str = "/realtime", *more: str, method: str = "GET") -> bytes:
+    key = base64.b64encode(os.urandom(16)).decode()
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "host: x",
+        "connection: Upgrade",
+        "upgrade: websocket",
+        f"sec-websocket-key: {key}",
+        "sec-websocket-version: 13",
+        "sec-websocket-protocol: baton.v1",
+        *more,
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (upgrade(method="POST"), b"HTTP/1.1 400"),
+        (upgrade("/realtime", "x-long: " + "x" * 100_000), b"HTTP/1.1 400"),
+        (post("x-long: " + "x" * 100_000), b"HTTP/1.1 400"),
+        (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", b"HTTP/1.1 400"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 600, b"HTTP/1.1 400"),
+        (b"nonsense\r\n\r\n", b"HTTP/1.1 400"),
+        (b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", b"HTTP/1.1 400"),
+        (
+            post("content-length: 3", "transfer-encoding: chunked", body=b"0\r\n\r\n"),
+            b"HTTP/1.1 200",  # RFC 9112, 6.3: the chunks count; h11 drops the length
+        ),
+        (post("content-length: 1048577"), b"HTTP/1.1 413"),
+        (upgrade("/realtime").replace(b"version: 13", b"version: 8"), b"HTTP/1.1 426"),
+    ],
+    ids=[
+        "upgrade by POST",
+        "upgrade with a long header",
+        "long header",
+        "long address",
+        "TLS on a plain port",
+        "nonsense",
+        "negative length",
+        "two lengths",
+        "declared too long",
+        "old websocket version",
+    ],
+)
+def test_what_is_wrong_is_answered_and_closed(port: int, request_: bytes, answer: bytes) -> None:
+    begun = time.monotonic()
+    found = exchange(port, request_)
+    assert found.startswith(answer), found[:100]
+    assert b"Traceback" not in found
+    assert time.monotonic() - begun < 2
+
+
+def test_an_oversize_chunked_body_is_refused_while_it_comes(port: int) -> None:
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    head = post("transfer-encoding: chunked")
+    answer = exchange(port, head, *[chunk] * 64)
+    assert not answer or answer.startswith(b"HTTP/1.1 413")
+
+
+def test_an_oversize_chunked_body_gets_its_answer_when_the_client_listens(port: int) -> None:
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    answer = exchange(port, post("transfer-encoding: chunked"), *[chunk] * 17)
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"",
+        b"POST /echo HTT",
+        b"POST /echo HTTP/1.1\r\nhost: x\r\n",
+        upgrade()[:-2],
+        post("content-length: 10", body=b"12345"),
+        post("transfer-encoding: chunked", body=b"5\r\n123"),
+    ],
+    ids=["silence", "half a line", "half a head", "half an upgrade", "half a body", "half a chunk"],
+)
+def test_half_a_request_is_closed_in_time(hasty_port: int, beginning: bytes) -> None:
+    begun = time.monotonic()
+    answer = exchange(hasty_port, beginning)
+    assert SHORT_S - 0.05 <= time.monotonic() - begun < SHORT_S + 1
+    assert b"200" not in answer
+
+
+def test_a_head_that_trickles_in_is_closed_all_the_same(hasty_port: int) -> None:
+    begun = time.monotonic()
+    address = ("127.0.0.1", hasty_port)
+    with closing(socket.create_connection(address, timeout=0.05)) as connection:
+        while time.monotonic() - begun < 5:
+            try:
+                connection.sendall(b"x")
+                if connection.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+    assert time.monotonic() - begun < SHORT_S + 1
+
+
+def test_an_idle_connection_between_requests_has_uvicorns_own_limit(hasty_port: int) -> None:
+    request = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx"
+    with closing(socket.create_connection(("127.0.0.1", hasty_port), timeout=5)) as connection:
+        for _ in range(2):
+            connection.sendall(request)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            threading.Event().wait(SHORT_S + 0.2)
+        begun = time.monotonic()
+        assert read_all(connection) == b""
+        assert time.monotonic() - begun < 3
+
+
+def test_half_a_second_request_is_closed_in_time(hasty_port: int) -> None:
+    request = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx"
+    begun = time.monotonic()
+    answer = exchange(hasty_port, request + b"POST /echo HT")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert time.monotonic() - begun < SHORT_S + 1
+
+
+def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    head = bytes([(0x80 if fin else 0) | opcode])
+    size = len(payload)
+    if size < 126:
+        head += bytes([0x80 | size])
+    elif size < 65536:
+        head += bytes([0x80 | 126]) + size.to_bytes(2)
+    else:
+        head += bytes([0x80 | 127]) + size.to_bytes(8)
+    return head + b"\0\0\0\0" + payload
+
+
+class RawSocket:
+    """A WebSocket client that may do anything."""
+
+    def __init__(self, port: int, path: str = "/realtime", *more: str) -> None:
+        self.connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self.connection.sendall(upgrade(path, *more))
+        self.head = b""
+        while b"\r\n\r\n" not in self.head:
+            self.head += self.connection.recv(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def send(self, *frames: bytes) -> None:
+        with suppress(OSError):
+            self.connection.sendall(b"".join(frames))
+
+    def receive(self) -> tuple[int, bytes]:
+        """One frame: opcode and payload."""
+        first, second = self._exactly(2)
+        size = second & 0x7F
+        if size >= 126:
+            size = int.from_bytes(self._exactly(2 if size == 126 else 8))
+        return first & 0x0F, self._exactly(size)
+
+    def _exactly(self, count: int) -> bytes:
+        found = b""
+        while len(found) < count:
+            data = self.connection.recv(count - len(found))
+            assert data, "the server closed without a close frame"
+            found += data
+        return found
+
+    def close_code(self) -> int:
+        while True:
+            opcode, payload = self.receive()
+            if opcode == 8:
+                return int.from_bytes(payload[:2])
+
+
+def test_a_socket_speaks_the_sub_protocol_without_deflate(port: int) -> None:
+    offered = "sec-websocket-extensions: permessage-deflate"
+    with RawSocket(port, "/realtime", offered) as client:
+        assert client.head.startswith(b"HTTP/1.1 101")
+        assert b"sec-websocket-protocol: baton.v1" in client.head.lower()
+        assert b"permessage-deflate" not in client.head.lower()
+        client.send(frame(1, b"hello"))
+        assert client.receive() == (1, b"5")
+
+
+def test_a_socket_that_nobody_signed_in_for_learns_why(port: int) -> None:
+    with RawSocket(port, "/nobody") as client:
+        assert client.close_code() == 4401
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        ([frame(1, b"x" * (MAX_FRAME_BYTES + 1))], 1009),
+        ([frame(1, b"x" * 600_000, fin=False), frame(0, b"x" * 600_000)], 1009),
+        ([frame(1, b"\xff\xfe")], 1007),
+        ([frame(3, b"x")], 1002),
+        ([b"\x81\x05hello"], 1002),
+        ([frame(1, b"half", fin=False), frame(8, (1000).to_bytes(2))], 1000),
+    ],
+    ids=["too long", "too long in pieces", "not UTF-8", "bad opcode", "not masked", "close within"],
+)
+def test_bad_frames_are_closed_with_their_code(port: int, frames: list[bytes], code: int) -> None:
+    with RawSocket(port) as client:
+        client.send(*frames)
+        assert client.close_code() == code
+
+
+def test_a_frame_of_just_one_mebibyte_is_taken(port: int) -> None:
+    with RawSocket(port) as client:
+        client.send(frame(1, b"x" * MAX_FRAME_BYTES))
+        assert client.receive() == (1, str(MAX_FRAME_BYTES).encode())
