@@ -1,9 +1,12 @@
 """`python -m gateway`: serve people and their programs."""
 
-from gateway.app import PROCESS, make_app
-from shared.settings import GatewaySettings, load_settings
-from shared.telemetry.logs import set_up_logging
-from shared.web.serve import serve
+from shared.process import importing
+
+with importing():
+    from gateway.app import PROCESS, make_app
+    from shared.settings import GatewaySettings, load_settings
+    from shared.telemetry.logs import set_up_logging
+    from shared.web.serve import serve
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from shared.errors import BatonError, StoreAwayError
 from shared.protocol.codes import Code
 from shared.protocol.frames import IfBusy
 from shared.protocol.ids import uuid7
+from shared.protocol.position import Position
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import RUNS_ACCEPTED
 
@@ -56,6 +57,8 @@ class Accepted:
     status: str
     queued: bool
     created: bool
+    #: The thread's newest settled event before this run existed.
+    last: Position
     stopped: list[runs.Stopped] = field(default_factory=list)
 
 
@@ -156,6 +159,7 @@ async def _store(db: AsyncConnection, user: UUID, key: UUID, sent: Submission) -
         status=RunStatus.QUEUED,
         queued=past.busy,
         created=True,
+        last=thread.last,
         stopped=stopped,
     )
 
@@ -190,6 +194,7 @@ def _same(known: runs.Known, key: UUID, thread: ThreadRow, sent: Submission) -> 
         status=known.status,
         queued=known.status in LIVE and not known.ready,
         created=known.key == key,
+        last=thread.last,
     )
 
 
@@ -230,6 +235,13 @@ async def _retried(attempt: Callable[[], Awaitable[T]]) -> T:
 
 def _after_commit(services: Services, caller: Caller, accepted: Accepted) -> None:
     RUNS_ACCEPTED.labels(accepted.agent).inc()
+    log.info(
+        "run accepted",
+        run=accepted.run_id,
+        thread=accepted.thread_id,
+        agent=accepted.agent,
+        queued=accepted.queued,
+    )
     announce_stops(services, caller, accepted.thread_id, accepted.stopped)
     if accepted.queued:
         services.tell(caller.user_id, "queue", accepted.thread_id)

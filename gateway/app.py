@@ -1,5 +1,6 @@
 """Wires the gateway together: what lives as long as the process, and which routes there are."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -7,6 +8,7 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.middleware.sessions import SessionMiddleware
 
+from gateway import websocket
 from gateway.api import (
     agents,
     events,
@@ -22,10 +24,13 @@ from gateway.api import (
 from gateway.auth import invite
 from gateway.auth import routes as auth
 from gateway.auth.oidc import STATE_COOKIE, STATE_LIFE_S, oidc_router
+from gateway.relay.relay import Relay
 from gateway.services import Services
 from gateway.store.database import Database
 from gateway.toolsvc import toolsvc_client
-from shared.bus.connect import commands_client
+from gateway.websocket import Sockets
+from shared.bus.connect import REDIS, commands_client
+from shared.db.engine import POSTGRES
 from shared.db.engine import engine as opened_engine
 from shared.settings import GatewaySettings
 from shared.web.errors import install_error_handlers
@@ -48,7 +53,8 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    install_error_handlers(app)
+    install_error_handlers(app, POSTGRES, REDIS)
+    app.router.routes.append(websocket.ROUTE)
     for part in (auth, invite, *RESOURCES):
         app.include_router(part.router)
     if settings.dev_mode:
@@ -87,7 +93,9 @@ async def _redis(app: FastAPI) -> None:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with opened_services(app.state.settings) as services:
         app.state.services = services
-        yield
+        async with relaying(services) as sockets:
+            app.state.sockets = sockets
+            yield
 
 
 @asynccontextmanager
@@ -105,3 +113,21 @@ async def opened_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         )
         lifetime.push_async_callback(services.background.finish)
         yield services
+
+
+@asynccontextmanager
+async def relaying(services: Services) -> AsyncIterator[Sockets]:
+    """The relay and the ticker of the sockets, for as long as the process serves."""
+    relay = Relay(services.settings.redis_url.get_secret_value(), services.redis, services.db)
+    services.redis_ready = relay.ready
+    sockets = Sockets(services, relay)
+    tasks = [
+        asyncio.create_task(relay.run(), name="relay"),
+        asyncio.create_task(sockets.watch(), name="sockets"),
+    ]
+    try:
+        yield sockets
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -8,11 +8,10 @@ from uuid import UUID
 
 import httpx
 import orjson
-from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.store.database import Database
-from shared.bus.connect import AWAY
+from shared.bus.connect import AWAY, Redis
 from shared.bus.keys import user_channel
 from shared.settings import GatewaySettings
 from shared.telemetry.logs import get_logger

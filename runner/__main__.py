@@ -1,9 +1,12 @@
 """`python -m runner`."""
 
-from runner.app import make_app
-from shared.settings import RunnerSettings, load_settings
-from shared.telemetry.logs import set_up_logging
-from shared.web.serve import serve
+from shared.process import importing
+
+with importing():
+    from runner.app import make_app
+    from shared.settings import RunnerSettings, load_settings
+    from shared.telemetry.logs import set_up_logging
+    from shared.web.serve import serve
 
 
 def main() -> None:

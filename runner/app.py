@@ -18,7 +18,7 @@ from runner.record import Record
 from runner.tracing import install_tracing
 from runner.worker import BLOCK_MS, Worker
 from runner.wrap import patch_runner
-from shared.bus.connect import blocking_client, commands_client
+from shared.bus.connect import REDIS, blocking_client, commands_client
 from shared.bus.doorbell import ensure_group
 from shared.protocol.ids import uuid7
 from shared.protocol.record import Catalogue
@@ -40,7 +40,7 @@ def make_app(settings: RunnerSettings) -> ASGIApp:
             yield
 
     app = FastAPI(title="Baton runner", lifespan=lifespan, docs_url=None, redoc_url=None)
-    install_error_handlers(app)
+    install_error_handlers(app, REDIS)
     return Outermost(app, process="runner")
 
 

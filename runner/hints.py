@@ -7,9 +7,7 @@ import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
-from redis.asyncio import Redis
-
-from shared.bus.connect import AWAY
+from shared.bus.connect import AWAY, Redis
 from shared.bus.keys import runner_key
 from shared.telemetry.logs import get_logger
 

@@ -8,12 +8,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from runner.outbox import Outbox
 from shared.bus.append import Answer, Reply, append_all
-from shared.bus.connect import AWAY
+from shared.bus.connect import AWAY, Redis, RedisError
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import APPEND_BATCH, APPENDS
 

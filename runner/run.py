@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 from agents.items import ToolCallOutputItem
-from redis.asyncio import Redis
 
 from agents import Agent, Runner
 from baton.tools import CALLER
@@ -20,7 +19,7 @@ from runner.publisher import Publisher
 from runner.scope import CARRIED, SCOPE
 from runner.showing import show_result
 from shared.bus.append import Answer, Batch, Entry, Mode, append, discard
-from shared.bus.connect import AWAY
+from shared.bus.connect import AWAY, Redis
 from shared.bus.events import read_all_after
 from shared.errors import BatonError, FencedError
 from shared.protocol.brackets import Brackets

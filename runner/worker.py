@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from redis.asyncio import Redis
 
 from agents import Agent
 from runner.carried import CarriedRun, Stop, StopKind
@@ -19,7 +18,7 @@ from runner.run import Driver
 from runner.tracing import Exporter
 from shared.bus import doorbell
 from shared.bus.append import Answer, discard
-from shared.bus.connect import AWAY
+from shared.bus.connect import AWAY, Redis
 from shared.bus.keys import runner_key
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code

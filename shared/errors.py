@@ -1,5 +1,7 @@
 """The errors that cross a process boundary: one code, one sentence, data to act on."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from shared.protocol.codes import MEANINGS, Code
@@ -39,3 +41,20 @@ class FencedError(BatonError):
     def __init__(self, fence: int) -> None:
         super().__init__(Code.FENCED, f"The thread has moved on past fence {fence}.")
         self.fence = fence
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store as errors know it: what its driver raises, and which of that means "away"."""
+
+    name: str
+    errors: tuple[type[Exception], ...]
+    is_away: Callable[[BaseException], bool]
+
+
+def as_away(error: Exception, stores: Iterable[Store]) -> StoreAwayError | None:
+    """What to tell a caller when `error` says that one of the stores cannot be reached."""
+    for store in stores:
+        if isinstance(error, store.errors) and store.is_away(error):
+            return StoreAwayError(store.name)
+    return None

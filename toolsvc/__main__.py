@@ -1,10 +1,12 @@
 """`python -m toolsvc`."""
 
-from shared.web.serve import serve
+from shared.process import importing
 
-from shared.settings import ToolsvcSettings, load_settings
-from shared.telemetry.logs import set_up_logging
-from toolsvc.app import make_app
+with importing():
+    from shared.settings import ToolsvcSettings, load_settings
+    from shared.telemetry.logs import set_up_logging
+    from shared.web.serve import serve
+    from toolsvc.app import make_app
 
 
 def main() -> None:

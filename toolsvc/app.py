@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.types import ASGIApp
 
-from shared.bus.connect import commands_client
+from shared.bus.connect import REDIS, commands_client
 from shared.bus.doorbell import ensure_group
+from shared.db.engine import POSTGRES
 from shared.db.engine import engine as make_engine
 from shared.protocol.ids import uuid7
 from shared.settings import ToolsvcSettings
@@ -52,7 +53,7 @@ def make_app(settings: ToolsvcSettings) -> ASGIApp:
     app = FastAPI(title="Baton toolsvc", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.router.routes.extend(ROUTES)
     app.include_router(tool_router)
-    install_error_handlers(app)
+    install_error_handlers(app, POSTGRES, REDIS)
     return Outermost(app, process="toolsvc", body_limit=BODY_LIMIT)
 
 

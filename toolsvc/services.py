@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.bus.connect import Redis
 from shared.settings import ToolsvcSettings
 from toolsvc.registry import Registry
 from toolsvc.runs.lease import LeaseJudge

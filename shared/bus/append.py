@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from shared.bus.keys import events_key
-from shared.protocol.position import START, Position
+from shared.protocol.position import Position
 
 _SCRIPT = files("shared.bus").joinpath("lua/append.lua").read_text()
 _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -58,8 +58,8 @@ class Batch:
     mode: Mode = Mode.APPEND
     settled: bool = True
     ttl_s: int = 600
-    #: Mode CREATE: the last id that SQL held when the claim was made.
-    sql_last: Position = START
+    #: Mode CREATE: the last id that SQL held when the claim was made; `None` for a refill.
+    sql_last: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ async def _pipeline(redis: Redis, batches: Sequence[Batch]) -> list[Any]:
 
 def _arguments(batch: Batch) -> list[str]:
     settled = "1" if batch.settled else "0"
-    sql_last = str(batch.sql_last) if batch.mode is Mode.CREATE else ""
+    sql_last = "" if batch.sql_last is None else str(batch.sql_last)
     found = [batch.mode.value, str(batch.fence), settled, str(batch.ttl_s), sql_last]
     for entry in batch.entries:
         found += (f"{entry.at.fence}-{entry.at.seq}", entry.type, entry.run, entry.data)

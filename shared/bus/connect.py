@@ -13,12 +13,17 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from shared.errors import Store
+
 #: Every request must answer within 3 s while Redis is a black hole.
 COMMAND_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 1.5
 
 #: What "Redis is away" looks like. LOADING, READONLY and the like come as RedisError too.
 AWAY = (RedisError, RedisConnectionError, RedisTimeoutError, OSError)
+REDIS = Store("Redis", AWAY, lambda _: True)
+
+__all__ = ["AWAY", "REDIS", "Connection", "Redis", "RedisError"]
 
 
 def commands_client(url: str, name: str, *, connections: int = 16) -> Redis:

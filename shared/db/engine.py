@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from shared.errors import Store
 
 #: A request must answer within 3 s even when Postgres is away; connecting gets most of it.
 CONNECT_TIMEOUT_S = 2
@@ -54,3 +56,6 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, AWAY):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+POSTGRES = Store("Postgres", (SQLAlchemyError,), is_away)

@@ -1,17 +1,15 @@
 """Errors over HTTP: `{"error": {"code", "message", "requestId"}}`, never a stack trace."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from shared.bus.connect import AWAY as REDIS_AWAY
-from shared.db.engine import is_away
-from shared.errors import BatonError, StoreAwayError
+from shared.errors import BatonError, Store, as_away
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
 from shared.telemetry.redact import redact
@@ -29,14 +27,12 @@ _BY_STATUS = {
 }
 
 
-def as_baton_error(error: Exception) -> BatonError:
+def as_baton_error(error: Exception, stores: Iterable[Store] = ()) -> BatonError:
     """What a caller is told of any exception; what is not meant for callers becomes `internal`."""
     if isinstance(error, BatonError):
         return error
-    if isinstance(error, SQLAlchemyError) and is_away(error):
-        return StoreAwayError("Postgres")
-    if isinstance(error, REDIS_AWAY):
-        return StoreAwayError("Redis")
+    if away := as_away(error, stores):
+        return away
     if isinstance(error, RequestValidationError):
         return BatonError(Code.BAD_INPUT, _first_problem(error.errors()))
     if isinstance(error, HTTPException):
@@ -45,9 +41,9 @@ def as_baton_error(error: Exception) -> BatonError:
     return BatonError(Code.INTERNAL)
 
 
-def error_response(error: Exception, request_id: str) -> Response:
+def error_response(error: Exception, request_id: str, stores: Iterable[Store] = ()) -> Response:
     """The answer for an exception; unexpected ones are logged with their traceback."""
-    told = as_baton_error(error)
+    told = as_baton_error(error, stores)
     if told.code is Code.INTERNAL:
         log.error("unexpected error", exc_info=error)
     status = error.status_code if isinstance(error, HTTPException) else told.status
@@ -65,13 +61,14 @@ def error_response(error: Exception, request_id: str) -> Response:
     return Response(orjson.dumps(body), status, headers, media_type="application/json")
 
 
-def install_error_handlers(app: FastAPI) -> None:
-    """Answer every exception of the app in our shape."""
+def install_error_handlers(app: FastAPI, *stores: Store) -> None:
+    """Answer every exception of the app in our shape; `stores` are those it works with."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        return error_response(error, request.scope.get("request_id", ""))
+        return error_response(error, request.scope.get("request_id", ""), stores)
 
-    for kind in (BatonError, RequestValidationError, HTTPException, SQLAlchemyError, *REDIS_AWAY):
+    away = [kind for store in stores for kind in store.errors]
+    for kind in (BatonError, RequestValidationError, HTTPException, *away):
         app.add_exception_handler(kind, answer)
 
 

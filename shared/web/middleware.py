@@ -90,6 +90,7 @@ class _Exchange:
             self.status = message["status"]
             headers: list[Any] = message.setdefault("headers", [])
             headers.append((b"x-request-id", self.request_id.encode()))
+            headers.append((b"x-content-type-options", b"nosniff"))
         await self.inner_send(message)
 
     def _record(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.db.engine import engine
+from shared.db.engine import POSTGRES, engine
 from shared.protocol.ids import uuid7
 from shared.settings import ToolsvcSettings
 from shared.tokens import RunClaims, mint_run_token
@@ -130,7 +130,7 @@ async def opened(
         await _seed(made, claims, "ada@example.com")
         app = FastAPI()
         app.include_router(router)
-        install_error_handlers(app)
+        install_error_handlers(app, POSTGRES)
         app.state.services = SimpleNamespace(
             engine=made, settings=settings, registry=registry, instance="toolsvc-test"
         )

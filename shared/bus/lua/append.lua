@@ -8,7 +8,7 @@
 -- ARGV[2]  fence of the writer
 -- ARGV[3]  1 when SQL holds every event below this fence (it is settled), else 0
 -- ARGV[4]  time to live of the stream, in seconds
--- ARGV[5]  mode create: last id that SQL held at the claim (`<fence>-<seq>`), else ""
+-- ARGV[5]  mode create: last id that SQL held at the claim (`<fence>-<seq>`); "" for a refill
 -- ARGV[6…] per event: id, type, run, data
 --
 -- Answers {"OK", last seq}, {"HAVE", seq}, {"FENCED", fence} or {"EMPTY"}.
@@ -57,32 +57,33 @@ if not ARGV[first] then
 end
 
 local before = last_id
-if mode == 'create' and ARGV[5] ~= '' then
+if mode == 'create' then
   -- A cursor at the later of the stream's and SQL's last id has no gap before RUN_STARTED.
   local f, s = parts(ARGV[5])
-  if f > last_fence or (f == last_fence and s > last_seq) then before = ARGV[5] end
-end
-
--- Consecutive ids of one fence travel in one message.
-local message = {}
-local function publish()
-  if message.first then
-    redis.call('PUBLISH', key, message.before .. ' ' .. ARGV[3] .. ' ' .. message.first .. ' '
-      .. #message.lines .. '\n' .. table.concat(message.lines, '\n'))
+  if not f then
+    before = ARGV[first]
+  elseif f > last_fence or (f == last_fence and s > last_seq) then
+    before = ARGV[5]
   end
 end
 
-local at_fence, at_seq = -1, -1
+local lines, first_id = {}, ARGV[first]
+local function publish()
+  redis.call('PUBLISH', key, before .. ' ' .. ARGV[3] .. ' ' .. first_id .. ' ' .. #lines
+    .. '\n' .. table.concat(lines, '\n'))
+end
+
+local at_fence, at_seq
 for i = first, #ARGV, 4 do
   local f, s = parts(ARGV[i])
-  if f ~= at_fence or s ~= at_seq + 1 then
+  if at_fence and (f ~= at_fence or s ~= at_seq + 1) then
     publish()
-    message = {before = before, first = ARGV[i], lines = {}}
+    before, first_id, lines = ARGV[i], ARGV[i], {}
   end
   redis.call('XADD', key, ARGV[i], 'type', ARGV[i + 1], 'run', ARGV[i + 2], 'data', ARGV[i + 3])
-  message.lines[#message.lines + 1] = ARGV[i + 3]
-  at_fence, at_seq, before = f, s, ARGV[i]
+  lines[#lines + 1] = ARGV[i + 3]
+  at_fence, at_seq = f, s
 end
-publish()
 redis.call('EXPIRE', key, ARGV[4])
+publish()
 return {'OK', at_seq}
