@@ -54,7 +54,6 @@ def _page(title: str, body: str, script: str, status: int = 200) -> HTMLResponse
         "content-security-policy": policy,
         "referrer-policy": "no-referrer",
         "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
     }
     return HTMLResponse(markup, status, headers)
 

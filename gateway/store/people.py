@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, insert, literal, or_, select, text, union_all, update
+from sqlalchemy import Row, bindparam, func, insert, literal, or_, select, text, union_all, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -113,31 +113,34 @@ _KEY_LIVES = API_KEYS.c.revoked_at.is_(None) & (
 )
 
 
+# Every request runs one of these two; building them anew would cost more than running them.
+_OF_SIGN_IN = (
+    select(SIGN_INS.c.user_id, USERS.c.email, USERS.c.admin, SIGN_INS.c.expires_at)
+    .join(USERS, USERS.c.id == SIGN_INS.c.user_id)
+    .where(SIGN_INS.c.id_hash == bindparam("hash"), _SIGN_IN_LIVES)
+)
+_OF_KEY = (
+    select(
+        API_KEYS.c.user_id,
+        USERS.c.email,
+        USERS.c.admin,
+        API_KEYS.c.expires_at,
+        API_KEYS.c.used_at,
+    )
+    .join(USERS, USERS.c.id == API_KEYS.c.user_id)
+    .where(API_KEYS.c.key_hash == bindparam("hash"), _KEY_LIVES)
+)
+
+
 async def of_sign_in(db: AsyncConnection, id_hash: bytes) -> Credential | None:
     """Whose browser this is, if it is still signed in."""
-    query = (
-        select(SIGN_INS.c.user_id, USERS.c.email, USERS.c.admin, SIGN_INS.c.expires_at)
-        .join(USERS, USERS.c.id == SIGN_INS.c.user_id)
-        .where(SIGN_INS.c.id_hash == id_hash, _SIGN_IN_LIVES)
-    )
-    row = (await db.execute(query)).one_or_none()
+    row = (await db.execute(_OF_SIGN_IN, {"hash": id_hash})).one_or_none()
     return Credential(**row._mapping) if row else None
 
 
 async def of_key(db: AsyncConnection, key_hash: bytes) -> Credential | None:
     """Whose key this is, if it still counts."""
-    query = (
-        select(
-            API_KEYS.c.user_id,
-            USERS.c.email,
-            USERS.c.admin,
-            API_KEYS.c.expires_at,
-            API_KEYS.c.used_at,
-        )
-        .join(USERS, USERS.c.id == API_KEYS.c.user_id)
-        .where(API_KEYS.c.key_hash == key_hash, _KEY_LIVES)
-    )
-    row = (await db.execute(query)).one_or_none()
+    row = (await db.execute(_OF_KEY, {"hash": key_hash})).one_or_none()
     return Credential(**row._mapping) if row else None
 
 

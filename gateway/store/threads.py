@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, select, tuple_, update
+from sqlalchemy import Row, bindparam, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -58,14 +58,22 @@ def _thread(row: Row[*tuple[Any, ...]]) -> ThreadRow:
     return ThreadRow(**row._mapping)
 
 
-def _mine(user: UUID, public_id: str) -> ColumnElement[bool]:
-    return (THREADS.c.user_id == user) & (THREADS.c.public_id == public_id)
+#: Parameters of `_MINE`; statements are built once, for building costs more than running them.
+_MINE = (THREADS.c.user_id == bindparam("user")) & (THREADS.c.public_id == bindparam("thread"))
+_FIND = select(*_COLUMNS).where(_MINE, THREADS.c.deleted_at.is_(None))
+_LOCK = select(*_COLUMNS).where(_MINE).with_for_update(key_share=True)
+_MAKE = insert(THREADS).on_conflict_do_nothing().returning(*_COLUMNS)
+_RENAME = (
+    update(THREADS)
+    .where(_MINE, THREADS.c.deleted_at.is_(None))
+    .values(title=bindparam("new_title"), updated_at=func.now())
+    .returning(*_COLUMNS)
+)
 
 
 async def find(db: AsyncConnection, user: UUID, public_id: str) -> ThreadRow | None:
     """A person's thread, unless it was deleted."""
-    query = select(*_COLUMNS).where(_mine(user, public_id), THREADS.c.deleted_at.is_(None))
-    row = (await db.execute(query)).one_or_none()
+    row = (await db.execute(_FIND, {"user": user, "thread": public_id})).one_or_none()
     return _thread(row) if row else None
 
 
@@ -74,8 +82,7 @@ async def lock(db: AsyncConnection, user: UUID, public_id: str) -> ThreadRow | N
 
     `FOR NO KEY UPDATE` lets rows that refer to the thread be inserted meanwhile.
     """
-    query = select(*_COLUMNS).where(_mine(user, public_id)).with_for_update(key_share=True)
-    row = (await db.execute(query)).one_or_none()
+    row = (await db.execute(_LOCK, {"user": user, "thread": public_id})).one_or_none()
     return _thread(row) if row else None
 
 
@@ -83,13 +90,8 @@ async def make(
     db: AsyncConnection, user: UUID, public_id: str, agent: str, title: str | None = None
 ) -> ThreadRow | None:
     """Insert a thread, which locks it; `None` where somebody else just made it."""
-    statement = (
-        insert(THREADS)
-        .values(id=uuid7(), user_id=user, public_id=public_id, agent=agent, title=title)
-        .on_conflict_do_nothing()
-        .returning(*_COLUMNS)
-    )
-    row = (await db.execute(statement)).one_or_none()
+    values = {"id": uuid7(), "user_id": user, "public_id": public_id}
+    row = (await db.execute(_MAKE, values | {"agent": agent, "title": title})).one_or_none()
     return _thread(row) if row else None
 
 
@@ -112,13 +114,8 @@ async def rename(
     db: AsyncConnection, user: UUID, public_id: str, title: str | None
 ) -> ThreadRow | None:
     """Give a thread another title."""
-    statement = (
-        update(THREADS)
-        .where(_mine(user, public_id), THREADS.c.deleted_at.is_(None))
-        .values(title=title, updated_at=func.now())
-        .returning(*_COLUMNS)
-    )
-    row = (await db.execute(statement)).one_or_none()
+    values = {"user": user, "thread": public_id, "new_title": title}
+    row = (await db.execute(_RENAME, values)).one_or_none()
     return _thread(row) if row else None
 
 

@@ -157,3 +157,12 @@ def code_of(answer: httpx.Response) -> str:
     assert set(error) >= {"code", "message", "requestId"}
     assert "Traceback" not in answer.text
     return str(error["code"])
+
+
+async def heard(channel: Any) -> Any:
+    """The next notice on a channel of `changed`."""
+    async with asyncio.timeout(5):
+        async for message in channel.listen():
+            if message["type"] == "message":
+                return orjson.loads(message["data"])
+    raise AssertionError("the channel ended")

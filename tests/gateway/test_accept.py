@@ -1,20 +1,19 @@
-"""Accepting runs and stopping them, on real stores."""
+"""Accepting runs, on real stores."""
 
 import asyncio
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.exc import OperationalError
 
-from gateway.accept import Accepted, accept_run, request_cancel
+from gateway.accept import Accepted, accept_run
 from gateway.auth.caller import Caller
 from shared.bus.keys import user_channel
 from shared.errors import BatonError, StoreAwayError
 from shared.protocol.codes import Code
-from tests.gateway.rig import Rig, run_input, user_message, wait_until
+from tests.gateway.rig import Rig, heard, run_input, user_message, wait_until
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
@@ -143,7 +142,7 @@ async def test_a_second_run_waits_without_a_ring_and_the_person_is_told(rig: Rig
         first = await accept(rig, ada)
         second = await accept(rig, ada, "run_2")
         assert second.queued
-        assert await _heard(channel) == {"what": "queue", "threadId": "thr_1"}
+        assert await heard(channel) == {"what": "queue", "threadId": "thr_1"}
     assert await rig.rings() == [first.run_key]
 
 
@@ -266,50 +265,6 @@ async def test_a_commit_whose_answer_was_lost_is_the_same_run(
     assert accepted.created
     assert await rig.value("SELECT count(*) FROM runs") == 1
     await wait_until(rig.rings)
-
-
-async def test_a_queued_run_is_marked_and_the_person_told(rig: Rig) -> None:
-    await rig.announce("Assistant")
-    ada = await rig.caller()
-    await accept(rig, ada)
-    async with rig.services.redis.pubsub() as channel:
-        await channel.subscribe(user_channel(ada.user_id))
-        found = await request_cancel(rig.services, ada, thread_id="thr_1", run_id="run_1")
-        assert found.status == "queued"
-        assert await _heard(channel) == {"what": "queue", "threadId": "thr_1"}
-    assert await rig.value("SELECT cancel_requested_at IS NOT NULL FROM runs")
-
-
-async def test_stopping_twice_or_too_late_says_where_the_run_stands(rig: Rig) -> None:
-    await rig.announce("Assistant")
-    ada = await rig.caller()
-    await accept(rig, ada)
-    await request_cancel(rig.services, ada, thread_id=None, run_id="run_1")
-    before = await rig.value("SELECT cancel_requested_at FROM runs")
-    await request_cancel(rig.services, ada, thread_id=None, run_id="run_1")
-    assert await rig.value("SELECT cancel_requested_at FROM runs") == before
-    await rig.finish("run_1", "cancelled")
-    late = await request_cancel(rig.services, ada, thread_id=None, run_id="run_1")
-    assert late.status == "cancelled"
-
-
-async def test_only_ones_own_runs_can_be_stopped(rig: Rig) -> None:
-    await rig.announce("Assistant")
-    ada, bob = await rig.caller("ada@example.com"), await rig.caller("bob@example.com")
-    await accept(rig, ada)
-    for caller, thread, run in ((bob, None, "run_1"), (ada, "thr_2", "run_1"), (ada, None, "x")):
-        with pytest.raises(BatonError) as caught:
-            await request_cancel(rig.services, caller, thread_id=thread, run_id=run)
-        assert caught.value.code is Code.NOT_FOUND
-    assert await rig.value("SELECT cancel_requested_at IS NULL FROM runs")
-
-
-async def _heard(channel: Any) -> Any:
-    async with asyncio.timeout(5):
-        async for message in channel.listen():
-            if message["type"] == "message":
-                return orjson.loads(message["data"])
-    raise AssertionError("the channel ended")
 
 
 def _losing_once(writing: Any) -> Any:

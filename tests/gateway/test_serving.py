@@ -1,13 +1,10 @@
 """The limits of the server itself, seen from raw sockets on a real port."""
 
-import base64
-import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from typing import Self
 
 import pytest
 import uvicorn
@@ -19,6 +16,7 @@ from shared.web.errors import install_error_handlers
 from shared.web.middleware import Outermost
 from shared.web.serve import MAX_FRAME_BYTES, BoundedH11, server_config
 from stack.program import free_port
+from tests.gateway.raw import RawSocket, exchange, frame, post, read_all, upgrade
 
 SHORT_S = 0.4
 
@@ -81,50 +79,11 @@ def hasty_port() -> Iterator[int]:
     yield from run_server(Patient)
 
 
-def exchange(port: int, *parts: bytes) -> bytes:
-    """Send parts, then read until the server closes or says nothing for five seconds."""
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as connection:
-        with suppress(OSError):
-            for part in parts:
-                connection.sendall(part)
-        return read_all(connection)
-
-
-def read_all(connection: socket.socket) -> bytes:
-    found = b""
-    with suppress(ConnectionResetError):
-        while data := connection.recv(65536):
-            found += data
-    return found
-
-
-def post(*headers: str, body: bytes = b"") -> bytes:
-    lines = ["POST /echo HTTP/1.1", "host: x", "connection: close", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
 def test_an_ordinary_request(port: int) -> None:
     answer = exchange(port, post("content-length: 5", body=b"hello"))
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.endswith(b'{"read":5}')
     assert b"\r\nserver:" not in answer.lower()
-
-
-def upgrade(path: str = "/realtime", *more: str, method: str = "GET") -> bytes:
-    key = base64.b64encode(os.urandom(16)).decode()
-    lines = [
-        f"{method} {path} HTTP/1.1",
-        "host: x",
-        "connection: Upgrade",
-        "upgrade: websocket",
-        f"sec-websocket-key: {key}",
-        "sec-websocket-version: 13",
-        "sec-websocket-protocol: baton.v1",
-        *more,
-        "",
-        "",
-    ]
-    return "\r\n".join(lines).encode()
 
 
 @pytest.mark.parametrize(
@@ -231,61 +190,6 @@ def test_half_a_second_request_is_closed_in_time(hasty_port: int) -> None:
     answer = exchange(hasty_port, request + b"POST /echo HT")
     assert answer.startswith(b"HTTP/1.1 200")
     assert time.monotonic() - begun < SHORT_S + 1
-
-
-def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
-    head = bytes([(0x80 if fin else 0) | opcode])
-    size = len(payload)
-    if size < 126:
-        head += bytes([0x80 | size])
-    elif size < 65536:
-        head += bytes([0x80 | 126]) + size.to_bytes(2)
-    else:
-        head += bytes([0x80 | 127]) + size.to_bytes(8)
-    return head + b"\0\0\0\0" + payload
-
-
-class RawSocket:
-    """A WebSocket client that may do anything."""
-
-    def __init__(self, port: int, path: str = "/realtime", *more: str) -> None:
-        self.connection = socket.create_connection(("127.0.0.1", port), timeout=5)
-        self.connection.sendall(upgrade(path, *more))
-        self.head = b""
-        while b"\r\n\r\n" not in self.head:
-            self.head += self.connection.recv(1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.connection.close()
-
-    def send(self, *frames: bytes) -> None:
-        with suppress(OSError):
-            self.connection.sendall(b"".join(frames))
-
-    def receive(self) -> tuple[int, bytes]:
-        """One frame: opcode and payload."""
-        first, second = self._exactly(2)
-        size = second & 0x7F
-        if size >= 126:
-            size = int.from_bytes(self._exactly(2 if size == 126 else 8))
-        return first & 0x0F, self._exactly(size)
-
-    def _exactly(self, count: int) -> bytes:
-        found = b""
-        while len(found) < count:
-            data = self.connection.recv(count - len(found))
-            assert data, "the server closed without a close frame"
-            found += data
-        return found
-
-    def close_code(self) -> int:
-        while True:
-            opcode, payload = self.receive()
-            if opcode == 8:
-                return int.from_bytes(payload[:2])
 
 
 def test_a_socket_speaks_the_sub_protocol_without_deflate(port: int) -> None:
