@@ -23,6 +23,8 @@ log = get_logger(__name__)
 
 #: A caller's own request id is kept when it is harmless.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+#: Browsers shall believe our content types.
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
 #: A method may be any word; only these become labels.
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 DEFAULT_BODY_LIMIT = 1_048_576
@@ -90,7 +92,8 @@ class _Exchange:
             self.status = message["status"]
             headers: list[Any] = message.setdefault("headers", [])
             headers.append((b"x-request-id", self.request_id.encode()))
-            headers.append((b"x-content-type-options", b"nosniff"))
+            if _NOSNIFF not in headers:
+                headers.append(_NOSNIFF)
         await self.inner_send(message)
 
     def _record(self, seconds: float) -> None:
