@@ -1,0 +1,152 @@
+"""A person's client over a real socket: signs in, sends ops, keeps every frame it got."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import websockets
+
+from shared.protocol.ids import new_id
+from shared.protocol.position import Position, parse_position
+
+TERMINAL = ("RUN_FINISHED", "RUN_ERROR")
+PATIENCE_S = 30
+
+Frame = dict[str, Any]
+
+
+class Person:
+    """Somebody signed in at one gateway; `http` for REST, `socket()` for the rest."""
+
+    def __init__(self, url: str, email: str) -> None:
+        self.url, self.email = url, email
+        self.http = httpx.AsyncClient(base_url=url, headers={"Origin": url}, trust_env=False)
+
+    async def sign_in(self) -> "Person":
+        answer = await self.http.post("/auth/dev-login", json={"email": self.email})
+        answer.raise_for_status()
+        return self
+
+    @property
+    def cookie(self) -> str:
+        return "; ".join(f"{name}={value}" for name, value in self.http.cookies.items())
+
+    @asynccontextmanager
+    async def socket(self, *, url: str | None = None) -> AsyncIterator["Socket"]:
+        """A socket at this or another gateway (sign-ins hold at all of them)."""
+        where = (url or self.url).replace("http", "ws") + "/realtime"
+        async with websockets.connect(
+            where,
+            subprotocols=[websockets.Subprotocol("baton.v1")],
+            additional_headers={"Cookie": self.cookie},
+            origin=websockets.Origin(url or self.url),
+            max_size=None,
+            proxy=None,
+        ) as raw:
+            yield Socket(raw)
+
+    async def get(self, path: str) -> Any:
+        answer = await self.http.get(path)
+        answer.raise_for_status()
+        return answer.json()
+
+
+class Socket:
+    """A socket that remembers what it was sent."""
+
+    def __init__(self, raw: websockets.ClientConnection) -> None:
+        self.raw = raw
+        self.frames: list[Frame] = []
+
+    async def send(self, **fields: Any) -> str:
+        fields.setdefault("id", new_id("op"))
+        await self.raw.send(json.dumps(fields))
+        id_: str = fields["id"]
+        return id_
+
+    async def next(self) -> Frame:
+        async with asyncio.timeout(PATIENCE_S):
+            frame: Frame = json.loads(await self.raw.recv())
+        self.frames.append(frame)
+        return frame
+
+    async def until(self, wanted: Callable[[Frame], bool]) -> Frame:
+        while True:
+            frame = await self.next()
+            if wanted(frame):
+                return frame
+
+    async def answer(self, id_: str) -> Frame:
+        """The `ack` or `error` to an op."""
+        return await self.until(lambda frame: frame.get("id") == id_ and frame["op"] != "event")
+
+    async def say(self, thread: str, text: str, **fields: Any) -> Frame:
+        """Send a message; the answer to the op."""
+        message = {"id": new_id("usr"), "role": "user", "content": text}
+        given = {"threadId": thread, "runId": new_id("run"), "messages": [message]}
+        fields.setdefault("agent", "Assistant")
+        return await self.answer(await self.send(op="run", input=given, **fields))
+
+    async def finished(self) -> Frame:
+        """The next terminal event."""
+        return await self.until(is_terminal)
+
+    def events(self) -> list[Frame]:
+        return [frame for frame in self.frames if frame["op"] == "event"]
+
+
+def is_terminal(frame: Frame) -> bool:
+    return frame["op"] == "event" and frame["event"]["type"] in TERMINAL
+
+
+def kinds(frames: list[Frame]) -> list[str]:
+    """The types of events, equal neighbours as one."""
+    found: list[str] = []
+    for frame in frames:
+        if not found or found[-1] != frame["event"]["type"]:
+            found.append(frame["event"]["type"])
+    return found
+
+
+def positions(frames: list[Frame]) -> list[Position]:
+    found = [parse_position(frame["id"]) for frame in frames]
+    assert None not in found
+    return [one for one in found if one]
+
+
+def assert_gapless(frames: list[Frame]) -> None:
+    """Ids rise; inside a fence by one, and each fence begins with 1."""
+    last = Position(0, 0)
+    for at in positions(frames):
+        follows = last.precedes(at) or (at.fence > last.fence and at.seq == 1)
+        assert follows, f"{at} does not follow {last}"
+        last = at
+
+
+def text_of(frames: list[Frame]) -> str:
+    return "".join(
+        frame["event"].get("delta", "")
+        for frame in frames
+        if frame["event"]["type"] == "TEXT_MESSAGE_CHUNK"
+    )
+
+
+def joined(frames: list[Frame]) -> list[tuple[str, Frame]]:
+    """Events as SQL keeps them: adjacent deltas of one message joined under the last one's id."""
+    rows: list[tuple[str, Frame]] = []
+    for frame in frames:
+        event = frame["event"]
+        last = rows[-1] if rows else None
+        if last and "delta" in event and _same_message(last[1], event):
+            rows[-1] = (frame["id"], last[1] | {"delta": last[1]["delta"] + event["delta"]})
+        else:
+            rows.append((frame["id"], event))
+    return rows
+
+
+def _same_message(one: Frame, other: Frame) -> bool:
+    keys = set(one) | set(other)
+    return all(one.get(key) == other.get(key) for key in keys - {"delta"})
