@@ -28,12 +28,12 @@ __all__ = ["AWAY", "REDIS", "Connection", "Redis", "RedisError"]
 
 def commands_client(url: str, name: str, *, connections: int = 16) -> Redis:
     """A client for ordinary commands: bounded waits, no retries."""
-    return Redis(connection_pool=_pool(url, name, connections, COMMAND_TIMEOUT_S))
+    return Redis.from_pool(_pool(url, name, connections, COMMAND_TIMEOUT_S))
 
 
 def blocking_client(url: str, name: str, *, block_s: float) -> Redis:
     """A client for one blocking read at a time that lasts up to `block_s` seconds."""
-    return Redis(connection_pool=_pool(url, name, 2, block_s + 3))
+    return Redis.from_pool(_pool(url, name, 2, block_s + 3))
 
 
 def lone_connection(url: str, name: str) -> Connection:
