@@ -120,6 +120,7 @@ async def relaying(services: Services) -> AsyncIterator[Sockets]:
     """The relay and the ticker of the sockets, for as long as the process serves."""
     relay = Relay(services.settings.redis_url.get_secret_value(), services.redis, services.db)
     services.redis_ready = relay.ready
+    services.relay_lag_s = relay.lag_s
     sockets = Sockets(services, relay)
     tasks = [
         asyncio.create_task(relay.run(), name="relay"),

@@ -192,13 +192,14 @@ class Driver:
         """A tool of toolsvc; an error that is not for the model ends the run."""
         run, scope = self.run, SCOPE.get()
         try:
-            return await run.record.call_tool(
+            result = await run.record.call_tool(
                 name,
                 arguments,
                 token=run.committer.token,
                 call_id=call_id,
                 scope=scope.name if scope else "",
             )
+            return codec.as_text(result)
         except BatonError as error:
             if error.details.get("onError") == "model":
                 return f"The tool failed: {error.message}"

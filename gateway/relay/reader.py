@@ -14,6 +14,7 @@ from typing import Any
 
 from shared.bus.connect import AWAY, Connection, lone_connection
 from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import RELAY_LAG_SECONDS
 
 log = get_logger(__name__)
 
@@ -39,6 +40,9 @@ class Reader:
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
         self._connection: Connection | None = None
         self._heard_at = 0.0
+        self._pinged_at: float | None = None
+        #: How long the newest PING took through Redis and the queue of messages before it.
+        self.lag_s: float | None = None
 
     @property
     def connected(self) -> bool:
@@ -106,12 +110,13 @@ class Reader:
             watching.cancel()
 
     async def _watch(self, connection: Connection) -> None:
-        """PING while it is quiet; a server that stays silent is dead, whatever the kernel says."""
+        """PING, and count the wait; a silent server is dead, whatever the kernel says."""
         while self.silence_s() < DEAD_AFTER_S:
-            await asyncio.sleep(PING_EVERY_S)
-            if self.silence_s() >= PING_EVERY_S:
+            if self._pinged_at is None:
+                self._pinged_at = time.monotonic()
                 with contextlib.suppress(*AWAY):
                     await connection.send_command("PING")
+            await asyncio.sleep(PING_EVERY_S)
         log.warning("redis has been silent for too long")
         await connection.disconnect(nowait=True)
 
@@ -121,6 +126,10 @@ class Reader:
         kind = reply[0]
         if kind == b"message":
             self._message(reply[1], reply[2])
+        elif kind == b"pong" and self._pinged_at is not None:
+            self.lag_s = time.monotonic() - self._pinged_at
+            self._pinged_at = None
+            RELAY_LAG_SECONDS.observe(self.lag_s)
         elif kind == b"subscribe":
             for waiting in self._waiting.pop(reply[1], ()):
                 if not waiting.done():
@@ -128,6 +137,7 @@ class Reader:
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        self._pinged_at = None
         waiting, self._waiting = self._waiting, {}
         for futures in waiting.values():
             for future in futures:

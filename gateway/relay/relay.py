@@ -25,7 +25,7 @@ from shared.errors import StoreAwayError
 from shared.protocol.frames import event_frame
 from shared.protocol.position import Position
 from shared.telemetry.logs import get_logger
-from shared.telemetry.metrics import RELAY_FILLS, RELAY_LAG_SECONDS, SUBSCRIPTIONS
+from shared.telemetry.metrics import RELAY_FILLS, SUBSCRIPTIONS
 
 log = get_logger(__name__)
 
@@ -66,6 +66,10 @@ class Relay:
     def ready(self) -> bool:
         """Whether Redis has been heard lately."""
         return self._reader.connected and self._reader.silence_s() < READY_WITHIN_S
+
+    def lag_s(self) -> float | None:
+        """How far the relay is behind Redis, in seconds; `None` while that is not known."""
+        return self._reader.lag_s
 
     async def join(self, listener: Listener) -> None:
         """Begin to listen; nothing is delivered before `catch_up`.
@@ -145,7 +149,6 @@ class Relay:
             for notice in self._others[channel]:
                 notice.notice(payload)
             return
-        begun = time.perf_counter()
         try:
             thread = UUID(thread_of(channel))
             news = parse_announcement(payload)
@@ -167,7 +170,6 @@ class Relay:
             if first < len(news.events):
                 frames = frames or _frames(listener.thread_json, news.first, news.events)
                 self._deliver(listener, frames, news.first, first)
-        RELAY_LAG_SECONDS.observe(time.perf_counter() - begun)
 
     def _deliver(self, listener: Listener, frames: list[str], start: Position, first: int) -> None:
         for index in range(first, len(frames)):

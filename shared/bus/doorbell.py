@@ -80,8 +80,10 @@ async def answered(redis: Redis, bells: Sequence[Bell]) -> None:
     if bells:
         ids = [bell.entry for bell in bells]
         pipe = redis.pipeline(transaction=False)
-        pipe.xack(RUNS, GROUP, *ids)
+        # In this order: what is deleted and pending is cleared by a rescue, but what is
+        # acknowledged and not deleted would lie in the stream for ever.
         pipe.xdel(RUNS, *ids)
+        pipe.xack(RUNS, GROUP, *ids)
         await pipe.execute()
 
 
@@ -92,8 +94,9 @@ async def waiting(redis: Redis) -> set[UUID]:
 
 
 async def remove_consumer(redis: Redis, consumer: str) -> None:
-    """Forget a reader that ends with nothing pending."""
-    await redis.xgroup_delconsumer(RUNS, GROUP, consumer)
+    """Forget a reader that ends; not one with entries pending, for they would go with it."""
+    if not await redis.xpending_range(RUNS, GROUP, "-", "+", 1, consumername=consumer):
+        await redis.xgroup_delconsumer(RUNS, GROUP, consumer)
 
 
 def _bell(entry: bytes, fields: dict[bytes, bytes]) -> Bell:

@@ -47,17 +47,23 @@ async def read_after(
     redis: Redis, thread: UUID, after: Position, *, count: int = PAGE
 ) -> list[Entry]:
     """Up to `count` entries of the stream after a position, in order."""
-    return _entries(await redis.xrange(events_key(thread), f"({after}", "+", count=count))
+    return _entries(await _page(redis, thread, f"{after}", count))
 
 
 async def read_all_after(redis: Redis, thread: UUID, after: Position) -> list[Entry]:
     """Every entry after a position, read page by page."""
     found: list[Entry] = []
+    last = str(after)
     while True:
-        page = await read_after(redis, thread, found[-1].at if found else after)
-        found += page
+        page = await _page(redis, thread, last, PAGE)
+        found += _entries(page)
         if len(page) < PAGE:
             return found
+        last = page[-1][0].decode()
+
+
+async def _page(redis: Redis, thread: UUID, after: str, count: int) -> Any:
+    return await redis.xrange(events_key(thread), f"({after}", "+", count=count)
 
 
 def _entries(raw: Any) -> list[Entry]:

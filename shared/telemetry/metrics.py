@@ -22,7 +22,9 @@ SOCKETS = Gauge("baton_sockets", "Open WebSockets.")
 SUBSCRIPTIONS = Gauge("baton_subscriptions", "Threads that open sockets listen to.")
 SOCKETS_CLOSED = Counter("baton_sockets_closed", "Sockets that we closed, by code.", ["code"])
 RELAY_LAG_SECONDS = Histogram(
-    "baton_relay_lag_seconds", "Time from the arrival of events to their sockets.", buckets=_SECONDS
+    "baton_relay_lag_seconds",
+    "Time of a PING through Redis and the messages before it.",
+    buckets=_SECONDS,
 )
 RELAY_FILLS = Counter(
     "baton_relay_fills", "Gaps filled from the stream and SQL, by cause.", ["cause"]
