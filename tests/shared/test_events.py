@@ -1,0 +1,63 @@
+"""Announcements taken apart, and streams read page by page."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.bus.connect import commands_client
+from shared.bus.events import PAGE, parse_announcement, read_after, read_all_after
+from shared.bus.keys import events_key, thread_of
+from shared.protocol.position import START, Position
+
+FIELDS: dict[Any, Any] = {"type": "CUSTOM", "run": "r", "data": "{}"}
+
+
+@given(
+    before=st.builds(Position, st.integers(0, 2**53), st.integers(0, 2**53)),
+    first=st.builds(Position, st.integers(0, 2**53), st.integers(0, 2**53)),
+    settled=st.booleans(),
+    events=st.lists(st.binary().map(lambda raw: raw.replace(b"\n", b"")), min_size=1),
+)
+def test_an_announcement_is_read_as_it_is_written(
+    before: Position, first: Position, settled: bool, events: list[bytes]
+) -> None:
+    head = f"{before} {int(settled)} {first} {len(events)}\n".encode()
+    assert parse_announcement(head + b"\n".join(events)) == (before, settled, first, events)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\n", b"hello", b"0-0 1 1-1 2\n{}", b"0-0 1 1-1 1\n{}\n{}",
+     b"0-0 1 1-1\n{}", b"x 1 1-1 1\n{}", b"0-0 1 1 1\n{}", b"0-0 1 1-1 one\n{}", b"\xff\n\xff"],
+)  # fmt: skip
+def test_what_somebody_else_published_is_a_value_error(payload: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_announcement(payload)
+
+
+def test_a_channel_names_its_thread() -> None:
+    thread = uuid4()
+    assert thread_of(events_key(thread).encode()) == str(thread)
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+async def test_a_long_stream_is_read_whole_although_strangers_wrote_into_it(redis_url: str) -> None:
+    redis = commands_client(redis_url, "baton-test")
+    thread = uuid4()
+    pipe = redis.pipeline(transaction=False)
+    for seq in range(1, 3 * PAGE):
+        strange: dict[Any, Any] = {"hello": "there"}
+        pipe.xadd(events_key(thread), strange if seq % 100 == 3 else FIELDS, id=f"1-{seq}")
+    await pipe.execute()
+    ours = [Position(1, seq) for seq in range(1, 3 * PAGE) if seq % 100 != 3]
+
+    assert [one.at for one in await read_all_after(redis, thread, START)] == ours
+    later = await read_all_after(redis, thread, Position(1, 700))
+    assert [one.at for one in later] == [at for at in ours if at.seq > 700]
+    assert [one.at.seq for one in await read_after(redis, thread, START, count=4)] == [1, 2, 4]
+    assert await read_all_after(redis, uuid4(), START) == []
+    await redis.aclose()
