@@ -1,0 +1,82 @@
+"""`python -m agent …`, installed as `baton`: the one place where commands are put together."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from agent import keys, runs, threads
+from agent.agents import agents
+from agent.chat import chat
+from agent.errors import INTERRUPTED, CliError, UsageError
+from agent.output import print_error
+from agent.people import invite, login, logout
+from agent.status import status
+from agent.trace import trace
+
+CONVERSE, OPERATE = "Talk and watch", "Operate"
+
+
+class Commands(TyperGroup):
+    """The commands. A first word that is none of them is answered in words."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that `args` begin with."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            raise UsageError(
+                f"There is no command {args[0][:80]!r}.",
+                f'Commands: {", ".join(self.commands)}. To say something: baton chat "…"',
+            )
+        return super().resolve_command(ctx, args)
+
+
+def make_app() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(
+        cls=Commands,
+        name="baton",
+        help="Talk to agents, watch their runs, operate Baton.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.command(rich_help_panel=CONVERSE)(chat)
+    app.command(rich_help_panel=CONVERSE)(agents)
+    app.add_typer(threads.app, name="threads", rich_help_panel=CONVERSE)
+    app.add_typer(runs.app, name="runs", rich_help_panel=CONVERSE)
+    app.command(rich_help_panel=CONVERSE)(trace)
+    app.command(rich_help_panel=OPERATE)(status)
+    app.add_typer(keys.app, name="keys", rich_help_panel=OPERATE)
+    app.command(rich_help_panel=OPERATE)(invite)
+    app.command(rich_help_panel=OPERATE)(login)
+    app.command(rich_help_panel=OPERATE)(logout)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = make_app()(given, prog_name="baton", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except CliError as error:
+        problem = error
+    except typer.Abort:
+        return INTERRUPTED
+    except typer.TyperException as error:  # the words of typer, as our own
+        if not error.format_message():
+            return 0  # nothing was asked for, and the help is printed
+        problem = UsageError(error.format_message(), "Add --help to see how it is used.")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read is gone; Python need not flush
+        return 1
+    print_error(problem, as_json="--json" in given)
+    return problem.status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,161 @@
+"""`runs`: what was asked, how it went, what goes on."""
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from agent.client import part
+from agent.command import Cli, Cursor, Json, Limit, Url, opened
+from agent.errors import INTERRUPTED, UsageError
+from agent.follow import tail_command, watch_from
+from agent.interrupts import LeftError
+from agent.output import fields, state, table
+from agent.text import ago, between, count, one_line, plain
+from agent.turn import Turn, printer
+from shared.protocol.position import Position, parse_position
+
+app = typer.Typer(help="List, inspect, watch and cancel runs.")
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
+
+
+class Status(StrEnum):
+    """Which runs to list."""
+
+    LIVE = "live"
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@app.callback(invoke_without_command=True)
+def runs(context: typer.Context, url: Url = None, as_json: Json = False) -> None:
+    """List, inspect, watch and cancel runs."""
+    if context.invoked_subcommand is None:
+        list_runs(url=url, as_json=as_json)
+
+
+@app.command("list")
+def list_runs(
+    status: Annotated[Status | None, typer.Option("--status", help="Only these.")] = None,
+    thread: Annotated[
+        str | None, typer.Option("--thread", metavar="ID", help="Only of this thread.")
+    ] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """List your runs, the newest first."""
+    with opened(url, as_json) as cli:
+        wanted = None if status is None else str(status)
+        page = cli.gateway.get(
+            "/api/runs", status=wanted, threadId=thread, limit=limit, cursor=cursor
+        )
+        rows = [
+            (
+                one["id"],
+                state(one["status"]),
+                one["agent"],
+                ago(one["createdAt"]),
+                between(one["startedAt"], one["endedAt"]),
+                one_line((one["error"] or {}).get("code", ""), 30),
+            )
+            for one in page["data"]
+        ]
+        shown = table(("run", "status", "agent", "asked", "took", "error"), rows)
+        cli.output.page(page, shown, "No such runs.", "baton runs list")
+
+
+@app.command("show")
+def show_run(run: RunId, url: Url = None, as_json: Json = False) -> None:
+    """Show one run: status, times, tokens, error."""
+    with opened(url, as_json) as cli:
+        found = cli.gateway.get(f"/api/runs/{part(run)}")
+        if as_json:
+            cli.output.document(found)
+        else:
+            cli.output.show(fields(_described(found)))
+
+
+@app.command("tail")
+def tail_run(
+    run: RunId,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="CURSOR", help="Only events after it, such as 3-17."),
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Watch a run: what it did, then live, until it ends.
+
+    With --json every event is one line `{"id", "event"}`; `id` is the cursor to go on from. The
+    exit status is that of `chat`. Ctrl-C leaves; the run goes on.
+    """
+    position = None if after is None else _position(after)
+    with opened(url, as_json) as cli:
+        raise typer.Exit(asyncio.run(_tail(cli, run, position)))
+
+
+@app.command("cancel")
+def cancel_run(run: RunId, url: Url = None, as_json: Json = False) -> None:
+    """Ask a run to stop. One that has ended stays as it is."""
+    with opened(url, as_json) as cli:
+        stopped = cli.gateway.post(f"/api/runs/{part(run)}/cancel")
+        if as_json:
+            cli.output.document(stopped)
+        elif stopped["status"] in (Status.QUEUED, Status.RUNNING):
+            cli.output.show(f"{plain(stopped['runId'])} is being stopped.")
+        else:
+            how = plain(stopped["status"])
+            cli.output.show(f"{plain(stopped['runId'])} had ended already: {how}.")
+
+
+async def _tail(cli: Cli, run: str, after: Position | None) -> int:
+    watch, stored = await watch_from(cli.gateway, run, after)
+    turn = Turn(cli.gateway, watch, printer(cli.output, question=True))
+    try:
+        return await turn.run(cancellable=False, first=stored)
+    except LeftError:
+        cli.output.note(f"Left. Go on with: {tail_command(watch.run_id, watch.cursor)}")
+        return INTERRUPTED
+
+
+def _position(text: str) -> Position:
+    position = parse_position(text)
+    if position is None:
+        raise UsageError(
+            f"--after: {text[:80]!r} is not a cursor.",
+            "Cursors look like 3-17; `baton runs tail RUN --json` prints them as `id`.",
+        )
+    return position
+
+
+def _described(run: dict[str, Any]) -> list[tuple[str, str | Text]]:
+    error = run["error"]
+    waits = Text.assemble(state(run["status"]), " (waits for another run of its thread)")
+    pairs: list[tuple[str, str | Text | None]] = [
+        ("run", run["id"]),
+        ("status", waits if run["queued"] else state(run["status"])),
+        ("error", Text(f"{plain(error['message'])} ({plain(error['code'])})") if error else None),
+        ("agent", run["agent"]),
+        ("thread", run["threadId"]),
+        ("asked", f"{run['createdAt']} ({ago(run['createdAt'])})"),
+        ("waited", between(run["createdAt"], run["startedAt"])),
+        ("took", between(run["startedAt"], run["endedAt"])),
+        ("tokens", "\n".join(map(_usage, run["usage"] or [])) or None),
+        ("trace", run["traceId"]),
+    ]
+    return [(name, value) for name, value in pairs if value is not None]
+
+
+def _usage(one: dict[str, Any]) -> str:
+    given, made = int(one.get("inputTokens") or 0), int(one.get("outputTokens") or 0)
+    return f"{one.get('model')}: {count(given, 'token')} in, {made:,} out"

@@ -1,0 +1,83 @@
+"""`status`: processes, queue, leases, lag, broken agents."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.text import Text
+
+from agent.command import Json, Url, opened
+from agent.output import Output, fields, table
+from agent.text import NOTHING, ago, count, one_line, plain, span
+
+
+def status(url: Url = None, as_json: Json = False) -> None:
+    """Show what goes on: processes, queue, leases, lag, broken agents."""
+    with opened(url, as_json, admin=True) as cli:
+        found = cli.gateway.get("/api/status")
+        if as_json:
+            cli.output.document(found)
+        else:
+            _show(cli.output, found, cli.gateway.address.url)
+
+
+def _show(output: Output, found: dict[str, Any], url: str) -> None:
+    output.show(fields(_summary(found, url)))
+    processes = found["processes"]
+    if processes is None:
+        output.note("Only admins see processes; the queue above is yours alone.")
+        return
+    rows = [
+        (
+            one["id"],
+            one["kind"],
+            _life(one),
+            f"{one['carried']}/{one['slots']}" if one["kind"] == "runner" else NOTHING,
+            ago(one["startedAt"]).removesuffix(" ago"),
+            one_line(", ".join(one["agents"]) or NOTHING, 40),
+        )
+        for one in processes
+    ]
+    if rows:
+        output.out.print()
+        output.show(table(("process", "kind", "lease", "runs", "up", "agents"), rows))
+    for line in _broken(processes):
+        output.show(line)
+
+
+def _summary(found: dict[str, Any], url: str) -> Iterator[tuple[str, str | Text]]:
+    gateway, queue = found["gateway"], found["queue"]
+    redis = "redis ready" if gateway["redisReady"] else "redis away"
+    lag = gateway.get("relayLagS")
+    relay = "" if lag is None else f" · relay lag {span(lag)}"
+    healthy = "" if gateway["redisReady"] else "red"
+    yield "gateway", Text(plain(f"{url} · {gateway['version']} · {redis}{relay}"), healthy)
+    oldest = "" if queue["oldestS"] is None else f" (oldest {span(queue['oldestS'])})"
+    waiting = f"{count(queue['waiting'], 'run')} waiting{oldest} · {queue['running']} running"
+    if stranded := queue.get("stranded"):
+        yield "queue", Text.assemble(waiting, (f" · {stranded} to be taken over", "yellow"))
+    else:
+        yield "queue", waiting
+    if found["leases"] is not None:
+        living = count(found["leases"], "living runner")
+        none = Text("no living runner: nothing is carried", "red")
+        yield "leases", living if found["leases"] else none
+
+
+def _life(process: dict[str, Any]) -> Text:
+    if process["alive"]:
+        return Text("holds", "green")
+    return Text(f"ended {ago(process['leaseUntil'])}", "dim")
+
+
+def _broken(processes: list[dict[str, Any]]) -> Iterator[Text]:
+    """Agents that could not be loaded by living runners, with file and line."""
+    reasons = {
+        (name, str(reason))
+        for one in processes
+        if one["alive"]
+        for name, reason in one["broken"].items()
+    }
+    if reasons:
+        yield Text("\nbroken agents", "red")
+    for name, reason in sorted(reasons):
+        yield Text.assemble("  ", (one_line(name), "bold"), f"  {plain(reason)}")
