@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
 from starlette.routing import WebSocketRoute
@@ -202,7 +203,7 @@ class Socket:
         if after is not None and after.fence > thread.fence:
             raise BatonError(Code.BAD_CURSOR, "after: this cursor lies in the future.")
         await self._leave(asked.thread_id)
-        listener = await self._join(thread)
+        listener = await self._join(thread.key, thread.public_id)
         self.out.put(frame("ack", id=asked.id))
         listener.on_live = lambda: self._say_live(listener, asked.thread_id)
         if after is None or not await self._continues(thread, after):
@@ -233,7 +234,7 @@ class Socket:
         if accepted.thread_id in self._listeners:
             self.out.put(ack)
             return
-        listener = await self._join(await self._thread(accepted.thread_id))
+        listener = await self._join(accepted.thread_key, accepted.thread_id)
         self.out.put(ack)
         if accepted.queued or not accepted.created:
             # Its RUN_STARTED is not the next event, so the client needs to know where we are.
@@ -255,12 +256,12 @@ class Socket:
             raise BatonError(Code.NOT_FOUND)
         return thread
 
-    async def _join(self, thread: ThreadRow) -> Listener:
+    async def _join(self, key: UUID, public_id: str) -> Listener:
         if len(self._listeners) >= MOST_SUBSCRIPTIONS:
             raise BatonError(Code.RATE_LIMITED, "This socket has too many subscriptions.")
-        listener = Listener(self, thread.key, thread.public_id)
+        listener = Listener(self, key, public_id)
         await self.relay.join(listener)
-        self._listeners[thread.public_id] = listener
+        self._listeners[public_id] = listener
         return listener
 
     async def _leave(self, public_id: str) -> None:

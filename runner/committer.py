@@ -69,7 +69,7 @@ class Committer:
         Raises:
             BatonError: the commit is refused.
         """
-        await self._send(Commit(fence=self._claimed.fence, n=self._next(), tail=tail))
+        await self._send(Commit(fence=self._claimed.fence, n=self._number + 1, tail=tail))
 
     async def finish(self, end: End) -> None:
         """The last commit, with the terminal event and whatever has not been committed.
@@ -112,7 +112,7 @@ class Committer:
         await self._send(
             Commit(
                 fence=self._claimed.fence,
-                n=self._next(),
+                n=self._number + 1,
                 rows=rows,
                 steps=steps,
                 spans=spans,
@@ -125,8 +125,5 @@ class Committer:
 
     async def _send(self, commit: Commit) -> None:
         answer: CommitAnswer = await self._record.commit(self._claimed.run, self.token, commit)
+        self._number = commit.n
         self.cancelled = self.cancelled or answer.cancelled
-
-    def _next(self) -> int:
-        self._number += 1
-        return self._number

@@ -44,6 +44,7 @@ class Publisher:
     def forget(self, outbox: Outbox) -> None:
         """The run is over here; nothing of it is sent any more."""
         self._dirty.discard(outbox)
+        outbox.all_sent.set()  # nobody shall wait for what is not sent any more
         if confirming := self._confirming.pop(outbox, None):
             confirming.cancel()
 
@@ -54,7 +55,7 @@ class Publisher:
                 await outbox.all_sent.wait()
         except TimeoutError:
             return False
-        return True
+        return not outbox.unsent
 
     async def run(self) -> None:
         """Pump until cancelled."""

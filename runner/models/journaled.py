@@ -23,6 +23,7 @@ from runner.models.response import (
     NOTHING_SAID,
     call_ids,
     dumped,
+    gave_up,
     rebuilt,
     says_nothing,
     sdk_usage,
@@ -143,6 +144,8 @@ class _Call:
                     items.append(event.item)
                 elif kind == "response.completed":
                     final = event.response
+                elif kind in ("response.failed", "response.incomplete"):
+                    raise gave_up(event)
         if final is None:
             raise BatonError(Code.UPSTREAM_INVALID, "The model server's answer has no end.")
         # Some servers leave the last event's output empty after streaming its items.

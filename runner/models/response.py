@@ -4,6 +4,9 @@ from typing import Any
 
 from openai.types.responses import Response
 
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+
 from agents import Usage
 
 NOTHING_SAID = (
@@ -71,4 +74,16 @@ def sdk_usage(response: Response) -> Usage:
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         total_tokens=usage.total_tokens,
+    )
+
+
+def gave_up(event: Any) -> BatonError:
+    """The error for a response that its server ended before it was complete."""
+    if event.type == "response.failed":
+        return BatonError(Code.UPSTREAM_UNAVAILABLE, "The model server gave up on its answer.")
+    details = getattr(event.response, "incomplete_details", None)
+    reason = getattr(details, "reason", None) or "no reason given"
+    return BatonError(
+        Code.UPSTREAM_INVALID,
+        f"The model server stopped before its answer was complete ({reason}).",
     )

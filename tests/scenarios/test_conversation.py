@@ -112,7 +112,7 @@ async def test_sql_has_what_was_delivered_with_adjacent_deltas_joined(ada: Perso
         "think about it",
         "[[fault=cut]]",
         "[[fault=refusal]]",
-        '[[tool=nope {}]]',
+        "[[tool=nope {}]]",
     ],
 )
 async def test_every_stream_is_valid_agui(ada: Person, text: str) -> None:
