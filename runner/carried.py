@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NoReturn
 
 from agents import RunConfig
+
 from baton.context import RunContext
 from runner.committer import Committer
 from runner.journal import Journal, Key

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from agents import Agent
+
 from baton.tools import bind
 from runner.wrap import reachable, wrap_agent
 from shared.telemetry.logs import get_logger

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agents import Model, ModelSettings, RunConfig
+
 from runner.models.provider import UpstreamProvider, WrappedProvider, journaled
 from shared.protocol.ids import trace_id
 from shared.protocol.record import ClaimedRun

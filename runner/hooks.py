@@ -3,6 +3,7 @@
 from typing import Any
 
 from agents import Agent, RunHooks
+
 from runner.scope import SCOPE
 from runner.wrap import wrap_agent
 

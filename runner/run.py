@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+from agents import Agent, Runner
 from agents.items import ToolCallOutputItem
 
-from agents import Agent, Runner
 from baton.tools import CALLER
 from runner import codec
 from runner.carried import CarriedRun, Stop, StopKind

@@ -8,10 +8,10 @@ model server must never reach OpenAI.
 import threading
 from typing import Any
 
+from agents import set_trace_processors
 from agents.tracing import GenerationSpanData, ResponseSpanData, Span, Trace, TracingProcessor
 from agents.tracing.processors import BackendSpanExporter, BatchTraceProcessor
 
-from agents import set_trace_processors
 from shared.protocol.record import SpanRecord
 from shared.settings import RunnerSettings
 from shared.settings.runner import TraceContent

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-
 from agents import Agent
+
 from runner.carried import CarriedRun, Stop, StopKind
 from runner.catalog import Catalog
 from runner.configure import RunConfigs

@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 import orjson
+from agents import Agent, FunctionTool, Handoff, Model
 from agents.exceptions import UserError
 from agents.run import AgentRunner
 from agents.tool import _SYNC_FUNCTION_TOOL_MARKER as SYNC_MARKER
@@ -16,7 +17,6 @@ from agents.tool import _FailureHandlingFunctionToolInvoker as SdkInvoker
 from agents.tool import invoke_function_tool
 from agents.tool_context import ToolContext
 
-from agents import Agent, FunctionTool, Handoff, Model
 from runner import codec
 from runner.carried import CarriedRun
 from runner.journal import Key

@@ -12,10 +12,10 @@ from contextlib import aclosing
 from typing import Any
 
 import orjson
+from agents import Model, ModelResponse
 from agents.exceptions import UserError
 from openai.types.responses import Response, ResponseCompletedEvent
 
-from agents import Model, ModelResponse
 from runner.carried import CarriedRun
 from runner.journal import Key
 from runner.models.digest import digest_of

@@ -3,9 +3,9 @@
 from typing import Any
 
 import httpx2
+from agents import Model, ModelProvider, OpenAIChatCompletionsModel, OpenAIResponsesModel
 from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
 
-from agents import Model, ModelProvider, OpenAIChatCompletionsModel, OpenAIResponsesModel
 from runner.models.journaled import JournaledModel
 from shared.settings import RunnerSettings
 

@@ -2,12 +2,11 @@
 
 from typing import Any
 
+from agents import Usage
 from openai.types.responses import Response
 
 from shared.errors import BatonError
 from shared.protocol.codes import Code
-
-from agents import Usage
 
 NOTHING_SAID = (
     "The model server answered without any content. Servers that do not know the requested API or "
