@@ -51,6 +51,7 @@ class Plan:
     environ: Mapping[str, str]  #: of whoever starts the stack; each process gets its share
     size: Size = Size()
     demo: bool = False
+    demo_tokens_per_s: float | None = None  #: `None`: as fast as possible
     first_port: int | None = None  #: of the gateways; `None` takes free ones
     database_url: str | None = None
     redis_url: str | None = None
@@ -159,6 +160,7 @@ class Stack:
             database_url=self.database_url,
             redis_url=self.redis_url,
             environ=self.plan.environ,
+            demo_tokens_per_s=self.plan.demo_tokens_per_s,
         ).programs()
         if await asyncio.to_thread(self._schema_is_current):
             # Our own stores listen long before a service has imported itself.

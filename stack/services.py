@@ -47,6 +47,7 @@ class Wiring:
     database_url: str
     redis_url: Callable[[str], str]  #: by the name of the Redis user
     environ: Mapping[str, str]  #: of whoever starts the stack
+    demo_tokens_per_s: float | None = None  #: `None`: as fast as possible
 
     def programs(self) -> list[Program]:
         """All services, those first that take longest to import what they need."""
@@ -62,12 +63,16 @@ class Wiring:
         return Program(
             name="demo",
             tier=Tier.MODEL,
-            argv=(sys.executable, "-m", "stack.demo_model", "--port", str(port)),
+            argv=(sys.executable, "-m", "stack.demo_model", "--port", str(port), *self._pace()),
             env=self._surroundings(),
             ready=partial(answers_ok, port, "/healthz"),
             leashed=True,
             patience_s=5,
         )
+
+    def _pace(self) -> tuple[str, ...]:
+        pace = self.demo_tokens_per_s
+        return ("--tokens-per-s", str(pace)) if pace else ()
 
     def _toolsvc(self, name: str, port: int) -> Program:
         secrets = self.credentials

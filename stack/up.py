@@ -16,6 +16,9 @@ from stack.program import ROOT, is_taken
 from stack.running import Plan, Size, Stack
 from stack.terminal import Terminal
 
+#: The pace of a good model, so that people see an answer being written.
+DEMO_TOKENS_PER_S = 40.0
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -151,6 +154,7 @@ def _plan(options: argparse.Namespace, home: Home) -> Plan:
         environ=environ,
         size=Size(gateways=options.gateways, runners=options.runners, toolsvc=options.toolsvc),
         demo=options.demo,
+        demo_tokens_per_s=DEMO_TOKENS_PER_S,
         first_port=options.port,
         database_url=os.environ.get("DATABASE_URL") or None,
         redis_url=os.environ.get("REDIS_URL") or None,
