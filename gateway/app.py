@@ -16,6 +16,7 @@ from gateway.api import (
     keys,
     me,
     messages,
+    page,
     runs,
     status,
     threads,
@@ -57,6 +58,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
     app.router.routes.append(websocket.ROUTE)
     for part in (auth, invite, *RESOURCES):
         app.include_router(part.router)
+    app.include_router(page.router)
     if settings.dev_mode:
         app.include_router(auth.dev_router)
     if settings.oidc_client_id:

@@ -1,0 +1,359 @@
+/** A conversation on the screen: what has changed is drawn, once per animation frame. */
+
+import { Turn, handedOverTo, textOf } from "./conversation.js";
+import { arrange, byId, el, setText } from "./dom.js";
+import { MarkdownView } from "./markdown.js";
+
+/**
+ * @typedef {import("./conversation.js").Conversation} Conversation
+ * @typedef {import("./conversation.js").Message} Message
+ * @typedef {import("./conversation.js").SubAgent} SubAgent
+ *
+ * @typedef {object} Wishes what the person may ask for
+ * @property {(turn: Turn) => void} retry
+ * @property {(turn: Turn) => void} edit
+ * @property {(turn: Turn) => void} withdraw
+ * @property {() => Promise<void>} earlier
+ */
+
+/** So near to the end counts as being there. */
+const NEAR_PX = 60;
+
+export class ChatView {
+  /** @type {Conversation | null} */
+  #conversation = null;
+  /** @type {Map<string, TurnView>} */
+  #views = new Map();
+  #scheduled = false;
+  /** Whether the screen follows what comes. */
+  #following = true;
+
+  /** @param {Wishes} wishes */
+  constructor(wishes) {
+    this.wishes = wishes;
+    this.scroller = byId("log");
+    this.list = byId("turns");
+    this.earlier = byId("earlier");
+    this.down = byId("down");
+    this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.down.addEventListener("click", () => this.toEnd());
+    this.earlier.addEventListener("click", () => this.#showEarlier());
+    new ResizeObserver(() => this.#follow()).observe(this.scroller);
+  }
+
+  /** Show another conversation. @param {Conversation | null} conversation */
+  show(conversation) {
+    this.#conversation = conversation;
+    this.#views.clear();
+    this.list.replaceChildren();
+    this.#following = true;
+    this.#draw();
+  }
+
+  /** Draw what has changed in the next frame. */
+  changed() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    requestAnimationFrame(() => {
+      this.#scheduled = false;
+      this.#draw();
+    });
+  }
+
+  /** Go to the newest, and follow it. */
+  toEnd() {
+    this.#following = true;
+    this.#follow();
+  }
+
+  #draw() {
+    const turns = this.#conversation?.turns ?? [];
+    const retried = new Set(turns.map((turn) => turn.retryOf).filter(Boolean));
+    const newest = turns.findLast((turn) => turn.state !== "waiting" && turn.state !== "sending");
+    const views = turns.map((turn) => {
+      const view = this.#views.get(turn.key) ?? new TurnView(this.wishes);
+      this.#views.set(turn.key, view);
+      view.update(turn, {
+        repeats: turns.some((one) => one.said[0] && one.said[0].id === turn.retryOf),
+        retried: turn.said.some((message) => retried.has(message.id)),
+        newest: turn === newest,
+      });
+      return view.element;
+    });
+    arrange(this.list, views);
+    this.earlier.hidden = !this.#conversation?.more;
+    this.#follow();
+  }
+
+  #follow() {
+    if (this.#following) this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.down.hidden = this.#atEnd();
+  }
+
+  #atEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    return scrollHeight - scrollTop - clientHeight < NEAR_PX;
+  }
+
+  #scrolled() {
+    this.#following = this.#atEnd();
+    this.down.hidden = this.#following;
+  }
+
+  async #showEarlier() {
+    const before = this.scroller.scrollHeight - this.scroller.scrollTop;
+    this.#following = false;
+    this.earlier.disabled = true;
+    await this.wishes.earlier();
+    this.earlier.disabled = false;
+    this.#draw();
+    this.scroller.scrollTop = this.scroller.scrollHeight - before;
+  }
+}
+
+/** One turn: what the person said, what came of it, and how it stands. */
+class TurnView {
+  /** @type {Turn | null} */
+  #turn = null;
+  #drawn = "";
+
+  /** @param {Wishes} wishes */
+  constructor(wishes) {
+    this.wishes = wishes;
+    this.said = el("div", { class: "said" });
+    this.items = new ItemList();
+    this.foot = el("div", { class: "foot" });
+    this.element = el("li", { class: "turn" }, this.said, this.items.element, this.foot);
+  }
+
+  /** @param {Turn} turn @param {{repeats: boolean, retried: boolean, newest: boolean}} place */
+  update(turn, place) {
+    const drawn = `${turn.version} ${turn.state} ${JSON.stringify(place)}`;
+    if (turn === this.#turn && drawn === this.#drawn) return;
+    this.#turn = turn;
+    this.#drawn = drawn;
+    this.element.dataset.state = turn.state;
+    this.element.setAttribute("aria-busy", String(turn.state === "running"));
+    const bubbles = place.repeats ? [] : turn.said;
+    if (this.said.children.length !== bubbles.length) {
+      this.said.replaceChildren(...bubbles.map((message) => el("div", { class: "bubble" },
+        el("h2", { class: "off-screen" }, "You said"), textOf(message.content))));
+    }
+    this.items.update(turn.transcript.messages, turn, turn.state === "running");
+    this.#drawFoot(turn, place);
+  }
+
+  /** @param {Turn} turn @param {{retried: boolean, newest: boolean}} place */
+  #drawFoot(turn, place) {
+    const mayRetry = place.newest && !place.retried;
+    const doing = turn.state === "running" ? working(turn) : "";
+    const shown = `${turn.state} ${turn.takeOvers} ${doing} ${mayRetry}`;
+    if (shown === this.foot.dataset.shown) return;
+    this.foot.dataset.shown = shown;
+    const resumed = turn.takeOvers > 0
+      ? [el("p", { class: "note" }, "Another runner took over and went on.")] : [];
+    this.foot.replaceChildren(...resumed, ...this.#standing(turn, doing, mayRetry));
+  }
+
+  /** How the turn stands, and what can be done about it.
+   * @param {Turn} turn @param {string} doing @param {boolean} mayRetry @returns {Node[]} */
+  #standing(turn, doing, mayRetry) {
+    const { retry, edit, withdraw } = this.wishes;
+    switch (turn.state) {
+      case "sending":
+        return [el("p", { class: "note" }, "Sending…")];
+      case "waiting":
+        return [el("p", { class: "note" }, "Waiting for its turn",
+          button("Withdraw", () => withdraw(turn)))];
+      case "running":
+        return [el("p", { class: "working" },
+          el("span", { class: "dots", "aria-hidden": "true" }, el("i"), el("i"), el("i")), doing)];
+      case "stopped":
+        return [el("p", { class: "note" }, "Stopped")];
+      case "unsent":
+        return [failureNode("Not sent.", turn, button("Try again", () => retry(turn)),
+          button("Edit", () => edit(turn)))];
+      case "failed":
+        return [failureNode("This did not work.", turn,
+          mayRetry ? button("Retry", () => retry(turn)) : null)];
+      default:
+        return [];
+    }
+  }
+}
+
+/** @param {string} text @param {() => void} click */
+function button(text, click) {
+  return el("button", { type: "button", class: "small", click }, text);
+}
+
+/** @param {string} title @param {Turn} turn @param {...(Node | null)} buttons */
+function failureNode(title, turn, ...buttons) {
+  const { message = "", code = "" } = turn.failure ?? {};
+  return el("div", { class: "failure", role: "group", "aria-label": "Error" },
+    el("p", {}, el("strong", {}, title), " ", message, " ", el("code", {}, code)),
+    el("p", {}, ...buttons));
+}
+
+/** What is going on, in words. @param {Turn} turn */
+function working(turn) {
+  const { messages } = turn.transcript;
+  const open = messages.flatMap((message) => message.toolCalls ?? [])
+    .find((call) => Turn.resultOf(call.id, messages) === null);
+  const who = turn.agent ?? "The agent";
+  if (open && !open.function.name.startsWith("transfer_to_")) {
+    return `${who} uses ${open.function.name}`;
+  }
+  return messages.at(-1)?.role === "assistant" && messages.at(-1)?.content
+    ? `${who} writes` : `${who} thinks`;
+}
+
+/** Messages of an agent, one below the other: text, thoughts, tool calls, hand-offs. */
+class ItemList {
+  /** @type {Map<string, any>} */
+  #views = new Map();
+
+  constructor() {
+    this.element = el("div", { class: "items" });
+  }
+
+  /** @param {Message[]} messages @param {Turn} turn @param {boolean} running */
+  update(messages, turn, running) {
+    /** @type {Element[]} */
+    const shown = [];
+    const show = (/** @type {string} */ key, /** @type {new () => any} */ View,
+      /** @type {any[]} */ ...facts) => {
+      const view = this.#views.get(key) ?? new View();
+      this.#views.set(key, view);
+      view.update(...facts);
+      shown.push(view.element);
+    };
+    messages.forEach((message, index) => {
+      if (message.role === "tool") return;
+      const text = textOf(message.content);
+      const last = running && index === messages.length - 1;
+      if (message.role === "reasoning") {
+        if (text || last) show(`reasoning ${message.id}`, ReasoningView, text, last);
+        return;
+      }
+      if (text) show(`text ${message.id}`, TextView, text, message.role);
+      for (const call of message.toolCalls ?? []) {
+        const result = Turn.resultOf(call.id, messages);
+        const target = handedOverTo(call.function.name, result);
+        if (target !== null) show(`hand-off ${call.id}`, HandOffView, target);
+        else show(`call ${call.id}`, CallView, call, result, turn, running);
+      }
+    });
+    arrange(this.element, shown);
+  }
+}
+
+class TextView {
+  constructor() {
+    this.markdown = new MarkdownView();
+    this.element = el("div", { class: "text" },
+      el("h2", { class: "off-screen" }, "Answer"), this.markdown.element);
+  }
+
+  /** @param {string} text */
+  update(text) {
+    this.markdown.update(text);
+  }
+}
+
+class ReasoningView {
+  constructor() {
+    this.label = el("span", {}, "Thoughts");
+    this.markdown = new MarkdownView();
+    this.element = el("details", { class: "reasoning" },
+      el("summary", {}, this.label), this.markdown.element);
+  }
+
+  /** @param {string} text @param {boolean} thinking */
+  update(text, thinking) {
+    setText(this.label, thinking ? "Thinking…" : "Thoughts");
+    this.markdown.update(text);
+  }
+}
+
+class HandOffView {
+  constructor() {
+    this.name = el("strong");
+    this.element = el("p", { class: "hand-off" }, "Handed over to ", this.name);
+  }
+
+  /** @param {string} name */
+  update(name) {
+    setText(this.name, name);
+  }
+}
+
+/** A tool call: its name and state; what went in, happened inside, and came out, on demand. */
+class CallView {
+  /** @type {Map<string, SubAgentView>} */
+  #inside = new Map();
+
+  constructor() {
+    this.name = el("span", { class: "tool-name" });
+    this.state = el("span", { class: "tool-state" });
+    this.input = el("pre", { tabindex: "0", role: "region", "aria-label": "Arguments" });
+    this.agents = el("div", { class: "sub-agents" });
+    this.output = el("pre", { tabindex: "0", role: "region", "aria-label": "Result" });
+    this.outputPart = el("div", {}, el("h3", {}, "Result"), this.output);
+    this.element = el("details", { class: "call" },
+      el("summary", {}, el("span", { class: "icon", "aria-hidden": "true" }), this.name, this.state),
+      el("div", { class: "call-body" },
+        el("div", {}, el("h3", {}, "Arguments"), this.input), this.agents, this.outputPart));
+  }
+
+  /** @param {import("./conversation.js").ToolCall} call @param {string | null} result
+   * @param {Turn} turn @param {boolean} running */
+  update(call, result, turn, running) {
+    const { name } = call.function;
+    const agents = turn.inside(call.id);
+    const state = result !== null ? "done" : running ? "running" : "no result";
+    const asking = running && result === null && !turn.asked.has(call.id);
+    const handing = name.startsWith("transfer_to_");
+    setText(this.name, handing && running && result === null ? "Handing over" : name);
+    setText(this.state, asking ? "preparing" : state);
+    this.element.dataset.state = state.replace(" ", "-");
+    setText(this.input, pretty(call.function.arguments));
+    setText(this.output, pretty(result ?? ""));
+    this.outputPart.hidden = result === null;
+    arrange(this.agents, agents.map((agent) => this.#agent(agent, turn)));
+  }
+
+  /** @param {SubAgent} agent @param {Turn} turn */
+  #agent(agent, turn) {
+    const view = this.#inside.get(agent.id) ?? new SubAgentView();
+    this.#inside.set(agent.id, view);
+    view.update(agent, turn);
+    return view.element;
+  }
+}
+
+/** An agent that works for another, inside the call that asked for it. */
+class SubAgentView {
+  constructor() {
+    this.name = el("h3");
+    this.items = new ItemList();
+    this.element = el("section", { class: "sub-agent" }, this.name, this.items.element);
+  }
+
+  /** @param {SubAgent} agent @param {Turn} turn */
+  update(agent, turn) {
+    const running = agent.state === "running" && turn.state === "running";
+    setText(this.name, `Agent ${agent.name}${running ? " is working" : ""}`);
+    this.items.update(agent.transcript.messages, turn, running);
+  }
+}
+
+/** JSON set out on lines; anything else as it is. @param {string} text */
+function pretty(text) {
+  try {
+    const parsed = JSON.parse(text);
+    return typeof parsed === "object" ? JSON.stringify(parsed, null, 2) : text;
+  } catch {
+    return text;
+  }
+}
