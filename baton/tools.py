@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from agents.tool_context import ToolContext
-
 from agents import FunctionTool
+from agents.tool_context import ToolContext
 
 #: How the present run calls a tool: (name, arguments, call id) → what the model is told.
 Caller = Callable[[str, Any, str], Awaitable[Any]]

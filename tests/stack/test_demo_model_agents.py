@@ -6,9 +6,6 @@ from typing import Any, cast
 import openai
 import pytest
 import pytest_asyncio
-from openai.types.responses import ResponseTextDeltaEvent
-from pydantic import BaseModel
-
 from agents import (
     Agent,
     Model,
@@ -18,6 +15,8 @@ from agents import (
     Runner,
     function_tool,
 )
+from openai.types.responses import ResponseTextDeltaEvent
+from pydantic import BaseModel
 
 _QUIET = RunConfig(tracing_disabled=True)
 

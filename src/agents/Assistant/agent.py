@@ -1,6 +1,7 @@
 """The assistant that comes with Baton: profile, notes, a researcher, a summarizer."""
 
 from agents import Agent
+
 from baton import gateway_tool
 
 researcher = Agent(
