@@ -5,10 +5,10 @@ Lists of events travel as rows (`[seq, seqTo, type, data]`), for they are most o
 """
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Outcome(StrEnum):
@@ -63,6 +63,12 @@ class SpanRecord(_Message):
     error: dict[str, Any] | None = None
 
 
+def _with_id_and_role(message: dict[str, Any]) -> dict[str, Any]:
+    if not all(isinstance(message.get(field), str) for field in ("id", "role")):
+        raise ValueError("a message needs an id and a role")
+    return message
+
+
 class End(_Message):
     """How a run ended, and what it leaves in the conversation."""
 
@@ -70,7 +76,7 @@ class End(_Message):
     error_code: str | None = None
     error_message: str | None = None
     usage: list[dict[str, Any]] = []
-    messages: list[dict[str, Any]] = []
+    messages: list[Annotated[dict[str, Any], AfterValidator(_with_id_and_role)]] = []
 
 
 class Commit(_Message):

@@ -59,7 +59,7 @@ async def _converse(redis: Redis) -> None:
 
 async def test_a_conversation_leaves_no_key_that_is_not_in_the_table(redis: Redis) -> None:
     await _converse(redis)
-    found = {key.decode(): await redis.ttl(key) async for key in redis.scan_iter()}
+    found = {bytes(key).decode(): await redis.ttl(key) async for key in redis.scan_iter()}
     seen = set()
     for key, life_s in found.items():
         (kind,) = (one for one in KEYS if re.fullmatch(_pattern(one.pattern), key))

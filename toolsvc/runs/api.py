@@ -5,11 +5,15 @@ Plain Starlette endpoints with one validation each: a commit is on every step's 
 
 import asyncio
 import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -46,7 +50,7 @@ async def claims(request: Request) -> Response:
     """Give a runner the run whose turn it is, or nothing."""
     services = _for_runner(request)
     wanted = await _body(request, ClaimRequest)
-    async with services.engine.begin() as db:
+    async with _transaction(services) as db:
         claim = await claim_next(db, wanted, may_judge=services.judge.may_judge())
     if claim is None:
         CLAIMS.labels("nothing").inc()
@@ -60,7 +64,7 @@ async def heartbeat(request: Request) -> Response:
     services = _for_runner(request)
     named = await _body(request, Heartbeat)
     life_s = services.settings.lease_s
-    async with services.engine.begin() as db:
+    async with _transaction(services) as db:
         news = await lease.renew(db, request.path_params["runner"], named, life_s=life_s)
     services.judge.served()
     by_run = {one.run: one for one in news}
@@ -82,7 +86,7 @@ async def catalogue(request: Request) -> Response:
     """Keep what a runner serves."""
     services = _for_runner(request)
     served = await _body(request, Catalogue)
-    async with services.engine.begin() as db:
+    async with _transaction(services) as db:
         await lease.announce(
             db, request.path_params["runner"], served, life_s=services.settings.lease_s
         )
@@ -92,7 +96,7 @@ async def catalogue(request: Request) -> Response:
 async def leave(request: Request) -> Response:
     """A runner ends: what it still carries may be taken over at once."""
     services = _for_runner(request)
-    async with services.engine.begin() as db:
+    async with _transaction(services) as db:
         await lease.release(db, request.path_params["runner"])
     return _json(CommitAnswer())
 
@@ -155,7 +159,7 @@ async def _commit(request: Request, *, ending: bool) -> Response:
     if ending != (commit.end is not None):
         raise BatonError(Code.BAD_INPUT, "`end` belongs to /finish, and /finish needs it.")
     try:
-        async with services.engine.begin() as db:
+        async with _transaction(services) as db:
             done = await apply_commit(db, run, commit, sha256(raw).digest())
     except BatonError as error:
         COMMITS.labels(error.code).inc()
@@ -166,6 +170,19 @@ async def _commit(request: Request, *, ending: bool) -> Response:
     if done.next:
         await _ring(services, done.next)
     return _json(CommitAnswer(cancelled=done.cancelled))
+
+
+@asynccontextmanager
+async def _transaction(services: Services) -> AsyncIterator[AsyncConnection]:
+    """A transaction; what SQL cannot hold, or has no place for, is the caller's mistake."""
+    try:
+        async with services.engine.begin() as db:
+            yield db
+    except IntegrityError:
+        raise BatonError(Code.CONFLICT, "Something else stands where this belongs.") from None
+    except DataError as error:
+        why = str(error.orig).partition("\n")[0]
+        raise BatonError(Code.BAD_INPUT, f"A value cannot be stored: {why}.") from None
 
 
 async def _ring(services: Services, following: Ring) -> None:

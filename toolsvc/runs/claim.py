@@ -42,10 +42,15 @@ _NEXT = text(f"""
     LIMIT 1 FOR UPDATE OF runs, threads SKIP LOCKED
 """)
 
+# Whoever takes a run over serves its agent; to end a cancelled one nobody needs the agent.
 _STRANDED = text(f"""
     SELECT {_COLUMNS}
+    JOIN runners AS asking ON asking.id = :runner AND asking.lease_until > now()
     WHERE runs.id = :run AND runs.status = 'running' AND NOT EXISTS (
         SELECT FROM runners WHERE runners.id = runs.runner_id AND runners.lease_until > now()
+    ) AND (
+        jsonb_exists(CAST(asking.agents AS jsonb), runs.agent)
+        OR runs.cancel_requested_at IS NOT NULL
     ) FOR UPDATE OF runs, threads SKIP LOCKED
 """)  # noqa: S608
 
@@ -123,7 +128,8 @@ async def claim_next(
     """
     row = (await db.execute(_NEXT, {"runner": request.runner})).one_or_none()
     if request.hint and may_judge and (row is None or row.id != request.hint):
-        stranded = (await db.execute(_STRANDED, {"run": request.hint})).one_or_none()
+        asked = {"runner": request.runner, "run": request.hint}
+        stranded = (await db.execute(_STRANDED, asked)).one_or_none()
         row = stranded or row
     return await _take(db, row, request.runner) if row else None
 

@@ -54,6 +54,7 @@ _STORE = text("""
             AS spans (id, parent, started, ended, data, error)
         ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, data = excluded.data,
             error = excluded.error
+            WHERE spans.root_id = excluded.root_id
     ), thread AS (
         UPDATE threads SET settled = :fence, last_fence = :fence, last_seq = :last_seq,
             chain = :chain, committed_at = now()
@@ -112,15 +113,16 @@ async def apply_commit(db: AsyncConnection, run: UUID, commit: Commit, digest: b
     Raises:
         BatonError: `not_found`; `fenced` when another claim has the thread; `gap` when a commit
             before this one is missing; `conflict` when another commit stands under its number.
+        IntegrityError, DataError: other content stands in its places; SQL cannot hold a value.
     """
     row = (await db.execute(_LOCK, {"run": run})).one_or_none()
     if row is None:
         raise BatonError(Code.NOT_FOUND)
-    if row.fence != commit.fence or row.run_fence != commit.fence:
+    if row.run_fence != commit.fence:
         raise FencedError(commit.fence)
     if commit.n == row.commits:
-        return _repeat(row, digest)
-    if row.status != "running":
+        return _repeat(row, digest)  # also when the thread's next run has been claimed since
+    if row.fence != commit.fence or row.status != "running":
         raise FencedError(commit.fence)
     if commit.n != row.commits + 1:
         raise BatonError(Code.GAP, f"Commit {row.commits + 1} comes next, not {commit.n}.")
@@ -141,9 +143,11 @@ async def _store(db: AsyncConnection, row: SqlRow[Any], commit: Commit, digest: 
     settling = row.settled < commit.fence
     starts = await _unhashed_starts(db, row) if settling else []
     tail = [sealed(r.fence, r.seq, r.seq, r.type, r.data) for r in commit.tail or ()]
+    known = {(start.fence, start.seq) for start in starts}
+    if any(one[:2] in known for one in tail):
+        raise BatonError(Code.CONFLICT, "The tail brings a start row, which is stored already.")
     older = sorted([*tail, *starts], key=lambda stored: stored[:2])
     chained = extend(row.chain, [*older, *own])
-    known = {(start.fence, start.seq) for start in starts}
     await db.execute(
         _STORE,
         {
@@ -256,5 +260,8 @@ async def _end(db: AsyncConnection, row: SqlRow[Any], end: End) -> Ring | None:
 
 
 def _storable(value: Any) -> str:
-    text_: str = orjson.dumps(value).decode()
+    try:
+        text_: str = orjson.dumps(value).decode()
+    except TypeError as error:  # an integer beyond 64 bits, for one
+        raise BatonError(Code.BAD_INPUT, f"A value cannot be stored: {error}.") from None
     return text_

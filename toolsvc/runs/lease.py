@@ -82,9 +82,11 @@ _CARRIED_UNDER = text("""
     WHERE runs.id = :run AND runs.status = 'running' AND runs.fence = threads.fence
 """)
 
+# By way of jsonb, which claims read: what it does not take (NUL) must not come in.
 _ANNOUNCE = text("""
     INSERT INTO runners (id, lease_until, version, slots, agents, broken)
-    VALUES (:runner, now() + make_interval(secs => :life), :version, :slots, :agents, :broken)
+    VALUES (:runner, now() + make_interval(secs => :life), :version, :slots,
+        CAST(CAST(:agents AS jsonb) AS json), CAST(CAST(:broken AS jsonb) AS json))
     ON CONFLICT (id) DO UPDATE SET agents = excluded.agents, broken = excluded.broken,
         version = excluded.version, slots = excluded.slots
 """)

@@ -43,6 +43,11 @@ _STRANDED = text("""
     SELECT runs.id, runs.thread_id FROM runs
     WHERE status = 'running' AND NOT EXISTS (
         SELECT FROM runners WHERE runners.id = runs.runner_id AND lease_until > now()
+    ) AND EXISTS (
+        SELECT FROM runners WHERE lease_until > now() AND (
+            jsonb_exists(CAST(agents AS jsonb), runs.agent)
+            OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL
+        )
     ) LIMIT :most FOR UPDATE SKIP LOCKED
 """)
 _STATE = text("""
@@ -56,7 +61,7 @@ _STATE = text("""
 
 
 async def keep_ringing(services: Services) -> None:
-    """Look and ring until cancelled; a store that is away is waited for."""
+    """Look and ring until cancelled; a store that is away is waited for, and nothing ends it."""
     while True:
         try:
             await _look(services)
@@ -64,6 +69,8 @@ async def keep_ringing(services: Services) -> None:
             log.warning("could not look for runs to ring for", error=str(error))
             if isinstance(error, SQL_AWAY):
                 services.judge.failed()
+        except Exception:
+            log.exception("looking for runs to ring for failed")
         await asyncio.sleep(EVERY_S)
 
 

@@ -1,0 +1,439 @@
+"""Commits: in order, once, by the right claim only; and the chain over everything stored."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from shared.protocol.record import ClaimedRun
+from shared.tokens import mint_run_token, verify_run_token
+from tests.toolsvc.record_rig import (
+    BODY_LIMIT,
+    GATEWAY_KEY,
+    RUNNER_KEY,
+    TOKEN_KEY,
+    RecordRig,
+    opened,
+    refused,
+    row,
+    span,
+    step,
+)
+
+pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
+
+FINISHED = {"outcome": "finished"}
+
+
+@pytest_asyncio.fixture
+async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
+    async with opened(database_url, redis_url) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def claimed(rig: RecordRig) -> ClaimedRun:
+    """A run at its first claim."""
+    await rig.run(await rig.person())
+    return await (await rig.runner()).claim()
+
+
+async def everything(rig: RecordRig) -> list[Any]:
+    """All that a refused commit must leave as it was."""
+    tables = ("events", "steps", "spans", "messages", "runs", "threads")
+    return [await rig.sql(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables]
+
+
+async def taken_over(rig: RecordRig, claimed: ClaimedRun, name: str = "next") -> ClaimedRun:
+    """The claim of a second runner after the first one died."""
+    await rig.sql("UPDATE runners SET lease_until = now() - interval '1 s'")
+    return await (await rig.runner(name)).claim(claimed.run)
+
+
+# ------------------------------------------------------------------------------ in order, once
+async def test_a_commit_stores_events_steps_and_spans_together(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    answer = await rig.committed(
+        claimed,
+        rows=[row(2), row(3, "TEXT_MESSAGE_CHUNK", to=9), row(10)],
+        steps=[step("0")],
+        spans=[span("s1")],
+    )
+    assert answer == {"cancelled": False}
+    assert await rig.positions(claimed.thread) == [
+        (1, 1, 1, "RUN_STARTED"),
+        (1, 2, 2, "CUSTOM"),
+        (1, 3, 9, "TEXT_MESSAGE_CHUNK"),
+        (1, 10, 10, "CUSTOM"),
+    ]
+    state = await rig.thread_row(claimed.thread)
+    assert (state.last_fence, state.last_seq) == (1, 10)
+    assert await rig.chain_holds(claimed.thread)
+    await rig.committed(
+        claimed, 2, rows=[row(11)], steps=[step("1")], spans=[span("s1", ended=True)]
+    )
+    ordinals = await rig.sql("SELECT place, ordinal FROM steps ORDER BY ordinal")
+    assert ordinals == [("0", 1), ("1", 2)]
+    (stored,) = await rig.sql("SELECT * FROM spans")
+    assert stored.ended_at is not None
+
+
+async def test_an_identical_repeat_is_answered_and_nothing_is_doubled(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    sent: dict[str, Any] = {"rows": [row(2)], "steps": [step("0")], "spans": [span("s1")]}
+    await rig.committed(claimed, **sent)
+    before = await everything(rig)
+    await rig.committed(claimed, **sent)
+    assert await everything(rig) == before
+
+
+async def test_a_changed_repeat_is_a_conflict(rig: RecordRig, claimed: ClaimedRun) -> None:
+    await rig.committed(claimed, rows=[row(2)])
+    before = await everything(rig)
+    assert await rig.refusal(claimed, rows=[row(2), row(3)]) == (409, "conflict")
+    assert await everything(rig) == before
+
+
+async def test_the_finish_may_be_repeated_even_after_the_next_run_began(rig: RecordRig) -> None:
+    ada = await rig.person()
+    thread = await rig.thread(ada)
+    await rig.run(ada, thread)
+    await rig.run(ada, thread, ready=False)
+    runner = await rig.runner()
+    first = await runner.claim()
+    sent: dict[str, Any] = {"rows": [row(2, "RUN_FINISHED")], "end": FINISHED}
+    await rig.committed(first, **sent)
+    await rig.committed(first, **sent)
+    await runner.claim()
+    before = await everything(rig)
+    await rig.committed(first, **sent)
+    assert await everything(rig) == before
+    assert await rig.refusal(first, 2, rows=[row(3)]) == (409, "fenced")
+
+
+GAPS: dict[str, tuple[int, dict[str, Any]]] = {
+    "a commit left out": (2, {"rows": [row(2)]}),
+    "an event left out": (1, {"rows": [row(3)]}),
+    "an event left out inside": (1, {"rows": [row(2), row(4)]}),
+    "an event twice": (1, {"rows": [row(2), row(2)]}),
+    "the start row again": (1, {"rows": [row(1)]}),
+    "a joined row that ends before it begins": (1, {"rows": [row(5, to=4)]}),
+    "a tail at a first claim": (1, {"tail": []}),
+}
+
+
+@pytest.mark.parametrize("case", GAPS)
+async def test_a_gap_is_refused_and_the_right_commit_still_taken(
+    rig: RecordRig, claimed: ClaimedRun, case: str
+) -> None:
+    n, sent = GAPS[case]
+    before = await everything(rig)
+    assert await rig.refusal(claimed, n, **sent) == (409, "gap")
+    assert await everything(rig) == before
+    await rig.committed(claimed, rows=[row(2)])
+
+
+async def test_a_step_that_is_recorded_already_is_a_conflict(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    await rig.committed(claimed, steps=[step("0")])
+    before = await everything(rig)
+    assert await rig.refusal(claimed, 2, rows=[row(2)], steps=[step("0")]) == (409, "conflict")
+    assert await everything(rig) == before
+
+
+# ------------------------------------------------------------------------------ by whom
+async def test_a_stale_fence_is_fenced(rig: RecordRig, claimed: ClaimedRun) -> None:
+    await taken_over(rig, claimed)
+    before = await everything(rig)
+    assert await rig.refusal(claimed, rows=[row(2)]) == (409, "fenced")
+    assert await rig.refusal(claimed, end=FINISHED) == (409, "fenced")
+    assert await everything(rig) == before
+
+
+async def test_a_future_fence_is_refused_with_and_without_a_token_for_it(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    future = claimed.model_copy(update={"fence": 2})
+    assert await rig.refusal(future, rows=[row(2)]) == (403, "forbidden")
+    claims = replace(verify_run_token(TOKEN_KEY, claimed.token), fence=2)
+    minted = future.model_copy(update={"token": mint_run_token(TOKEN_KEY, claims)})
+    assert await rig.refusal(minted, rows=[row(2)]) == (409, "fenced")
+
+
+async def test_a_token_is_for_one_run_and_must_be_ours_and_hold(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    await rig.run(await rig.person())
+    foreign = await (await rig.runner("r2")).claim()
+    claims = verify_run_token(TOKEN_KEY, claimed.token)
+    before = await everything(rig)
+
+    async def told(token: str) -> tuple[int, str]:
+        return await rig.refusal(claimed.model_copy(update={"token": token}), rows=[row(2)])
+
+    assert await told(foreign.token) == (403, "forbidden")
+    for token in (
+        mint_run_token(TOKEN_KEY, claims, life_s=-3600),
+        mint_run_token("another-key-of-at-least-32-bytes-long", claims),
+        claimed.token[:-2] + "xx",
+        "rubbish",
+        "",
+        RUNNER_KEY,
+        GATEWAY_KEY,
+    ):
+        assert await told(token) == (401, "not_signed_in")
+    assert await everything(rig) == before
+
+
+@pytest.mark.parametrize("path", ["steps", "finish", "fence"])
+async def test_an_unknown_run_is_not_found(rig: RecordRig, claimed: ClaimedRun, path: str) -> None:
+    sent = {"authorization": f"Bearer {claimed.token}"}
+    method = "GET" if path == "fence" else "POST"
+    answer = await rig.http.request(method, f"/runs/no-uuid/{path}", headers=sent)
+    assert refused(answer) == (404, "not_found")
+    answer = await rig.http.request(method, f"/runs/{UUID(int=1)}/{path}", headers=sent)
+    assert answer.status_code in (403, 422)
+
+
+async def test_the_fence_can_be_confirmed_until_somebody_else_has_claimed(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    async def confirmed(run: ClaimedRun) -> int:
+        sent = {"authorization": f"Bearer {run.token}"}
+        return (await rig.http.get(f"/runs/{run.run}/fence", headers=sent)).status_code
+
+    assert await confirmed(claimed) == 200
+    taken = await taken_over(rig, claimed)
+    assert (await confirmed(claimed), await confirmed(taken)) == (409, 200)
+    await rig.committed(taken, tail=[], end=FINISHED)
+    assert await confirmed(taken) == 409
+
+
+async def test_a_runner_cannot_change_spans_of_another_root(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    await rig.committed(claimed, spans=[span("s1", said="mine")])
+    await rig.run(await rig.person())
+    other = await (await rig.runner("r2")).claim()
+    await rig.committed(other, spans=[span("s1", said="forged")])
+    (stored,) = await rig.sql("SELECT * FROM spans")
+    assert (stored.root_id, stored.data["said"]) == (claimed.run, "mine")
+
+
+# ------------------------------------------------------------------------------ bad bodies
+MALFORMED: dict[str, Any] = {
+    "nothing": b"",
+    "no JSON": b"{",
+    "a list": b"[]",
+    "not UTF-8": b'{"fence": 1, "n": 1, "rows": [[2, 2, "\xff", "{}"]]}',
+    "100,000 brackets": b"[" * 100_000,
+    "no number": {"fence": 1},
+    "number 0": {"fence": 1, "n": 0},
+    "a number that is a text": {"fence": 1, "n": "x"},
+    "a short row": {"fence": 1, "n": 1, "rows": [[2, 2, "CUSTOM"]]},
+    "a row with a number as data": {"fence": 1, "n": 1, "rows": [[2, 2, "CUSTOM", 5]]},
+    "an unknown outcome": {"fence": 1, "n": 1, "end": {"outcome": "exploded"}},
+    "a message without an id": {
+        "fence": 1, "n": 1, "end": {"outcome": "finished", "messages": [{"role": "user"}]},
+    },
+    "a message without a role": {
+        "fence": 1, "n": 1, "end": {"outcome": "finished", "messages": [{"id": "m"}]},
+    },
+    "a step without a digest": {
+        "fence": 1, "n": 1, "steps": [{"scope": "a", "kind": "b", "place": "c", "record": "{}"}],
+    },
+}  # fmt: skip
+
+UNSTORABLE: dict[str, dict[str, Any]] = {
+    "NUL in a type": {"rows": [[2, 2, "CUS\0TOM", "{}"]]},
+    "NUL in an event": {"rows": [[2, 2, "CUSTOM", '"\0"']]},
+    "NUL in a step's place": {"steps": [step("a\0")]},
+    "NUL in an error": {"end": {"outcome": "failed", "error_message": "a\0b"}},
+    "a seq beyond 64 bits": {"rows": [[2, 2**63, "CUSTOM", "{}"]]},
+    "a span that began never": {"spans": [span("s") | {"started": "yesterday-ish"}]},
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+async def test_a_malformed_commit_is_refused_and_nothing_stored(
+    rig: RecordRig, claimed: ClaimedRun, case: str
+) -> None:
+    body = MALFORMED[case]
+    path = "finish" if isinstance(body, dict) and "end" in body else "steps"
+    before = await everything(rig)
+    answer = await rig.post(f"/runs/{claimed.run}/{path}", body, claimed.token)
+    assert refused(answer) == (422, "bad_input")
+    assert await everything(rig) == before
+
+
+@pytest.mark.parametrize("case", UNSTORABLE)
+async def test_what_sql_cannot_hold_is_refused_and_nothing_stored(
+    rig: RecordRig, claimed: ClaimedRun, case: str
+) -> None:
+    before = await everything(rig)
+    assert await rig.refusal(claimed, **UNSTORABLE[case]) == (422, "bad_input")
+    assert await everything(rig) == before
+
+
+async def test_an_integer_that_nothing_can_write_again_is_refused(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    body = (
+        b'{"fence":1,"n":1,"spans":[{"id":"s","started":"2026-11-21T12:00:00Z","data":{"a":%d}}]}'
+    )
+    answer = await rig.post(f"/runs/{claimed.run}/steps", body % 2**70, claimed.token)
+    assert refused(answer) == (422, "bad_input")
+
+
+async def test_an_oversized_body_is_refused(rig: RecordRig, claimed: ClaimedRun) -> None:
+    before = await everything(rig)
+    big = [2, 2, "CUSTOM", "x" * BODY_LIMIT]
+    assert await rig.refusal(claimed, rows=[big]) == (413, "too_large")
+    assert await everything(rig) == before
+
+
+async def test_an_end_belongs_to_finish_and_finish_needs_one(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    for path, more in (("steps", {"end": FINISHED}), ("finish", {})):
+        body = {"fence": 1, "n": 1} | more
+        answer = await rig.post(f"/runs/{claimed.run}/{path}", body, claimed.token)
+        assert refused(answer) == (422, "bad_input")
+    assert await rig.status(claimed.run) == "running"
+
+
+# ------------------------------------------------------------------------------ take-overs
+async def test_a_take_overs_first_commit_must_bring_the_tail_and_settles(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    await rig.committed(claimed, rows=[row(2)])
+    taken = await taken_over(rig, claimed)
+    assert await rig.refusal(taken, rows=[row(2)]) == (409, "gap")
+    tail = [[1, 3, "CUSTOM", "{}"], [1, 4, "CUSTOM", "{}"]]
+    await rig.committed(taken, tail=tail)
+    state = await rig.thread_row(claimed.thread)
+    assert (state.settled, state.last_fence, state.last_seq) == (2, 2, 1)
+    assert await rig.refusal(taken, 2, tail=[], rows=[row(2)]) == (409, "gap")
+    await rig.committed(taken, 2, rows=[row(2)])
+    assert [at[:2] for at in await rig.positions(claimed.thread)] == [
+        (1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2),
+    ]  # fmt: skip
+    assert all(one.hash for one in await rig.events(claimed.thread))
+    assert await rig.chain_holds(claimed.thread)
+
+
+TAILS: dict[str, list[list[Any]]] = {
+    "an event that is stored": [[1, 2, "CUSTOM", "{}"]],
+    "an event before it": [[1, 1, "CUSTOM", "{}"]],
+    "events out of order": [[1, 4, "CUSTOM", "{}"], [1, 3, "CUSTOM", "{}"]],
+    "one of the own fence": [[2, 2, "CUSTOM", "{}"]],
+    "the own start row": [[2, 1, "CUSTOM", "{}"]],
+    "one of a fence to come": [[3, 1, "CUSTOM", "{}"]],
+}
+
+
+@pytest.mark.parametrize("case", TAILS)
+async def test_a_tail_continues_what_is_stored_or_is_refused(
+    rig: RecordRig, claimed: ClaimedRun, case: str
+) -> None:
+    await rig.committed(claimed, rows=[row(2)])
+    taken = await taken_over(rig, claimed)
+    before = await everything(rig)
+    assert await rig.refusal(taken, tail=TAILS[case]) == (409, "conflict")
+    assert await everything(rig) == before
+
+
+async def test_start_rows_of_claims_that_died_early_enter_the_chain_in_id_order(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    """Claims 2 and 3 died before they settled; 2 had written events that only Redis had."""
+    await rig.committed(claimed, rows=[row(2, to=4)])
+    await taken_over(rig, claimed, "second")
+    await taken_over(rig, claimed, "third")
+    fourth = await taken_over(rig, claimed, "fourth")
+    assert [(one.fence, one.seq) for one in fourth.starts] == [(1, 1), (2, 1), (3, 1), (4, 1)]
+    stolen = [[3, 1, "CUSTOM", "{}"]]
+    assert await rig.refusal(fourth, tail=stolen) == (409, "conflict")
+    tail = [[1, 5, "CUSTOM", "{}"], [2, 2, "CUSTOM", "{}"], [2, 3, "CUSTOM", "{}"]]
+    await rig.committed(fourth, tail=tail, rows=[row(2)])
+    assert [at[:3] for at in await rig.positions(claimed.thread)] == [
+        (1, 1, 1), (1, 2, 4), (1, 5, 5), (2, 1, 1), (2, 2, 2), (2, 3, 3), (3, 1, 1), (4, 1, 1),
+        (4, 2, 2),
+    ]  # fmt: skip
+    assert all(one.hash for one in await rig.events(claimed.thread))
+    assert await rig.chain_holds(claimed.thread)
+    await rig.committed(fourth, 2, rows=[row(3)], end=FINISHED)
+    assert await rig.chain_holds(claimed.thread)
+
+
+async def test_the_chain_notices_every_change(rig: RecordRig, claimed: ClaimedRun) -> None:
+    await rig.committed(claimed, rows=[row(2), row(3, to=5), row(6)])
+    for change in (
+        "UPDATE events SET data = '{}' WHERE seq = 3",
+        "UPDATE events SET type = 'RAW' WHERE seq = 3",
+        "UPDATE events SET seq_to = 4 WHERE seq = 3",
+        "DELETE FROM events WHERE seq = 3",
+        "DELETE FROM events WHERE seq = 6",
+    ):
+        kept = await rig.sql("SELECT * FROM events ORDER BY seq")
+        await rig.sql(change)
+        assert not await rig.chain_holds(claimed.thread), change
+        await rig.sql("DELETE FROM events")
+        for one in kept:
+            await rig.sql(
+                "INSERT INTO events VALUES (:thread_id, :fence, :seq, :seq_to, :run_id, :type, "
+                ":data, :salt, :digest, :hash)",
+                **one._mapping,
+            )
+    assert await rig.chain_holds(claimed.thread)
+
+
+# ------------------------------------------------------------------------------ the end
+async def test_finish_stores_messages_and_usage_and_calls_for_the_next_run(rig: RecordRig) -> None:
+    ada = await rig.person()
+    thread = await rig.thread(ada)
+    await rig.run(ada, thread)
+    later = await rig.run(ada, thread, ready=False)
+    last = await rig.run(ada, thread, ready=False)
+    claimed = await (await rig.runner()).claim()
+    said = [
+        {"id": "a1", "role": "assistant", "content": "one"},
+        {"id": "t1", "role": "tool", "toolCallId": "c", "content": "two"},
+    ]
+    usage = [{"model": "m", "inputTokens": 3}]
+    end = {"outcome": "finished", "messages": said, "usage": usage}
+    await rig.committed(claimed, rows=[row(2, "RUN_FINISHED")], end=end)
+    ended = await rig.run_row(claimed.run)
+    assert (ended.status, ended.usage, ended.runner_id) == ("finished", usage, None)
+    assert ended.ended_at is not None
+    stored = await rig.sql("SELECT * FROM messages WHERE id IN ('a1', 't1') ORDER BY ordinal")
+    assert [(one.id, one.parent, one.role, one.content) for one in stored] == [
+        ("a1", claimed.messages[0]["id"], "assistant", said[0]),
+        ("t1", "a1", "tool", said[1]),
+    ]
+    assert (await rig.thread_row(thread)).head == "t1"
+    assert (await rig.run_row(later)).ready
+    assert not (await rig.run_row(last)).ready
+    assert await rig.rung() == {later}
+
+
+async def test_a_failed_run_keeps_its_reason(rig: RecordRig, claimed: ClaimedRun) -> None:
+    end = {"outcome": "failed", "error_code": "upstream_auth", "error_message": "Refused."}
+    await rig.committed(claimed, end=end)
+    ended = await rig.run_row(claimed.run)
+    assert (ended.status, ended.error_code, ended.error_message) == (
+        "failed", "upstream_auth", "Refused.",
+    )  # fmt: skip
+    assert (await rig.thread_row(claimed.thread)).head == claimed.messages[0]["id"]
+
+
+async def test_every_answer_tells_of_a_cancel(rig: RecordRig, claimed: ClaimedRun) -> None:
+    await rig.cancel(claimed.run)
+    assert await rig.committed(claimed, rows=[row(2)]) == {"cancelled": True}
+    assert await rig.committed(claimed, rows=[row(2)]) == {"cancelled": True}

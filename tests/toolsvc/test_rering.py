@@ -1,0 +1,210 @@
+"""Ringing again: only for runs that nobody hears, and only where somebody could answer."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from shared.bus import doorbell
+from shared.bus.doorbell import Ring
+from shared.bus.keys import RUNS
+from shared.settings import ToolsvcSettings
+from shared.web.middleware import Outermost
+from tests.toolsvc.record_rig import GATEWAY_KEY, RUNNER_KEY, TOKEN_KEY, RecordRig, opened
+from tests.until import until
+from toolsvc.app import make_app
+from toolsvc.runs import rering
+from toolsvc.runs.rering import _look
+from toolsvc.services import Services
+
+pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
+
+
+@pytest_asyncio.fixture
+async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
+    async with opened(database_url, redis_url) as made:
+        yield made
+
+
+async def look(rig: RecordRig) -> int:
+    """One look; how many entries there are then."""
+    await _look(rig.services)
+    return int(await rig.redis.xlen(RUNS))
+
+
+async def hear(rig: RecordRig) -> list[UUID | None]:
+    """A runner reads and answers everything."""
+    bells = await doorbell.listen(rig.redis, "reader", most=100, block_ms=1)
+    await doorbell.answered(rig.redis, bells)
+    return [bell.run for bell in bells]
+
+
+async def test_a_queued_run_whose_entry_was_lost_is_rung_for_once(rig: RecordRig) -> None:
+    await rig.runner()
+    run = await rig.run(await rig.person())
+    assert await look(rig) == 1
+    assert await look(rig) == 1
+    assert await rig.rung() == {run}
+
+
+async def test_a_run_that_somebody_hears_of_is_not_rung_for(rig: RecordRig) -> None:
+    await rig.runner()
+    ada = await rig.person()
+    heard, lost = await rig.run(ada), await rig.run(ada)
+    await doorbell.ring(rig.redis, [Ring(heard, UUID(int=1))])
+    assert await look(rig) == 2
+    assert await rig.rung() == {heard, lost}
+
+
+async def test_after_a_flush_all_are_rung_for_again(rig: RecordRig) -> None:
+    await rig.runner()
+    ada = await rig.person()
+    runs = [await rig.run(ada) for _ in range(5)]
+    assert await look(rig) == 5
+    await rig.redis.flushall()
+    assert await look(rig) == 5
+    assert await hear(rig) == runs  # the group is there again, and the order is that of the turns
+
+
+async def test_entries_lost_in_part_are_made_up_for(rig: RecordRig) -> None:
+    await rig.runner()
+    ada = await rig.person()
+    runs = {await rig.run(ada) for _ in range(4)}
+    await look(rig)
+    entries: Any = await rig.redis.xrange(RUNS)
+    await rig.redis.xdel(RUNS, entries[1][0], entries[2][0])
+    assert await look(rig) == 4
+    assert await rig.rung() == runs
+
+
+async def test_a_fresh_run_is_left_to_its_own_entry(rig: RecordRig) -> None:
+    await rig.runner()
+    await rig.run(await rig.person(), age_s=0)
+    assert await look(rig) == 0
+
+
+async def test_a_run_behind_another_of_its_thread_is_not_rung_for(rig: RecordRig) -> None:
+    await rig.runner()
+    await rig.run(await rig.person(), ready=False)
+    assert await look(rig) == 0
+
+
+async def test_a_cancelled_queued_run_is_rung_for_as_every_other(rig: RecordRig) -> None:
+    await rig.runner()
+    run = await rig.run(await rig.person())
+    await rig.cancel(run)
+    await look(rig)
+    assert await rig.rung() == {run}
+
+
+async def test_nobody_is_rung_for_while_no_runner_serves_the_agent(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    assert await look(rig) == 0
+    await rig.runner("stranger", {"Other": {}})
+    assert await look(rig) == 0
+    dead = await rig.runner("dead")
+    await dead.lose_lease()
+    assert await look(rig) == 0
+    await dead.beat()
+    assert await look(rig) == 1
+    assert await rig.rung() == {run}
+
+
+# ------------------------------------------------------------------------------ the stranded
+async def stranded(rig: RecordRig) -> UUID:
+    run = await rig.run(await rig.person())
+    dead = await rig.runner("dead")
+    await dead.claim()
+    await dead.lose_lease()
+    return run
+
+
+async def test_a_stranded_run_is_rung_for_once(rig: RecordRig) -> None:
+    run = await stranded(rig)
+    await rig.runner("alive")
+    assert await look(rig) == 1
+    assert await look(rig) == 1
+    assert await hear(rig) == [run]
+    assert await look(rig) == 1  # the one who heard it may have died
+
+
+async def test_a_run_that_is_carried_is_not_rung_for(rig: RecordRig) -> None:
+    await rig.run(await rig.person())
+    await (await rig.runner()).claim()
+    assert await look(rig) == 0
+
+
+async def test_a_run_set_free_is_stranded(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    runner = await rig.runner()
+    await runner.claim()
+    await rig.sql("UPDATE runs SET claimed_at = now() - interval '1 hour'")
+    await runner.beat()
+    await look(rig)
+    assert await rig.rung() == {run}
+
+
+async def test_who_may_not_judge_does_not_ring_for_the_stranded(rig: RecordRig) -> None:
+    await stranded(rig)
+    await rig.runner("alive")
+    rig.judge.told = False
+    assert await look(rig) == 0
+
+
+async def test_a_stranded_run_waits_for_a_runner_that_serves_its_agent(rig: RecordRig) -> None:
+    run = await stranded(rig)
+    await rig.runner("stranger", {"Other": {}})
+    assert await look(rig) == 0
+    await rig.cancel(run)  # to end it, any runner will do
+    assert await look(rig) == 1
+
+
+# ------------------------------------------------------------------------------ the loop
+async def test_the_loop_rings_in_a_real_process_whatever_befell_it(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[Exception] = []
+
+    async def watched(services: Services) -> None:
+        try:
+            await _look(services)
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    monkeypatch.setattr(rering, "EVERY_S", 0.02)
+    monkeypatch.setattr(rering, "_look", watched)
+    settings = ToolsvcSettings.model_validate(
+        {
+            "database_url": database_url,
+            "redis_url": redis_url,
+            "run_token_key": TOKEN_KEY,
+            "runner_key": RUNNER_KEY,
+            "gateway_key": GATEWAY_KEY,
+            "lease_s": 0.3,
+        }
+    )
+    async with opened(database_url, redis_url) as rig:
+        run = await stranded(rig)
+        await rig.sql("UPDATE runners SET agents = '{\"broken\": \"\\u0000\"}' WHERE id = 'dead'")
+        outer = make_app(settings)
+        assert isinstance(outer, Outermost)
+        app: Any = outer.app
+        async with app.router.lifespan_context(app):
+
+            async def has_failed() -> bool:
+                return bool(failed)
+
+            await until(has_failed)
+            await rig.sql("UPDATE runners SET agents = '{}' WHERE id = 'dead'")
+            await rig.sql(
+                "INSERT INTO runners (id, lease_until, version, slots, agents) VALUES "
+                "('alive', now() + interval '1 hour', '', 1, '{\"Assistant\": {}}')"
+            )
+
+            async def rung() -> bool:
+                return await rig.rung() == {run}
+
+            await until(rung)
