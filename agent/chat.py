@@ -9,7 +9,7 @@ import typer
 from agent.client import Gateway, part
 from agent.command import Cli, Json, Url, opened
 from agent.conversation import Conversation
-from agent.errors import INTERRUPTED, CliError, UsageError
+from agent.errors import FAILED, INTERRUPTED, CliError, UsageError
 from agent.follow import tail_command
 from agent.interrupts import LeftError
 from agent.text import plain
@@ -87,8 +87,11 @@ def _say(cli: Cli, text: str, agent: str, thread: str) -> int:
     except LeftError:
         return INTERRUPTED
     if cli.output.err.is_terminal and not cli.output.as_json:
-        cli.output.note(f"  go on: baton chat --thread {thread} …")
-        cli.output.note(f"  trace: baton trace {watch.run_id}")
+        cli.output.note(
+            f"  more: baton trace {watch.run_id}"
+            if status == FAILED
+            else f"  go on: baton chat --thread {thread} …"
+        )
     return status
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from agent.address import parse_address
 from agent.client import Gateway
@@ -23,6 +24,16 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=100, help="At most so 
 Cursor = Annotated[
     str | None, typer.Option("--cursor", metavar="CURSOR", help="Where the page before ended.")
 ]
+
+
+class ListByDefault(TyperGroup):
+    """A family of commands; `baton runs --limit 3` means `baton runs list --limit 3`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `list` where no command stands."""
+        if not args or (args[0].startswith("-") and args[0] != "--help"):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

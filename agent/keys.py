@@ -7,13 +7,13 @@ import typer
 from rich.text import Text
 
 from agent.client import Gateway, part
-from agent.command import Cli, Cursor, Json, Limit, Url, opened
+from agent.command import Cli, Cursor, Json, Limit, ListByDefault, Url, opened
 from agent.errors import CliError, RefusedError, UsageError
 from agent.output import table
 from agent.text import NOTHING, ago, one_line, plain, when
 from shared.protocol.codes import Code
 
-app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(cls=ListByDefault, help="Make, list and revoke API keys.")
 
 KEY_PREFIX = "bt_"
 #: With fewer characters of a key, somebody else's might be meant.

@@ -7,14 +7,17 @@ the answer alone. After a reset the events come again; what was printed is not p
 from types import TracebackType
 from typing import Any, Self
 
+from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
 from agent.output import Output
 from agent.text import PROMPT, arguments, count, one_line, plain, text_of
 from agent.watch import Placed
+from agent.wrap import Wrapper
 
 HANDOFF = "transfer_to_"
+TAKEN_OVER = "↻ another runner has taken over; what was unfinished is written anew"
 
 
 class Lines:
@@ -47,12 +50,14 @@ class Screen:
     def __init__(self, output: Output, *, question: bool = False) -> None:
         self._output = output
         self._question = question  #: show what was asked, too
-        self._width = max(40, output.err.width - 4)
+        self._width = max(40, output.err.width - 5)
+        self._console = output.out  #: where it is written
         self._notes = 0  #: since the last restart
         self._notes_shown = 0
         self._seen: dict[str, int] = {}  #: characters of each message since the last restart
         self._shown: dict[str, int] = {}
         self._open: str | None = None  #: the message in whose line the cursor stands
+        self._wrapper: Wrapper | None = None  #: of that message
         self._calls: dict[str, list[str]] = {}  #: name, then pieces of arguments
         self._agent: str | None = None
         self._status: Status | None = None
@@ -96,19 +101,14 @@ class Screen:
     # ------------------------------------------------------------------ what streams
     def _text(self, event: dict[str, Any]) -> None:
         if news := self._news(event):
-            self._continue(str(event.get("messageId")))
-            self._output.out.file.write(plain(news))
-            self._output.out.file.flush()
+            self._continue(str(event.get("messageId")), self._output.out)
+            self._write(plain(news))
 
     def _thought(self, event: dict[str, Any]) -> None:
         news = self._news(event)
         if news and self._output.err.is_terminal:
-            message = str(event.get("messageId"))
-            first = self._open != message
-            self._continue(message)
-            self._output.err.print(
-                Text(("  " if first else "") + plain(news), "dim italic"), end=""
-            )
+            self._continue(str(event.get("messageId")), self._output.err)
+            self._write(plain(news))
 
     def _news(self, event: dict[str, Any]) -> str:
         """What of a delta was not shown before."""
@@ -119,11 +119,24 @@ class Screen:
         self._shown[message] = max(shown, ends)
         return delta[max(0, shown - begins) :]
 
-    def _continue(self, message: str) -> None:
-        if self._open != message:
-            self._fresh_line()
+    def _continue(self, message: str, console: Console) -> None:
+        """Put the cursor behind what was shown of a message."""
         self._quiet()
-        self._open = message
+        if self._open == message:
+            return
+        self._fresh_line()
+        self._open, self._console = message, console
+        self._wrapper = Wrapper(console.width) if console.is_terminal else None
+
+    def _write(self, text: str) -> None:
+        self._print(self._wrapper.feed(text) if self._wrapper else text)
+
+    def _print(self, text: str) -> None:
+        if self._console is self._output.err:
+            self._console.print(Text(text, "dim italic"), end="", soft_wrap=True)
+        else:
+            self._console.file.write(text)
+        self._console.file.flush()
 
     # ------------------------------------------------------------------ quiet lines
     def _call(self, kind: str, event: dict[str, Any]) -> None:
@@ -162,7 +175,7 @@ class Screen:
                     self._note(Text.assemble("⇢ ", (name, "magenta")))
                 self._agent = name
             case "CUSTOM" if event.get("name") == "baton.resumed":
-                self._note(Text("↻ another runner has taken over and goes on from the last step"))
+                self._note(Text(TAKEN_OVER))
             case "RUN_FINISHED":
                 self._note(Text(finish_line(event)))
             case "RUN_ERROR":
@@ -182,11 +195,8 @@ class Screen:
     def _fresh_line(self) -> None:
         self._quiet()
         if self._open is not None:
-            reasoning = self._open.startswith("rsn_")
-            console = self._output.err if reasoning else self._output.out
-            console.file.write("\n")
-            console.file.flush()
-            self._open = None
+            self._print((self._wrapper.finish() if self._wrapper else "") + "\n")
+            self._open = self._wrapper = None
 
     def _wait(self) -> None:
         """Show that something goes on, where somebody looks."""

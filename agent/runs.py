@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from agent.client import part
-from agent.command import Cli, Cursor, Json, Limit, Url, opened
+from agent.command import Cli, Cursor, Json, Limit, ListByDefault, Url, opened
 from agent.errors import INTERRUPTED, UsageError
 from agent.follow import tail_command, watch_from
 from agent.interrupts import LeftError
@@ -17,7 +17,7 @@ from agent.text import ago, between, count, one_line, plain
 from agent.turn import Turn, printer
 from shared.protocol.position import Position, parse_position
 
-app = typer.Typer(help="List, inspect, watch and cancel runs.")
+app = typer.Typer(cls=ListByDefault, help="List, inspect, watch and cancel runs.")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
 
@@ -32,13 +32,6 @@ class Status(StrEnum):
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
     FAILED = "failed"
-
-
-@app.callback(invoke_without_command=True)
-def runs(context: typer.Context, url: Url = None, as_json: Json = False) -> None:
-    """List, inspect, watch and cancel runs."""
-    if context.invoked_subcommand is None:
-        list_runs(url=url, as_json=as_json)
 
 
 @app.command("list")

@@ -7,21 +7,14 @@ import typer
 from rich.text import Text
 
 from agent.client import part
-from agent.command import Cursor, Json, Limit, Url, opened
+from agent.command import Cursor, Json, Limit, ListByDefault, Url, opened
 from agent.errors import UsageError
 from agent.output import Output, table
 from agent.text import NOTHING, PROMPT, ago, arguments, one_line, plain, text_of
 
-app = typer.Typer(help="List, read, rename and delete conversations.")
+app = typer.Typer(cls=ListByDefault, help="List, read, rename and delete conversations.")
 
 ThreadId = Annotated[str, typer.Argument(metavar="ID", help="Id of the thread.")]
-
-
-@app.callback(invoke_without_command=True)
-def threads(context: typer.Context, url: Url = None, as_json: Json = False) -> None:
-    """List, read, rename and delete conversations."""
-    if context.invoked_subcommand is None:
-        list_threads(url=url, as_json=as_json)
 
 
 @app.command("list")

@@ -79,14 +79,14 @@ def _label(each: dict[str, Any]) -> Text:
     inner = data.get("data") if isinstance(data.get("data"), dict) else {}
     if kind == "custom":
         kind = str(inner.get("sdk_span_type") or "custom")
-    name, more = str(each["name"] or ""), ""
+    name, more = str(inner.get("name") or each["name"] or ""), ""
     match kind:
         case "turn":
             name, more = f"turn {inner.get('turn', '')}", _tokens(inner.get("usage"))
         case "task":
             more = _tokens(inner.get("usage"))
         case "generation" | "response":
-            name, more = str(data.get("model") or "model"), _tokens(data.get("usage"))
+            name, more = str(data.get("model") or ""), _tokens(data.get("usage"))
         case "function":
             more = arguments(str(data.get("input") or ""), 40)
         case "handoff":
