@@ -266,7 +266,7 @@ async function remember(conversation) {
 /** Read the events of some claims before those that are remembered.
  * @param {Conversation} conversation @param {string} [upTo] a cursor */
 async function rememberBefore(conversation, upTo) {
-  const { rememberedFrom, past } = conversation;
+  const { rememberedFrom, past, resets } = conversation;
   const first = Math.max(1, rememberedFrom - CLAIMS_BACK);
   if (rememberedFrom <= 1 || !past.length) return;
   conversation.rememberedFrom = first;
@@ -285,7 +285,7 @@ async function rememberBefore(conversation, upTo) {
   } catch {
     return; // messages alone tell enough
   }
-  if (conversation.past !== past) return; // a reset came in between
+  if (conversation.resets !== resets) return;
   conversation.remember(upTo ? placed.filter(({ id }) => !isAfter(id, upTo)) : placed);
   if (conversation.threadId === current) changed();
 }

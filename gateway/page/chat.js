@@ -279,7 +279,7 @@ class ReasoningView {
 class HandOffView {
   constructor() {
     this.name = el("strong");
-    this.element = el("p", { class: "hand-off" }, "Handed over to ", this.name);
+    this.element = el("p", { class: "hand-off" }, el("span", {}, "Handed over to ", this.name));
   }
 
   /** @param {string} name */

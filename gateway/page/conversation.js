@@ -284,6 +284,8 @@ export class Conversation {
     this.cursor = null;
     /** Whether the page has seen the present state. */
     this.live = false;
+    /** How often it began anew. */
+    this.resets = 0;
     /** Of which claims on events were read, to show past runs in full. */
     this.rememberedFrom = 0;
     /** Whether older messages can be asked for. */
@@ -339,6 +341,7 @@ export class Conversation {
     const mine = this.recent.filter(
       (turn) => ["sending", "unsent"].includes(turn.state) && !held.has(turn.said[0]?.id),
     );
+    this.resets += 1;
     this.cursor = cursor;
     this.past = messages;
     this.more = Boolean(more);
