@@ -48,7 +48,7 @@ def make_app(settings: ToolsvcSettings) -> ASGIApp:
                 yield
             finally:
                 ringing.cancel()
-                await asyncio.gather(*app.state.closing, return_exceptions=True)
+                await asyncio.gather(ringing, *app.state.closing, return_exceptions=True)
 
     app = FastAPI(title="Baton toolsvc", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.router.routes.extend(ROUTES)

@@ -188,7 +188,11 @@ async def test_the_loop_rings_in_a_real_process_whatever_befell_it(
     )
     async with opened(database_url, redis_url) as rig:
         run = await stranded(rig)
-        await rig.sql("UPDATE runners SET agents = '{\"broken\": \"\\u0000\"}' WHERE id = 'dead'")
+        insert = (
+            "INSERT INTO runners (id, lease_until, version, slots, agents) "
+            "VALUES (:id, now() + interval '1 hour', '', 1, CAST(:agents AS json))"
+        )
+        await rig.sql(insert, id="broken", agents='{"no jsonb": "\\u0000"}')
         outer = make_app(settings)
         assert isinstance(outer, Outermost)
         app: Any = outer.app
@@ -198,11 +202,8 @@ async def test_the_loop_rings_in_a_real_process_whatever_befell_it(
                 return bool(failed)
 
             await until(has_failed)
-            await rig.sql("UPDATE runners SET agents = '{}' WHERE id = 'dead'")
-            await rig.sql(
-                "INSERT INTO runners (id, lease_until, version, slots, agents) VALUES "
-                "('alive', now() + interval '1 hour', '', 1, '{\"Assistant\": {}}')"
-            )
+            await rig.sql("DELETE FROM runners WHERE id = 'broken'")
+            await rig.sql(insert, id="alive", agents='{"Assistant": {}}')
 
             async def rung() -> bool:
                 return await rig.rung() == {run}
