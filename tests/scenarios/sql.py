@@ -19,3 +19,10 @@ async def select(stack: Stack, query: str, *values: Any) -> list[tuple[Any, ...]
     """Rows of a query."""
     async with await psycopg.AsyncConnection.connect(stack.database_url) as db:
         return await (await db.execute(query.encode(), values)).fetchall()
+
+
+async def carrier(stack: Stack, run_id: str) -> str:
+    """Name of the process that carries a run."""
+    rows = await select(stack, "SELECT runner_id FROM runs WHERE public_id = %s", run_id)
+    pid = int(rows[0][0].split("-")[-2])
+    return next(name for name, child in stack.processes.items() if child.pid == pid)

@@ -9,19 +9,12 @@ from ag_ui_validate.pytest_plugin import assert_valid_agui
 from shared.protocol.ids import new_thread_id
 from stack.running import Stack
 from tests.scenarios.client import Frame, Person, Socket, assert_gapless, text_of
-from tests.scenarios.sql import select
+from tests.scenarios.sql import carrier, select
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
 
 #: The second beginning under another fence is legitimate after a take-over.
 TAKEN_OVER = {"AGUI104": "off", "AGUI105": "off"}
-
-
-async def carrier(stack: Stack, run_id: str) -> str:
-    """Name of the process that carries a run."""
-    rows = await select(stack, "SELECT runner_id FROM runs WHERE public_id = %s", run_id)
-    pid = int(rows[0][0].split("-")[-2])
-    return next(name for name, child in stack.processes.items() if child.pid == pid)
 
 
 async def seen(socket: Socket, kind: str, times: int = 1) -> Frame:
