@@ -33,6 +33,7 @@ from gateway.websocket import Sockets
 from shared.bus.connect import REDIS, commands_client
 from shared.db.engine import POSTGRES
 from shared.db.engine import engine as opened_engine
+from shared.process import essential
 from shared.settings import GatewaySettings
 from shared.web.errors import install_error_handlers
 from shared.web.health import health_router
@@ -125,8 +126,8 @@ async def relaying(services: Services) -> AsyncIterator[Sockets]:
     services.relay_lag_s = relay.lag_s
     sockets = Sockets(services, relay)
     tasks = [
-        asyncio.create_task(relay.run(), name="relay"),
-        asyncio.create_task(sockets.watch(), name="sockets"),
+        essential(asyncio.create_task(relay.run(), name="relay")),
+        essential(asyncio.create_task(sockets.watch(), name="sockets")),
     ]
     try:
         yield sockets

@@ -20,6 +20,7 @@ from runner.worker import BLOCK_MS, Worker
 from runner.wrap import patch_runner
 from shared.bus.connect import REDIS, blocking_client, commands_client
 from shared.bus.doorbell import ensure_group
+from shared.process import essential
 from shared.protocol.ids import uuid7
 from shared.protocol.record import Catalogue
 from shared.settings import RunnerSettings
@@ -106,15 +107,14 @@ async def _loops(worker: Worker) -> AsyncIterator[None]:
         heard=worker.heard,
     )
     heartbeat.start()
-    loops = [
-        asyncio.create_task(worker.publisher.run(), name="publisher"),
-        asyncio.create_task(worker.listen(), name="doorbell"),
-        asyncio.create_task(worker.rescue(), name="rescue"),
-        asyncio.create_task(worker.show(), name="show"),
-        asyncio.create_task(
-            listen_for_cancels(worker.redis, worker.id, worker.cancel), name="hints"
-        ),
-    ]
+    parts = {
+        "publisher": worker.publisher.run(),
+        "doorbell": worker.listen(),
+        "rescue": worker.rescue(),
+        "show": worker.show(),
+        "hints": listen_for_cancels(worker.redis, worker.id, worker.cancel),
+    }
+    loops = [essential(asyncio.create_task(part, name=name)) for name, part in parts.items()]
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
-"""How a process begins, and how it ends together with its supervisor."""
+"""How a process begins, and how it ends: with its supervisor, or when a part has failed."""
 
+import asyncio
 import gc
 import os
 import signal
@@ -8,7 +9,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
 
 #: A runner gives its runs away within 20 s of SIGTERM; what still lives long after is stuck.
 PATIENCE_S = 35
@@ -28,6 +33,23 @@ def importing() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def essential(task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+    """Mark a task without which the process is of no use: should it fail, the process ends.
+
+    Whoever supervises starts another; a process that answers and does nothing would be worse.
+    """
+    task.add_done_callback(_end_if_failed)
+    return task
+
+
+def _end_if_failed(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical(
+            "the process ends: a part of it has failed", part=task.get_name(), exc_info=error
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def end_with_supervisor() -> None:

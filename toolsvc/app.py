@@ -14,6 +14,7 @@ from shared.bus.connect import REDIS, commands_client
 from shared.bus.doorbell import ensure_group
 from shared.db.engine import POSTGRES
 from shared.db.engine import engine as make_engine
+from shared.process import essential
 from shared.protocol.ids import uuid7
 from shared.settings import ToolsvcSettings
 from shared.telemetry.logs import get_logger
@@ -42,7 +43,7 @@ def make_app(settings: ToolsvcSettings) -> ASGIApp:
         async with _services(settings) as services:
             app.state.services = services
             app.state.closing = set()
-            ringing = asyncio.create_task(keep_ringing(services), name="ring again")
+            ringing = essential(asyncio.create_task(keep_ringing(services), name="ring again"))
             app.include_router(health_router(_checks(services)))
             try:
                 yield
