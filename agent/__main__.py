@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from agent import keys, runs, threads
 from agent.agents import agents
 from agent.chat import chat
-from agent.errors import INTERRUPTED, CliError, UsageError
+from agent.errors import INTERRUPTED, CliError, UnexpectedError, UsageError
 from agent.output import print_error
 from agent.people import invite, login, logout
 from agent.status import status
@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = None  # whoever read is gone; Python need not flush
         return 1
+    except Exception as error:  # noqa: BLE001 - nobody who types should meet a traceback
+        problem = UnexpectedError(error)
     print_error(problem, as_json="--json" in given)
     return problem.status
 

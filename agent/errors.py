@@ -1,8 +1,12 @@
 """What can go wrong for whoever types: one sentence, and what to do about it."""
 
+import traceback
+from pathlib import Path
+
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 
+_HERE = Path(__file__).parent
 FAILED, USAGE, WAITS, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -24,6 +28,21 @@ class UsageError(CliError):
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint, code="usage", status=USAGE)
+
+
+class UnexpectedError(CliError):
+    """Our own mistake, or an answer that no gateway of this version gives."""
+
+    def __init__(self, error: Exception) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if Path(frame.filename).parent == _HERE]
+        place = f" in {_HERE.name}/{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+        # The error's own text stays unsaid: it may quote what was sent.
+        super().__init__(
+            f"Something went wrong that should not: {type(error).__name__}{place}.",
+            "If gateway and command line are of the same version, please report it.",
+            code="internal",
+        )
 
 
 class AwayError(CliError):

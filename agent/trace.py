@@ -56,8 +56,10 @@ def _show(output: Output, found: dict[str, Any], run: dict[str, Any]) -> None:
         took = clock.took(each)
         picture = [Text(clock.picture(each), "cyan")] if pictured else []
         shown.add_row(line, Text(took, "dim"), *picture)
-        if each.get("error"):
-            message = each["error"].get("data", {}).get("error") or each["error"].get("message")
+        if isinstance(error := each.get("error"), dict):
+            inner = error.get("data")
+            detail = inner.get("error") if isinstance(inner, dict) else None
+            message = detail or error.get("message") or "failed"
             indent = " " * (len(line.plain) - len(line.plain.lstrip("│├└─ ")))
             shown.add_row(Text(f"{indent}✗ {one_line(message)}", "red"))
     output.show(shown)
@@ -76,7 +78,8 @@ def _rows(spans: list[dict[str, Any]], before: str = "") -> Iterator[tuple[dict[
 def _label(each: dict[str, Any]) -> Text:
     data = each["data"]
     kind = str(each["type"] or "span")
-    inner = data.get("data") if isinstance(data.get("data"), dict) else {}
+    given = data.get("data")
+    inner: dict[str, Any] = given if isinstance(given, dict) else {}
     if kind == "custom":
         kind = str(inner.get("sdk_span_type") or "custom")
     name, more = str(inner.get("name") or each["name"] or ""), ""

@@ -1,5 +1,6 @@
 """A gateway that answers what a test tells it to, over real HTTP and real sockets."""
 
+import asyncio
 import socket
 import threading
 from collections import deque
@@ -71,6 +72,16 @@ class Talk:
     async def close(self, code: int = 1012) -> None:
         await self._websocket.close(code)
 
+    async def until_hung_up(self) -> None:
+        """Read and throw away until the client is gone."""
+        while (await self._websocket.receive())["type"] != "websocket.disconnect":
+            pass
+
+    def told(self, request: str) -> asyncio.Future[None]:
+        """Done as soon as somebody asks for this over HTTP."""
+        self._standin.awaited[request] = asyncio.get_running_loop().create_future()
+        return self._standin.awaited[request]
+
 
 Script = Callable[[Talk], Awaitable[None]]
 Answer = tuple[int, Any] | Callable[[Asked], tuple[int, Any]]
@@ -86,9 +97,10 @@ class StandIn:
     asked: list[Asked] = field(default_factory=list)
     frames: list[dict[str, Any]] = field(default_factory=list)
     broken: list[BaseException] = field(default_factory=list)
+    awaited: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
     def reset(self) -> None:
-        for each in (self.scripts, self.asked, self.frames, self.broken):
+        for each in (self.scripts, self.asked, self.frames, self.broken, self.awaited):
             each.clear()
         self.answers = {
             "GET /auth/ways": (200, {"dev": False, "issuer": False}),
@@ -112,6 +124,8 @@ class StandIn:
         key = given.removeprefix("Bearer ") if given else None
         asked = Asked(request.method, request.url.path, dict(request.query_params), body, key)
         self.asked.append(asked)
+        if awaited := self.awaited.pop(f"{asked.method} {asked.path}", None):
+            awaited.set_result(None)
         found = self.answers.get(f"{asked.method} {asked.path}", refusal(Code.NOT_FOUND))
         status, content = found(asked) if callable(found) else found
         if isinstance(content, str):

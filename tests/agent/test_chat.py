@@ -1,0 +1,499 @@
+"""One message and its answer: streaming, refusals, lost connections, Ctrl-C."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from agent import follow, realtime
+from shared.protocol.codes import Close, Code
+from tests.agent.conftest import Baton
+from tests.agent.standin import (
+    StandIn,
+    Talk,
+    agent,
+    finished,
+    page,
+    refusal,
+    run,
+    started,
+    text,
+    thread,
+)
+
+
+def ids(frame: dict[str, Any]) -> tuple[str, str]:
+    return frame["input"]["threadId"], frame["input"]["runId"]
+
+
+async def answer(talk: Talk, frame: dict[str, Any], *deltas: str) -> None:
+    thread_id, run_id = ids(frame)
+    await talk.event(thread_id, "1-1", started(thread_id, run_id))
+    for seq, delta in enumerate(deltas, 2):
+        await talk.event(thread_id, f"1-{seq}", text(delta))
+    await talk.event(thread_id, f"1-{len(deltas) + 2}", finished(thread_id, run_id))
+
+
+def test_the_answer_alone_goes_to_standard_output(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        await answer(talk, await talk.begin(), "Hel", "lo ", "world")
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert (result.status, result.out) == (0, "Hello world\n")
+    (frame,) = standin.frames
+    assert frame["agent"] == "Assistant"
+    assert frame["input"]["messages"][0]["content"] == "hi"
+
+
+def test_as_json_every_event_is_a_line(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        await answer(talk, await talk.begin(), "é\x1b[2J")
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi", "--json")
+    assert [line["id"] for line in result.lines] == ["1-1", "1-2", "1-3"]
+    assert result.lines[1]["event"]["delta"] == "é\x1b[2J"
+    assert "\x1b" not in result.out
+
+
+def test_what_a_model_writes_cannot_harm_the_terminal(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        await answer(talk, await talk.begin(), "a\x1b", "[2Jb", "\x9b31m[red]c")
+
+    standin.scripts.append(talk)
+    assert known("chat", "hi").out == "a[2Jb31m[red]c\n"
+
+
+def test_tools_hand_offs_and_helpers_are_quiet_lines(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        thread_id, run_id = ids(await talk.begin())
+        events: list[dict[str, Any]] = [
+            started(thread_id, run_id),
+            {"type": "STEP_STARTED", "stepName": "Assistant"},
+            {"type": "TOOL_CALL_START", "toolCallId": "c1", "toolCallName": "save_note"},
+            {"type": "TOOL_CALL_ARGS", "toolCallId": "c1", "delta": '{"text":'},
+            {"type": "TOOL_CALL_ARGS", "toolCallId": "c1", "delta": '"plants"}'},
+            {"type": "TOOL_CALL_END", "toolCallId": "c1"},
+            {"type": "SUBAGENT_STARTED", "subagentRunId": "s1", "name": "Summarizer"},
+            text("inner") | {"subagentRunId": "s1"},
+            {"type": "TOOL_CALL_RESULT", "toolCallId": "c1", "content": '{"id":7}'},
+            {"type": "TOOL_CALL_START", "toolCallId": "c2", "toolCallName": "transfer_to_x"},
+            {"type": "TOOL_CALL_END", "toolCallId": "c2"},
+            {"type": "STEP_STARTED", "stepName": "Researcher"},
+            {"type": "CUSTOM", "name": "baton.resumed"},
+            {"type": "SOMETHING_NEW"},
+            text("outer"),
+            finished(thread_id, run_id) | {"usage": [{"totalTokens": 1234}]},
+        ]
+        for seq, event in enumerate(events, 1):
+            await talk.event(thread_id, f"1-{seq}", event)
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.out == "outer\n"
+    assert [line.strip() for line in result.err.splitlines()] == [
+        '▸ save_note text="plants"',
+        "⇢ Summarizer",
+        '✓ save_note {"id":7}',
+        "⇢ Researcher",
+        "↻ another runner has taken over; what was unfinished is written anew",
+        "done · 1,234 tokens",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "words"),
+    [("cancelled", 1, "stopped"), ("interrupt", 3, "waits for a person"), ("new", 1, "new")],
+)
+def test_the_exit_status_tells_how_a_run_ended(
+    known: Baton, standin: StandIn, outcome: str, status: int, words: str
+) -> None:
+    async def talk(talk: Talk) -> None:
+        thread_id, run_id = ids(await talk.begin())
+        await talk.event(thread_id, "1-1", started(thread_id, run_id))
+        await talk.event(thread_id, "1-2", finished(thread_id, run_id, outcome))
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.status == status
+    assert words in result.err
+
+
+def test_a_run_error_is_told_and_ends_with_one(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        thread_id, run_id = ids(await talk.begin())
+        await talk.event(thread_id, "1-1", started(thread_id, run_id))
+        error = {"type": "RUN_ERROR", "code": "upstream_auth", "message": "Our key was refused."}
+        await talk.event(thread_id, "1-2", error)
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.status == 1
+    assert "Our key was refused." in result.err
+
+
+def test_a_refused_run_is_told(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        await talk.welcome()
+        frame = await talk.hear()
+        error = {"code": "unknown_agent", "message": "Nobody is called X.", "retryable": False}
+        await talk.say("error", id=frame["id"], **error)
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi", "--agent", "X")
+    assert result.status == 1
+    assert "Nobody is called X." in result.err
+    assert "baton agents" in result.err
+
+
+def test_a_lost_connection_is_made_anew_from_the_cursor(known: Baton, standin: StandIn) -> None:
+    async def first(talk: Talk) -> None:
+        thread_id, run_id = ids(await talk.begin())
+        await talk.event(thread_id, "1-1", started(thread_id, run_id))
+        await talk.event(thread_id, "1-2", text("Hello "))
+        await talk.close(Close.RESTARTING)
+
+    async def second(talk: Talk) -> None:
+        frame = await talk.begin()
+        assert (frame["op"], frame["after"]) == ("subscribe", "1-2")
+        thread_id, run_id = ids(standin.frames[0])
+        await talk.event(thread_id, "1-2", text("Hello "))
+        await talk.event(thread_id, "1-3", text("world"))
+        await talk.event(thread_id, "1-4", finished(thread_id, run_id))
+
+    standin.scripts += [first, second]
+    result = known("chat", "hi")
+    assert (result.status, result.out) == (0, "Hello \nworld\n")
+    assert "connection lost" in result.err
+
+
+def test_after_a_reset_nothing_is_printed_twice(known: Baton, standin: StandIn) -> None:
+    call = {"type": "TOOL_CALL_END", "toolCallId": "c1"}
+
+    async def first(talk: Talk) -> None:
+        thread_id, run_id = ids(await talk.begin())
+        await talk.event(thread_id, "1-1", started(thread_id, run_id))
+        await talk.event(thread_id, "1-2", call)
+        await talk.event(thread_id, "1-3", text("Hello "))
+        await talk.close(Close.RESTARTING)
+
+    async def second(talk: Talk) -> None:
+        await talk.begin()
+        thread_id, run_id = ids(standin.frames[0])
+        run_now = {"runId": run_id}
+        reset = {"cursor": "1-0", "messages": [], "more": False, "run": run_now}
+        await talk.say("reset", threadId=thread_id, **reset)
+        await talk.event(thread_id, "1-1", started(thread_id, run_id))
+        await talk.event(thread_id, "1-2", call)
+        await talk.event(thread_id, "1-4", text("Hello world"))  # adjacent deltas, joined
+        await talk.event(thread_id, "1-5", finished(thread_id, run_id))
+
+    standin.scripts += [first, second]
+    result = known("chat", "hi")
+    assert result.out.replace("\n", "") == "Hello world"
+    assert result.err.count("▸") == 1
+
+    standin.frames.clear()
+    standin.scripts += [first, second]
+    lines = known("chat", "hi", "--json").lines
+    assert [line.get("id", "reset") for line in lines] == [
+        *("1-1", "1-2", "1-3"),
+        *("reset", "1-1", "1-2", "1-4", "1-5"),
+    ]
+
+
+def test_a_run_that_ended_while_we_were_away_is_read_from_rest(
+    known: Baton, standin: StandIn
+) -> None:
+    async def first(talk: Talk) -> None:
+        await talk.begin()
+        await talk.close(Close.RESTARTING)
+
+    async def second(talk: Talk) -> None:
+        await talk.begin()
+        thread_id, run_id = ids(standin.frames[0])
+        events = [
+            {"id": "1-1", "event": started(thread_id, run_id)},
+            {"id": "1-3", "event": text("Hello world")},
+            {"id": "1-4", "event": finished(thread_id, run_id)},
+        ]
+        standin.answers[f"GET /api/runs/{run_id}"] = (200, run(run_id, "finished"))
+        standin.answers[f"GET /api/runs/{run_id}/events"] = (200, page(*events))
+        await talk.say("reset", threadId=thread_id, cursor="1-4", messages=[], more=False, run=None)
+        await talk.say("live", threadId=thread_id, cursor="1-4")
+
+    standin.scripts += [first, second]
+    result = known("chat", "hi")
+    assert (result.status, result.out) == (0, "Hello world\n")
+
+
+def test_a_run_whose_acknowledgement_was_lost_is_asked_for_again(
+    known: Baton, standin: StandIn
+) -> None:
+    async def first(talk: Talk) -> None:
+        await talk.welcome()
+        await talk.hear()
+        await talk.close(Close.RESTARTING)
+
+    async def second(talk: Talk) -> None:
+        frame = await talk.begin()
+        assert frame == standin.frames[0]
+        subscribe = await talk.hear()
+        assert subscribe["op"] == "subscribe"
+        await talk.say("ack", id=subscribe["id"])
+        await answer(talk, frame, "once")
+
+    standin.scripts += [first, second]
+    assert known("chat", "hi").out == "once\n"
+
+
+def test_a_gateway_that_stays_away_is_given_up_with_the_way_back(
+    known: Baton, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "GIVE_UP_S", -1.0)
+
+    async def talk(talk: Talk) -> None:
+        thread_id, run_id = ids(await talk.begin())
+        await talk.event(thread_id, "3-1", started(thread_id, run_id))
+        await talk.close(Close.RESTARTING)
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.status == 1
+    assert "--after 3-1" in result.err
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(Close.NOT_SIGNED_IN, "baton login"), (Close.BAD_ORIGIN, "refuses")],
+)
+def test_a_final_close_ends_in_words(
+    known: Baton, standin: StandIn, code: Close, words: str
+) -> None:
+    async def talk(talk: Talk) -> None:
+        await talk.close(code)
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.status == 1
+    assert words in result.err
+
+
+def test_another_version_of_the_protocol_is_told(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        await talk.welcome(version=2)
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.status == 1
+    assert "not a Baton gateway of this version" in result.err
+
+
+def test_a_frame_that_makes_no_sense_only_costs_the_connection(
+    known: Baton, standin: StandIn
+) -> None:
+    async def first(talk: Talk) -> None:
+        await talk.begin()
+        await talk.say_raw("[nonsense")
+
+    async def second(talk: Talk) -> None:
+        await talk.begin()
+        await answer(talk, standin.frames[0], "fine")
+
+    standin.scripts += [first, second]
+    assert known("chat", "hi").out == "fine\n"
+
+
+def test_a_message_larger_than_a_frame_is_refused_here(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        await talk.welcome()
+
+    standin.scripts.append(talk)
+    result = known("chat", "x" * 1_048_576)
+    assert result.status == 1
+    assert "larger" in result.err
+
+
+def test_a_silent_gateway_is_away(
+    known: Baton, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(realtime, "OPEN_S", 0.05)
+
+    async def talk(talk: Talk) -> None:
+        await talk.until_hung_up()
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.status == 1
+    assert "No gateway answers" in result.err
+
+
+def test_the_first_ctrl_c_cancels_the_run_on_the_server(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        thread_id, run_id = ids(await talk.begin())
+        cancelled = talk.told(f"POST /api/runs/{run_id}/cancel")
+        stopped = {"runId": run_id, "threadId": thread_id, "status": "running"}
+        standin.answers[f"POST /api/runs/{run_id}/cancel"] = (202, stopped)
+        await talk.event(thread_id, "1-1", started(thread_id, run_id))
+        await talk.event(thread_id, "1-2", text("half"))
+        os.kill(os.getpid(), signal.SIGINT)
+        await cancelled
+        await talk.event(thread_id, "1-3", finished(thread_id, run_id, "cancelled"))
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.status == 130
+    assert result.out.startswith("half")
+    assert "stopped" in result.err
+
+
+def test_the_second_ctrl_c_leaves_at_once(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        thread_id, run_id = ids(await talk.begin())
+        cancelled = talk.told(f"POST /api/runs/{run_id}/cancel")
+        await talk.event(thread_id, "1-1", started(thread_id, run_id))
+        os.kill(os.getpid(), signal.SIGINT)
+        await cancelled
+        os.kill(os.getpid(), signal.SIGINT)
+        await talk.until_hung_up()
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.status == 130
+    assert "baton runs tail run_" in result.err
+
+
+def test_a_queued_run_says_so_and_can_be_stopped_before_it_begins(
+    known: Baton, standin: StandIn
+) -> None:
+    async def talk(talk: Talk) -> None:
+        await talk.welcome()
+        frame = await talk.hear()
+        thread_id, run_id = ids(frame)
+        cancelled = talk.told(f"POST /api/runs/{run_id}/cancel")
+        stopped = {"runId": run_id, "threadId": thread_id, "status": "cancelled"}
+        standin.answers[f"POST /api/runs/{run_id}/cancel"] = (202, stopped)
+        standin.answers[f"GET /api/runs/{run_id}"] = (200, run(run_id, "cancelled"))
+        standin.answers[f"GET /api/runs/{run_id}/events"] = (200, page())
+        await talk.say("ack", id=frame["id"], runId=run_id, queued=True)
+        os.kill(os.getpid(), signal.SIGINT)
+        await cancelled
+        await talk.say("changed", what="queue", threadId=thread_id)
+        await talk.until_hung_up()
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.status == 130
+    assert "waits for another run" in result.err
+
+
+def test_a_thread_is_gone_on_in_with_its_agent(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        await answer(talk, await talk.begin(), "again")
+
+    standin.answers["GET /api/threads/thr_7"] = (200, thread("thr_7") | {"agent": "Writer"})
+    standin.scripts.append(talk)
+    assert known("chat", "hi", "--thread", "thr_7").out == "again\n"
+    assert standin.frames[0]["agent"] == "Writer"
+    assert standin.frames[0]["input"]["threadId"] == "thr_7"
+
+
+def test_an_unknown_thread_is_told(known: Baton) -> None:
+    result = known("chat", "hi", "--thread", "thr_9")
+    assert result.status == 1
+    assert "nothing by this id" in result.err
+
+
+def test_the_message_can_come_through_a_pipe(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        await answer(talk, await talk.begin(), "read")
+
+    standin.scripts.append(talk)
+    assert known("chat", stdin="from a file\nof two lines").out == "read\n"
+    assert standin.frames[0]["input"]["messages"][0]["content"] == "from a file\nof two lines"
+
+
+@pytest.mark.parametrize("arguments", [("chat",), ("chat", "  "), ("chat", "--json")])
+def test_saying_nothing_is_wrong_usage(known: Baton, arguments: tuple[str, ...]) -> None:
+    result = known(*arguments)
+    assert result.status == 2
+    assert "nothing to say" in result.err
+
+
+def test_text_that_no_encoding_can_hold_is_sent_all_the_same(
+    known: Baton, standin: StandIn
+) -> None:
+    async def talk(talk: Talk) -> None:
+        await answer(talk, await talk.begin(), "ok")
+
+    standin.scripts.append(talk)
+    assert known("chat", "half \udcff").status == 0
+    assert standin.frames[0]["input"]["messages"][0]["content"] == "half ?"
+
+
+@pytest.mark.parametrize(
+    ("names", "status", "words"),
+    [
+        ((), 1, "No agent is served"),
+        (("A", "B"), 2, "--agent A|B"),
+    ],
+)
+def test_who_answers_must_be_clear(
+    known: Baton, standin: StandIn, names: tuple[str, ...], status: int, words: str
+) -> None:
+    standin.answers["GET /api/agents"] = (200, page(*map(agent, names)))
+    result = known("chat", "hi")
+    assert result.status == status
+    assert words in result.err
+
+
+def test_the_only_agent_answers_unasked(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        await answer(talk, await talk.begin(), "me")
+
+    standin.answers["GET /api/agents"] = (200, page(agent("Solo")))
+    standin.scripts.append(talk)
+    known("chat", "hi")
+    assert standin.frames[0]["agent"] == "Solo"
+
+
+def test_a_store_that_is_away_refuses_a_new_run_in_words(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        await talk.welcome()
+        frame = await talk.hear()
+        error = {"code": "unavailable", "message": "Postgres is away.", "retryable": True}
+        await talk.say("error", id=frame["id"], **error)
+
+    standin.scripts.append(talk)
+    result = known("chat", "hi")
+    assert result.status == 1
+    assert "Postgres is away." in result.err
+
+
+def test_a_store_that_is_away_only_delays_a_run_that_is_accepted(
+    known: Baton, standin: StandIn
+) -> None:
+    async def first(talk: Talk) -> None:
+        await talk.begin()
+        await talk.close(Close.RESTARTING)
+
+    async def second(talk: Talk) -> None:
+        await talk.welcome()
+        frame = await talk.hear()
+        error = {"code": "unavailable", "message": "Postgres is away.", "retryable": True}
+        await talk.say("error", id=frame["id"], **error)
+        await talk.until_hung_up()
+
+    async def third(talk: Talk) -> None:
+        await talk.begin()
+        await answer(talk, standin.frames[0], "still there")
+
+    standin.scripts += [first, second, third]
+    assert known("chat", "hi").out == "still there\n"
+
+
+def test_a_thread_of_nobodys_agents_is_refused(known: Baton, standin: StandIn) -> None:
+    standin.answers["GET /api/agents"] = refusal(Code.UNAVAILABLE)
+    assert known("chat", "hi").status == 1
