@@ -36,6 +36,11 @@ def bound(**fields: object) -> AbstractContextManager[None]:
     return structlog.contextvars.bound_contextvars(**fields)
 
 
+def bind(**fields: object) -> None:
+    """Put fields on every further line of this request."""
+    structlog.contextvars.bind_contextvars(**fields)
+
+
 def set_up_logging(process: str, settings: ProcessSettings) -> None:
     """Send every line of this process, libraries' lines included, to standard output."""
     as_json = settings.log_format is LogFormat.JSON or (

@@ -32,7 +32,7 @@ from shared.protocol.record import (
     Heartbeat,
     HeartbeatAnswer,
 )
-from shared.telemetry.logs import get_logger
+from shared.telemetry.logs import bind, get_logger, user_hash
 from shared.telemetry.metrics import CLAIMS, COMMITS, RUNS_ENDED
 from shared.tokens import verify_run_token
 from toolsvc.runs import lease
@@ -55,7 +55,10 @@ async def claims(request: Request) -> Response:
     if claim is None:
         CLAIMS.labels("nothing").inc()
         return _json(ClaimAnswer())
-    CLAIMS.labels("rescued" if claim.rescued else "queued").inc()
+    found, row = "rescued" if claim.rescued else "queued", claim.row
+    CLAIMS.labels(found).inc()
+    bind(run=row.public_id, thread=row.thread_public_id, user=user_hash(row.user_id))
+    log.info("run claimed", found=found, runner=wanted.runner, fence=claim.fence)
     return _json(ClaimAnswer(claimed=_claimed(services, claim)))
 
 
@@ -152,6 +155,7 @@ async def _commit(request: Request, *, ending: bool) -> Response:
     run = _run(request)
     key = services.settings.run_token_key.get_secret_value()
     token = verify_run_token(key, _bearer(request))
+    bind(run=token.public_run, thread=token.public_thread, user=user_hash(token.user))
     raw = await request.body()
     commit = _parsed(raw, Commit)
     if token.run != run or token.fence != commit.fence:
@@ -167,6 +171,7 @@ async def _commit(request: Request, *, ending: bool) -> Response:
     COMMITS.labels("repeated" if done.repeated else "stored").inc()
     if commit.end and not done.repeated:
         RUNS_ENDED.labels(done.agent, commit.end.outcome).inc()
+        log.info("run ended", outcome=commit.end.outcome, code=commit.end.error_code)
     if done.next:
         await _ring(services, done.next)
     return _json(CommitAnswer(cancelled=done.cancelled))

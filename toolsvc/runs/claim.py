@@ -68,7 +68,11 @@ _TAKE = text("""
     ), run AS (
         UPDATE runs SET status = 'running', runner_id = :runner, fence = :fence, commits = 0,
             commit_digest = NULL, claimed_at = now(), base = :base,
-            first_fence = COALESCE(first_fence, :fence), started_at = COALESCE(started_at, now())
+            first_fence = COALESCE(first_fence, :fence), started_at = COALESCE(started_at, now()),
+            agent_digest = COALESCE(agent_digest, (
+                SELECT CAST(runners.agents AS jsonb) -> runs.agent ->> 'digest'
+                FROM runners WHERE runners.id = :runner
+            ))
         WHERE id = :run
     ), linked AS (
         UPDATE messages SET parent = links.parent
