@@ -38,6 +38,11 @@ class _Item:
         return self.data if self.prefix is None else _joined(self.prefix, self.text)
 
 
+def _size(item: _Item) -> int:
+    """Roughly what an event takes, in bytes."""
+    return len(item.text) + len(item.data) + 200
+
+
 def _joined(prefix: str, text: str) -> str:
     return f"{prefix}{orjson.dumps(text).decode()}}}"
 
@@ -76,6 +81,8 @@ class Outbox:
         #: When the pump has to send, in monotonic seconds; `None` when there is nothing to send.
         self.due: float | None = None
         self.all_sent = asyncio.Event()
+        #: Set when the run is over here: whatever is still emitted goes nowhere.
+        self.forgotten = False
         #: What this claim has opened and not closed.
         self.brackets = Brackets()
 
@@ -98,6 +105,7 @@ class Outbox:
         newest = self._items[-1] if self._items else None
         if newest is not None and newest.prefix == prefix and newest.seq > self._sealed:
             newest.text += text
+            self._bytes += len(text)
             return
         first = self._last_prefix != prefix
         self._last_prefix = prefix
@@ -118,7 +126,7 @@ class Outbox:
         seq = self._next
         self._next += 1
         self._items.append(_Item(seq, type_, prefix, text, data))
-        self._bytes += len(text) + len(data) + 200
+        self._bytes += _size(self._items[-1])
         return seq
 
     def _wake(self, in_s: float) -> None:
@@ -152,16 +160,19 @@ class Outbox:
     def committed(self, seq: int) -> None:
         """SQL holds everything up to `seq`."""
         self._committed = max(self._committed, seq)
-        if self._bytes > KEEP_BYTES:
-            self._forget()
+        self._forget()
 
     def _forget(self) -> None:
-        """Drop what both SQL and Redis hold."""
-        upto = min(self._committed, self._acked)
-        count = max(0, upto + 1 - self._kept_from)
+        """Past `KEEP_BYTES`, drop the oldest that SQL holds; Redis goes past what it lacks of them.
+
+        The newest event stays, so that there is something to append after the gap.
+        """
+        count, most = 0, min(self._committed, self.last - 1) + 1 - self._kept_from
+        while self._bytes > KEEP_BYTES and count < most:
+            self._bytes -= _size(self._items[count])
+            count += 1
         del self._items[:count]
         self._kept_from += count
-        self._bytes = sum(len(one.text) + len(one.data) + 200 for one in self._items)
 
     # ------------------------------------------------------------------ Redis
     @property

@@ -37,6 +37,8 @@ class Publisher:
 
     def changed(self, outbox: Outbox) -> None:
         """An outbox has something to send by `outbox.due`."""
+        if outbox.forgotten:
+            return  # agent code that does not let go may still emit
         self._dirty.add(outbox)
         if outbox.due is not None:
             self._wake_at(outbox.due)
@@ -44,6 +46,7 @@ class Publisher:
     def forget(self, outbox: Outbox) -> None:
         """The run is over here; nothing of it is sent any more."""
         self._dirty.discard(outbox)
+        outbox.forgotten = True
         outbox.all_sent.set()  # nobody shall wait for what is not sent any more
         if confirming := self._confirming.pop(outbox, None):
             confirming.cancel()

@@ -28,12 +28,14 @@ class Stage:
         self._emit({"type": "STEP_STARTED", "stepName": agent} | self._inside(scope))
 
     def leave(self, scope: Scope) -> None:
-        """An invocation has ended."""
+        """An invocation has ended, and with it what it left open inside, the newest first."""
+        inside = [one for one in self._open if one.path[: len(scope.path)] == scope.path]
+        for one in reversed(inside):
+            self._end_step(one)
+            self._open.remove(one)
+            self._emit({"type": "SUBAGENT_FINISHED", "subagentRunId": one.shown_as()})
+            one.subagent = None
         self._end_step(scope)
-        if scope in self._open:
-            self._open.remove(scope)
-            self._emit({"type": "SUBAGENT_FINISHED", "subagentRunId": scope.shown_as()})
-            scope.subagent = None
 
     def subagent(self, scope: Scope) -> str | None:
         """Under which sub-agent the events of an invocation are shown."""

@@ -1,8 +1,8 @@
 """From the SDK's raw model events to AG-UI: pure rules, one translator per model call.
 
 Order rules: facts of `@ag-ui/client` 1.0. Inside one response, text and tool calls share a message;
-text after a tool call begins a new one. A sub-agent's text is START/CONTENT/END, because chunks of
-parallel sub-agents would close each other's messages.
+text after a tool call, and anything after reasoning, begins a new one. A sub-agent's text is
+START/CONTENT/END, because chunks of parallel sub-agents would close each other's messages.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.outbox import delta_prefix
+from shared.errors import BatonError
+from shared.protocol.codes import Code
 from shared.protocol.ids import new_id
 
 #: How to give out an event, and a delta (type, prefix, text).
@@ -30,6 +32,28 @@ class _Call:
     arguments: list[str] = field(default_factory=list)
     ended: bool = False
 
+    def shown(self) -> dict[str, Any]:
+        function = {"name": self.name, "arguments": "".join(self.arguments)}
+        return {"id": self.id, "type": "function", "function": function}
+
+
+@dataclass(slots=True)
+class _Message:
+    """A message that is being written, or was."""
+
+    id: str
+    role: str
+    text: list[str] = field(default_factory=list)
+    calls: list[_Call] = field(default_factory=list)
+
+    def shown(self) -> dict[str, Any]:
+        message: dict[str, Any] = {"id": self.id, "role": self.role}
+        if self.text or self.role == "reasoning":
+            message["content"] = "".join(self.text)
+        if self.calls:
+            message["toolCalls"] = [call.shown() for call in self.calls]
+        return message
+
 
 class Translator:
     """Feed it raw events in order; `shown` gives the AG-UI messages made so far."""
@@ -45,12 +69,11 @@ class Translator:
         self._emit, self._delta, self._unique = emit, delta, unique
         self._inside = {"subagentRunId": subagent} if subagent else {}
         self._calls: dict[int, _Call] = {}
-        self._message: dict[str, Any] | None = None  # the assistant message being written
+        self._messages: list[_Message] = []  # in the order in which clients see them
+        self._message: _Message | None = None  # the assistant message being written
         self._text_prefix: str | None = None
-        self._text: list[str] = []
-        self._reasoning: tuple[str, str] | None = None  # message id, prefix
-        self._thought: list[str] = []
-        self._shown: list[dict[str, Any]] = []
+        self._reasoning: _Message | None = None
+        self._reasoning_prefix = ""
 
     def feed(self, event: Any) -> None:
         """Translate one raw event; types without a meaning for people are passed over."""
@@ -80,26 +103,21 @@ class Translator:
 
     def shown(self) -> list[dict[str, Any]]:
         """Messages so far, half-written ones included, as a client shows them."""
-        found = [*self._shown]
-        if self._reasoning:
-            found.append(self._reasoning_message())
-        if self._message:
-            found.append(self._assistant_message())
-        return found
+        return [message.shown() for message in self._messages]
 
     # ------------------------------------------------------------------ text
     def _write(self, text: str) -> None:
         self._end_reasoning()
+        if self._message is None or self._message.calls:
+            self._begin_message()
         if self._text_prefix is None:
             self._begin_text()
-        self._text.append(text)
+        self._now().text.append(_valid(text))
         kind = "TEXT_MESSAGE_CONTENT" if self._inside else "TEXT_MESSAGE_CHUNK"
         self._delta(kind, self._text_prefix or "", text)
 
     def _begin_text(self) -> None:
-        if self._message is None or self._message.get("toolCalls"):
-            self._new_message()
-        id_ = (self._message or {})["id"]
+        id_ = self._now().id
         if self._inside:
             started = {"type": "TEXT_MESSAGE_START", "messageId": id_, "role": "assistant"}
             self._emit(started | self._inside)
@@ -109,73 +127,66 @@ class Translator:
         self._text_prefix = delta_prefix(shape)
 
     def _end_text(self) -> None:
-        if self._text_prefix is not None and self._inside and self._message:
-            ended = {"type": "TEXT_MESSAGE_END", "messageId": self._message["id"]}
+        if self._text_prefix is not None and self._inside:
+            ended = {"type": "TEXT_MESSAGE_END", "messageId": self._now().id}
             self._emit(ended | self._inside)
         self._text_prefix = None
 
-    def _new_message(self) -> None:
-        if self._message is not None:
-            self._shown.append(self._assistant_message())
-        self._message, self._text = {"id": new_id("msg"), "role": "assistant"}, []
+    def _begin_message(self) -> None:
+        self._message = _Message(new_id("msg"), "assistant")
+        self._messages.append(self._message)
 
-    def _assistant_message(self) -> dict[str, Any]:
-        message = dict(self._message or {})
-        if self._text:
-            message["content"] = "".join(self._text)
-        return message
+    def _now(self) -> _Message:
+        """The assistant message being written; there is one wherever this is asked."""
+        assert self._message is not None  # noqa: S101 - for the type checker
+        return self._message
 
     # ------------------------------------------------------------------ reasoning
     def _think(self, text: str) -> None:
         if self._reasoning is None:
-            self._begin_reasoning()
-        assert self._reasoning is not None  # noqa: S101 - for the type checker
-        self._thought.append(text)
-        self._delta("REASONING_MESSAGE_CONTENT", self._reasoning[1], text)
+            self._reasoning = self._begin_reasoning()
+        self._reasoning.text.append(_valid(text))
+        self._delta("REASONING_MESSAGE_CONTENT", self._reasoning_prefix, text)
 
-    def _begin_reasoning(self) -> None:
+    def _begin_reasoning(self) -> _Message:
+        """What follows it is a new message: one that was left must not be gone on with."""
         self._end_text()
-        id_ = new_id("rsn")
+        self._message = None
+        reasoning = _Message(new_id("rsn"), "reasoning")
+        self._messages.append(reasoning)
+        id_ = reasoning.id
         start = {"type": "REASONING_MESSAGE_START", "messageId": id_, "role": "reasoning"}
         self._emit({"type": "REASONING_START", "messageId": id_} | self._inside)
         self._emit(start | self._inside)
         shape = {"type": "REASONING_MESSAGE_CONTENT", "messageId": id_} | self._inside
-        self._reasoning, self._thought = (id_, delta_prefix(shape)), []
+        self._reasoning_prefix = delta_prefix(shape)
+        return reasoning
 
     def _end_reasoning(self) -> None:
         if self._reasoning is None:
             return
-        id_ = self._reasoning[0]
+        id_ = self._reasoning.id
         self._emit({"type": "REASONING_MESSAGE_END", "messageId": id_} | self._inside)
         self._emit({"type": "REASONING_END", "messageId": id_} | self._inside)
-        self._shown.append(self._reasoning_message())
         self._reasoning = None
-
-    def _reasoning_message(self) -> dict[str, Any]:
-        id_ = self._reasoning[0] if self._reasoning else ""
-        return {"id": id_, "role": "reasoning", "content": "".join(self._thought)}
 
     # ------------------------------------------------------------------ calls
     def _begin_call(self, index: int, item: Any) -> None:
         self._end_reasoning()
         self._end_text()
         if self._message is None:
-            self._new_message()
-        message = self._message or {}
+            self._begin_message()
+        message = self._now()
         call_id = self._unique(item.call_id)
-        call = _Call(call_id, item.name, "")
         shape = {"type": "TOOL_CALL_ARGS", "toolCallId": call_id} | self._inside
-        call.prefix = delta_prefix(shape)
+        call = _Call(call_id, item.name, delta_prefix(shape))
         self._calls[index] = call
-        function = {"name": item.name, "arguments": ""}
-        message.setdefault("toolCalls", []).append(
-            {"id": call_id, "type": "function", "function": function}
-        )
+        message.calls.append(call)
         start = {
             "type": "TOOL_CALL_START",
             "toolCallId": call_id,
             "toolCallName": item.name,
-            "parentMessageId": message["id"],
+            "parentMessageId": message.id,
         }
         self._emit(start | self._inside)
 
@@ -183,7 +194,7 @@ class Translator:
         call = self._calls.get(index)
         if call is None or call.ended or not text:
             return
-        call.arguments.append(text)
+        call.arguments.append(_valid(text))
         self._delta("TOOL_CALL_ARGS", call.prefix, text)
 
     def _end_call(self, index: int, item: Any) -> None:
@@ -198,7 +209,18 @@ class Translator:
         if call.ended:
             return
         call.ended = True
-        for known in (self._message or {}).get("toolCalls", ()):
-            if known["id"] == call.id:
-                known["function"]["arguments"] = "".join(call.arguments)
         self._emit({"type": "TOOL_CALL_END", "toolCallId": call.id} | self._inside)
+
+
+def _valid(text: str) -> str:
+    """The text, which half a surrogate pair would keep from being written anywhere.
+
+    Raises:
+        BatonError: `upstream_invalid`.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        message = "The model server sent text that is not valid Unicode."
+        raise BatonError(Code.UPSTREAM_INVALID, message) from None
+    return text

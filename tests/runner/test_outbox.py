@@ -1,0 +1,380 @@
+"""The outbox: seqs without gaps, deltas joined, and whatever Redis has forgotten sent anew."""
+
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from runner import outbox as module
+from runner.outbox import BATCH_EVENTS, DELTA_WINDOW_S, Outbox, delta_prefix
+from shared.bus.append import Answer, Batch, Entry, Mode, Reply
+from shared.protocol.position import Position
+from shared.protocol.record import ForeignRow, Row
+from tests.shared.append_model import StreamModel
+
+THREAD = UUID(int=7)
+FENCE = 3
+STARTS = [ForeignRow(1, 1, "RUN_STARTED", "{}"), ForeignRow(FENCE, 1, "CUSTOM", "{}")]
+PREFIXES = {
+    name: delta_prefix({"type": "TEXT_MESSAGE_CHUNK", "messageId": name}) for name in ("a", "b")
+}
+
+
+def outbox() -> tuple[Outbox, list[Outbox]]:
+    woken: list[Outbox] = []
+    made = Outbox(
+        thread=THREAD, run_id="r", fence=FENCE, starts=STARTS, ttl_s=60, changed=woken.append
+    )
+    return made, woken
+
+
+def say(box: Outbox, text: str, message: str = "a") -> None:
+    box.delta("TEXT_MESSAGE_CHUNK", PREFIXES[message], text)
+
+
+def other(name: str = "x") -> dict[str, Any]:
+    return {"type": "CUSTOM", "name": name, "value": None}
+
+
+def seqs(batch: Batch) -> list[int]:
+    return [entry.at.seq for entry in batch.entries]
+
+
+def texts(items: list[Entry] | list[Row]) -> list[tuple[str, str]]:
+    """(message, text) of each delta, ("", type) of everything else."""
+    parsed = [orjson.loads(one.data) for one in items]
+    return [(one.get("messageId", ""), one.get("delta", one["type"])) for one in parsed]
+
+
+# ------------------------------------------------------------------------------ joining
+def test_deltas_of_one_message_join_while_nobody_has_taken_them() -> None:
+    box, _ = outbox()
+    for text in ("Hel", "lo", "!"):
+        say(box, text)
+    assert box.last == 2
+    batch = box.take()
+    assert texts(list(batch.entries)) == [("a", "Hello!")]
+    say(box, " More")
+    assert box.last == 3
+    assert texts(list(batch.entries)) == [("a", "Hello!")]
+
+
+def test_deltas_of_two_messages_and_across_an_event_do_not_join() -> None:
+    box, _ = outbox()
+    say(box, "1")
+    say(box, "2", "b")
+    say(box, "3")
+    box.emit(other())
+    say(box, "4")
+    say(box, "5")
+    batch = box.take()
+    assert seqs(batch) == [2, 3, 4, 5, 6]
+    found = texts(list(batch.entries))
+    assert found == [("a", "1"), ("b", "2"), ("a", "3"), ("", "CUSTOM"), ("a", "45")]
+
+
+def test_what_a_commit_has_taken_grows_no_more() -> None:
+    box, _ = outbox()
+    say(box, "one")
+    rows = box.uncommitted()
+    say(box, "two")
+    assert texts(rows) == [("a", "one")]
+    box.committed(rows[-1].seq_to)
+    assert texts(box.uncommitted()) == [("a", "two")]
+
+
+def test_adjacent_deltas_are_one_row_with_the_text_of_all() -> None:
+    box, _ = outbox()
+    for text in ("a", "é😀", '"\n'):
+        say(box, text)
+        box.take()
+    box.emit(other())
+    assert box.uncommitted() == [
+        Row(2, 4, "TEXT_MESSAGE_CHUNK", PREFIXES["a"] + '"aé😀\\"\\n"}'),
+        Row(5, 5, "CUSTOM", orjson.dumps(other()).decode()),
+    ]
+
+
+def test_rows_and_entries_are_json_with_the_delta_last() -> None:
+    box, _ = outbox()
+    say(box, "x")
+    (entry,) = box.take().entries
+    assert orjson.loads(entry.data) == {
+        "type": "TEXT_MESSAGE_CHUNK",
+        "messageId": "a",
+        "delta": "x",
+    }
+
+
+# ------------------------------------------------------------------------------ when to send
+def test_the_first_delta_and_every_event_go_at_once_and_further_deltas_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module.time, "monotonic", lambda: 100.0)
+    box, woken = outbox()
+    say(box, "first")
+    assert (box.due, woken) == (100.0, [box])
+    box.take()
+    assert box.due is None
+    say(box, "further")
+    assert box.due == 100.0 + DELTA_WINDOW_S
+    box.emit(other())
+    assert box.due == 100.0
+    box.take()
+    say(box, "first again")
+    assert box.due == 100.0
+
+
+# ------------------------------------------------------------------------------ answers
+def filled(count: int) -> Outbox:
+    box, _ = outbox()
+    for number in range(count):
+        box.emit(other(str(number)))
+    return box
+
+
+def test_a_batch_is_bounded_and_the_next_goes_on() -> None:
+    box = filled(BATCH_EVENTS + 10)
+    first = box.take()
+    assert len(first.entries) == BATCH_EVENTS
+    box.answered(Reply(Answer.OK, first.entries[-1].at.seq))
+    assert box.unsent
+    assert seqs(box.take()) == list(range(BATCH_EVENTS + 2, BATCH_EVENTS + 12))
+    box.answered(Reply(Answer.OK, box.last))
+    assert not box.unsent
+    assert box.all_sent.is_set()
+
+
+def test_a_lower_have_sends_the_rest_again() -> None:
+    box = filled(10)
+    box.take()
+    box.answered(Reply(Answer.OK, 11))
+    box.emit(other())
+    box.take()
+    box.answered(Reply(Answer.HAVE, 4))
+    batch = box.take()
+    assert (batch.mode, seqs(batch)) == (Mode.APPEND, list(range(5, 13)))
+
+
+def test_a_stream_that_does_not_know_us_gets_our_start_again() -> None:
+    box = filled(2)
+    box.take()
+    box.answered(Reply(Answer.HAVE, 0))
+    batch = box.take()
+    assert batch.mode is Mode.CREATE
+    assert batch.sql_last is None
+    assert [entry.at for entry in batch.entries] == [(1, 1), (3, 1), (3, 2), (3, 3)]
+
+
+def test_a_refill_is_the_start_rows_and_all_that_is_kept() -> None:
+    box = filled(BATCH_EVENTS + 5)
+    box.answered(Reply(Answer.OK, BATCH_EVENTS + 6))
+    box.refill()
+    assert box.unsent
+    batch = box.take()
+    assert batch.mode is Mode.CREATE
+    assert [entry.at for entry in batch.entries][:3] == [(1, 1), (3, 1), (3, 2)]
+    box.answered(Reply(Answer.OK, batch.entries[-1].at.seq))
+    assert seqs(box.take()) == list(range(BATCH_EVENTS + 2, BATCH_EVENTS + 7))
+
+
+def test_a_refill_of_a_run_that_has_said_nothing_yet_is_its_start_alone() -> None:
+    box, _ = outbox()
+    box.refill()
+    assert [entry.at for entry in box.take().entries] == [(1, 1), (3, 1)]
+    box.answered(Reply(Answer.OK, 1))
+    assert not box.unsent
+
+
+# ------------------------------------------------------------------------------ the terminal event
+def test_the_terminal_event_is_committed_but_not_published_before_its_release() -> None:
+    box = filled(1)
+    box.hold_back({"type": "RUN_FINISHED"})
+    assert [row.type for row in box.uncommitted()] == ["CUSTOM", "RUN_FINISHED"]
+    assert seqs(box.take()) == [2]
+    box.answered(Reply(Answer.OK, 2))
+    assert not box.unsent
+    box.refill()
+    assert [entry.at.seq for entry in box.take().entries] == [1, 1, 2]
+    box.answered(Reply(Answer.OK, 2))
+    box.release()
+    assert box.unsent
+    assert not box.all_sent.is_set()
+    assert seqs(box.take()) == [3]
+
+
+# ------------------------------------------------------------------------------ memory
+def test_past_the_bound_committed_events_go_and_redis_goes_past_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Redis was away all the time."""
+    monkeypatch.setattr(module, "KEEP_BYTES", 10_000)
+    box, _ = outbox()
+    for _ in range(20):
+        box.emit(other("x" * 1000))
+    box.committed(15)
+    assert box._bytes <= 10_000
+    assert box.uncommitted()[0].seq == 16
+    batch = box.take()
+    low = seqs(batch)[0]
+    assert 2 < low <= 16
+    box.answered(Reply(Answer.HAVE, 1))
+    batch = box.take()
+    assert (batch.mode, seqs(batch)) == (Mode.FORCE, list(range(low, 22)))
+    box.answered(Reply(Answer.OK, 21))
+    box.emit(other())
+    assert box.take().mode is Mode.APPEND
+
+
+def test_what_sql_lacks_is_never_dropped_nor_is_the_newest_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "KEEP_BYTES", 10)
+    box = filled(5)
+    box.committed(3)
+    assert [row.seq for row in box.uncommitted()] == [4, 5, 6]
+    box.committed(6)
+    assert seqs(box.take()) == [6]
+
+
+def test_joined_deltas_count_for_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEEP_BYTES", 10_000)
+    box, _ = outbox()
+    for _ in range(200):
+        say(box, "x" * 100)
+    box.emit(other())
+    box.committed(2)
+    assert seqs(box.take()) == [3]
+
+
+# ------------------------------------------------------------------------------ anything at all
+class OutboxAndStream(RuleBasedStateMachine):
+    """An outbox, SQL, and a Redis that loses replies, its tail, or everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.box, _ = outbox()
+        self.stream = StreamModel()
+        self.stream.append(self.box_start())
+        self.said: list[tuple[str, str]] = []
+        self.sql: list[Row] = []
+        self.taken: dict[int, str] = {}
+        self.ended = self.released = False
+
+    def box_start(self) -> Batch:
+        entries = [Entry(Position(r.fence, r.seq), r.type, "r", r.data) for r in STARTS]
+        return Batch(THREAD, FENCE, entries, Mode.CREATE)
+
+    @precondition(lambda self: not self.ended)
+    @rule(text=st.text("xyé\n", min_size=1, max_size=3), message=st.sampled_from("ab"))
+    def say(self, text: str, message: str) -> None:
+        say(self.box, text, message)
+        self.said.append((message, text))
+
+    @precondition(lambda self: not self.ended)
+    @rule(size=st.integers(0, 300))
+    def emit(self, size: int) -> None:
+        self.box.emit(other("n" * size))
+        self.said.append(("", "CUSTOM"))
+
+    @precondition(lambda self: self.box.unsent)
+    @rule(reply_lost=st.booleans())
+    def send(self, reply_lost: bool) -> None:
+        batch = self.box.take()
+        for entry in batch.entries:
+            if entry.at.fence == FENCE and entry.at.seq > 1:
+                assert self.taken.setdefault(entry.at.seq, entry.data) == entry.data
+        reply = self.stream.append(batch)
+        if reply_lost:
+            return
+        if reply.answer is Answer.EMPTY:
+            self.box.refill()
+        else:
+            self.box.answered(reply)
+
+    @rule(keep=st.integers(0, 6))
+    def lose(self, keep: int) -> None:
+        del self.stream.entries[keep:]
+
+    @rule()
+    def commit(self) -> None:
+        rows = self.box.uncommitted()
+        if rows:
+            expected = self.sql[-1].seq_to + 1 if self.sql else 2
+            for row in rows:
+                assert row.seq == expected
+                expected = row.seq_to + 1
+            self.sql += rows
+            self.box.committed(rows[-1].seq_to)
+        if self.ended and not self.released:
+            self.box.release()
+            self.released = True
+
+    @precondition(lambda self: not self.ended)
+    @rule()
+    def end(self) -> None:
+        self.box.hold_back({"type": "RUN_FINISHED"})
+        self.said.append(("", "RUN_FINISHED"))
+        self.ended = True
+
+    @invariant()
+    def the_stream_holds_only_what_was_made_and_nothing_before_its_time(self) -> None:
+        for entry in self.stream.entries:
+            if entry.at.fence == FENCE and entry.at.seq > 1:
+                assert self.taken[entry.at.seq] == entry.data
+            assert self.released or entry.type != "RUN_FINISHED"
+
+    def teardown(self) -> None:
+        """Redis is well again: in the end SQL has all, and the stream all that was still kept."""
+        self.commit()
+        assert _flat(texts(self.sql)) == _flat(self.said)
+        for _ in range(1000):
+            if not self.box.unsent:
+                break
+            self.send(reply_lost=False)
+        assert not self.box.unsent
+        self.stream.entries.clear()
+        self.box.refill()
+        while self.box.unsent:
+            self.send(reply_lost=False)
+        kept = range(self.box._kept_from, self.box.last + 1)
+        ours = [entry.at.seq for entry in self.stream.entries if entry.at.fence == FENCE]
+        assert ours == [1, *kept]
+
+
+def _flat(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Adjacent deltas of one message joined, as in SQL or finer."""
+    found: list[tuple[str, str]] = []
+    for message, text in pieces:
+        if message and found and found[-1][0] == message:
+            found[-1] = (message, found[-1][1] + text)
+        else:
+            found.append((message, text))
+    return found
+
+
+OutboxAndStream.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None
+)
+TestOutboxAndStream = OutboxAndStream.TestCase
+
+
+class SmallOutboxAndStream(OutboxAndStream):
+    """The same with almost no memory, so that events are dropped all the time."""
+
+    def __init__(self) -> None:
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(module, "KEEP_BYTES", 500)
+        super().__init__()
+
+    def teardown(self) -> None:
+        super().teardown()
+        self._patch.undo()
+
+
+SmallOutboxAndStream.TestCase.settings = OutboxAndStream.TestCase.settings
+TestSmallOutboxAndStream = SmallOutboxAndStream.TestCase
