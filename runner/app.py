@@ -13,11 +13,11 @@ from runner.catalog import Catalog, load_catalog
 from runner.configure import RunConfigs
 from runner.heartbeat import HeartbeatThread
 from runner.hints import listen_for_cancels
+from runner.invocations import patch_runner
 from runner.models.provider import UpstreamProvider, make_client
 from runner.record import Record
 from runner.tracing import install_tracing
 from runner.worker import BLOCK_MS, Worker
-from runner.wrap import patch_runner
 from shared.bus.connect import REDIS, blocking_client, commands_client
 from shared.bus.doorbell import ensure_group
 from shared.process import essential

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
@@ -168,3 +169,7 @@ def _diverged(key: Key, recorded: StepRecord, digest: str) -> BatonError:
         f"({recorded.digest[:12]} there, {digest[:12]} now). The agent's code must do the same "
         "again: no clock, no random, no environment in its control flow.",
     )
+
+
+#: The run that some code belongs to; agent code finds it wherever contextvars reach.
+CARRIED: ContextVar[CarriedRun | None] = ContextVar("baton_run", default=None)

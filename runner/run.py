@@ -12,11 +12,11 @@ from agents.items import ToolCallOutputItem
 
 from baton.tools import CALLER
 from runner import codec
-from runner.carried import CarriedRun, Stop, StopKind
+from runner.carried import CARRIED, CarriedRun, Stop, StopKind
 from runner.conversation import as_input
 from runner.failures import failure_of
 from runner.publisher import Publisher
-from runner.scope import CARRIED, SCOPE
+from runner.scope import SCOPE
 from runner.showing import show_result
 from shared.bus.append import Answer, Batch, Entry, Mode, append, discard
 from shared.bus.connect import AWAY, Redis

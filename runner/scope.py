@@ -7,12 +7,8 @@ find their own records whatever order they start in.
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from shared.protocol.ids import new_id
-
-if TYPE_CHECKING:
-    from runner.carried import CarriedRun
 
 
 @dataclass(slots=True, eq=False)
@@ -60,4 +56,3 @@ class Scope:
 
 
 SCOPE: ContextVar[Scope | None] = ContextVar("baton_scope", default=None)
-CARRIED: ContextVar["CarriedRun | None"] = ContextVar("baton_run", default=None)

@@ -1,7 +1,7 @@
 """Wrapping agents in place, once, so that unmodified SDK code is journalled wherever it calls.
 
-Tools and the Runner find the run they belong to by contextvar; agents keep their identity and can
-be shared by any number of runs. The private names of the SDK used here are held by
+Tools find the run they belong to by contextvar; agents keep their identity and can be shared by
+any number of runs. The private names of the SDK used here are held by
 tests/runner/test_sdk_names.py.
 """
 
@@ -10,19 +10,17 @@ from typing import Any
 
 import orjson
 from agents import Agent, FunctionTool, Handoff, Model
-from agents.exceptions import UserError
-from agents.run import AgentRunner
 from agents.tool import _SYNC_FUNCTION_TOOL_MARKER as SYNC_MARKER
 from agents.tool import _FailureHandlingFunctionToolInvoker as SdkInvoker
 from agents.tool import invoke_function_tool
 from agents.tool_context import ToolContext
 
 from runner import codec
-from runner.carried import CarriedRun
+from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
-from runner.models.digest import call_digest, short_digest
+from runner.models.digest import call_digest
 from runner.models.provider import journaled
-from runner.scope import CARRIED, SCOPE, Scope
+from runner.scope import SCOPE, Scope
 from runner.showing import show_result
 
 #: A model instance of the agent's own is bounded like those of the provider.
@@ -60,7 +58,6 @@ def _target(handoff: Any) -> Any:
     return handoff
 
 
-# -------------------------------------------------------------------------------------- tools
 class _Journaling:
     """What both kinds of invoker share: look into the journal, else invoke, show and record."""
 
@@ -165,46 +162,3 @@ def _leave_message(run: CarriedRun, scope: Scope, message: dict[str, Any]) -> No
 def _json(value: Any) -> str:
     text: str = orjson.dumps(value).decode()
     return text
-
-
-# -------------------------------------------------------------------------------------- Runner
-def patch_runner() -> None:
-    """Make every invocation of the SDK's Runner in this process belong to a run; once."""
-    if getattr(AgentRunner.run, "_baton", False):
-        return
-    run, run_streamed = AgentRunner.run, AgentRunner.run_streamed
-
-    async def journaled_run(self: Any, starting_agent: Any, input: Any, **kwargs: Any) -> Any:  # noqa: A002
-        carried, scope = _enter(starting_agent, input, kwargs)
-        inside = SCOPE.set(scope)
-        try:
-            return await run(self, starting_agent, input, **kwargs)
-        finally:
-            SCOPE.reset(inside)
-            if scope.nested:
-                carried.stage.leave(scope)
-
-    def journaled_streamed(self: Any, starting_agent: Any, input: Any, **kwargs: Any) -> Any:  # noqa: A002
-        # The scope is taken in this call: its task copies the context here.
-        _, scope = _enter(starting_agent, input, kwargs)
-        inside = SCOPE.set(scope)
-        try:
-            return run_streamed(self, starting_agent, input, **kwargs)
-        finally:
-            SCOPE.reset(inside)
-
-    journaled_run._baton = True  # type: ignore[attr-defined]
-    AgentRunner.run = journaled_run  # type: ignore[method-assign]
-    AgentRunner.run_streamed = journaled_streamed  # type: ignore[method-assign]
-
-
-def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, Scope]:
-    from runner.hooks import ComposedHooks  # noqa: PLC0415 - it needs wrap_agent
-
-    carried, around = CARRIED.get(), SCOPE.get()
-    if carried is None or around is None:
-        raise UserError("The SDK's Runner was called outside a run of Baton (no_run_context).")
-    wrap_agent(agent)
-    kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"))
-    kwargs["run_config"] = carried.run_config(kwargs.get("run_config"))
-    return carried, around.invocation(agent.name, short_digest(given))

@@ -16,7 +16,7 @@ from agents import Model, ModelResponse
 from agents.exceptions import UserError
 from openai.types.responses import Response, ResponseCompletedEvent
 
-from runner.carried import CarriedRun
+from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
 from runner.models.digest import digest_of
 from runner.models.response import (
@@ -29,7 +29,7 @@ from runner.models.response import (
     sdk_usage,
     usage_of,
 )
-from runner.scope import CARRIED, SCOPE, Scope
+from runner.scope import SCOPE, Scope
 from runner.showing import show_hand_offs
 from runner.translate import Translator
 from shared.errors import BatonError
