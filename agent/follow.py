@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from agent.aside import aside
 from agent.client import Gateway, part
 from agent.errors import AwayError, CliError, RefusedError
 from agent.realtime import LostError, Socket, connected
@@ -114,7 +115,7 @@ class Pauses:
 
 async def looked_up(gateway: Gateway, watch: Watch) -> list[News]:
     """Ask REST whether the run has ended; if so, tell all of it from its first event."""
-    run = await asyncio.to_thread(gateway.get, f"/api/runs/{part(watch.run_id)}")
+    run = await aside(gateway.get, f"/api/runs/{part(watch.run_id)}")
     if run["status"] in LIVE:
         return []
     stored = await stored_events(gateway, watch.run_id, None)
@@ -132,7 +133,7 @@ async def stored_events(
     found: list[tuple[str, dict[str, Any]]] = []
     cursor = None if after is None else str(after)
     while True:
-        page = await asyncio.to_thread(
+        page = await aside(
             gateway.get, f"/api/runs/{part(run_id)}/events", after=cursor, limit=PAGE
         )
         found += [(str(one["id"]), one["event"]) for one in page["data"]]
@@ -147,7 +148,7 @@ async def watch_from(gateway: Gateway, run_id: str, after: Position | None) -> t
     Raises:
         CliError: the run is unknown, or the cursor is not one of its thread's.
     """
-    run = await asyncio.to_thread(gateway.get, f"/api/runs/{part(run_id)}")
+    run = await aside(gateway.get, f"/api/runs/{part(run_id)}")
     stored = await stored_events(gateway, run_id, after)
     cursor = parse_position(stored[-1][0]) if stored else after
     begun = bool(stored) or await _begun_before(gateway, run_id, after)
@@ -159,7 +160,7 @@ async def _begun_before(gateway: Gateway, run_id: str, after: Position | None) -
     if after is None:
         return False
     path = f"/api/runs/{part(run_id)}/events"
-    page = await asyncio.to_thread(gateway.get, path, limit=1)
+    page = await aside(gateway.get, path, limit=1)
     first = parse_position(str(page["data"][0]["id"])) if page["data"] else None
     return first is not None and START < first <= after
 

@@ -1,9 +1,9 @@
 """One run on the terminal: from its start, or from where it stands, to its end."""
 
-import asyncio
 from collections.abc import Iterable
 from contextlib import aclosing
 
+from agent.aside import aside
 from agent.client import Gateway, part
 from agent.errors import FAILED, INTERRUPTED, WAITS, CliError, RefusedError
 from agent.follow import Away, Ended, News, follow
@@ -95,7 +95,7 @@ class Turn:
         self._watch.waits = True  # a run that has not begun may end without an event
         path = f"/api/runs/{part(self._watch.run_id)}/cancel"
         try:
-            await asyncio.to_thread(self._gateway.post, path)
+            await aside(self._gateway.post, path)
         except RefusedError as error:
             if error.code != Code.NOT_RUNNING:
                 self._shown.remark(f"cannot be stopped: {error.message}")

@@ -31,6 +31,19 @@ class Result:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+class Typed(io.StringIO):
+    """What somebody types at a terminal; `^C` alone on a line is Ctrl-C."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
+        line = super().readline(-1 if size is None else size)
+        if line == "^C\n":
+            raise KeyboardInterrupt
+        return line
+
+
 Baton = Callable[..., Result]
 
 
@@ -44,7 +57,9 @@ def gateway_process() -> Iterator[StandIn]:
 def standin(gateway_process: StandIn) -> Iterator[StandIn]:
     gateway_process.reset()
     yield gateway_process
-    assert not gateway_process.broken
+    broken = [*gateway_process.broken]
+    gateway_process.reset()
+    assert not broken
 
 
 @pytest.fixture
@@ -65,8 +80,8 @@ def baton(
 ) -> Baton:
     """Run one command in this process; no answer but that of `keys create` may hold a key."""
 
-    def run(*arguments: str, stdin: str = "") -> Result:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    def run(*arguments: str, stdin: str = "", typed: str | None = None) -> Result:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin) if typed is None else Typed(typed))
         capfd.readouterr()
         status = main(arguments)
         out, err = capfd.readouterr()

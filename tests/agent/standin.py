@@ -98,9 +98,17 @@ class StandIn:
     frames: list[dict[str, Any]] = field(default_factory=list)
     broken: list[BaseException] = field(default_factory=list)
     awaited: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    hanging: set[str] = field(default_factory=set)  #: what is never answered while the test lasts
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    loop: asyncio.AbstractEventLoop | None = None
 
     def reset(self) -> None:
-        for each in (self.scripts, self.asked, self.frames, self.broken, self.awaited):
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self.over.set)
+        self.over = asyncio.Event()
+        self.hanging.clear()
+        self.awaited.clear()
+        for each in (self.scripts, self.asked, self.frames, self.broken):
             each.clear()
         self.answers = {
             "GET /auth/ways": (200, {"dev": False, "issuer": False}),
@@ -119,6 +127,7 @@ class StandIn:
         self.answers["POST /api/keys"] = (201, made_key(key))
 
     async def answer(self, request: Request) -> Response:
+        self.loop = asyncio.get_running_loop()
         body = await request.json() if await request.body() else None
         given = request.headers.get("authorization")
         key = given.removeprefix("Bearer ") if given else None
@@ -126,6 +135,8 @@ class StandIn:
         self.asked.append(asked)
         if awaited := self.awaited.pop(f"{asked.method} {asked.path}", None):
             awaited.set_result(None)
+        if f"{asked.method} {asked.path}" in self.hanging:
+            await self.over.wait()
         found = self.answers.get(f"{asked.method} {asked.path}", refusal(Code.NOT_FOUND))
         status, content = found(asked) if callable(found) else found
         if isinstance(content, str):

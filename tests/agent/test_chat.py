@@ -2,11 +2,12 @@
 
 import os
 import signal
+import time
 from typing import Any
 
 import pytest
 
-from agent import follow, realtime
+from agent import client, follow, realtime
 from shared.protocol.codes import Close, Code
 from tests.agent.conftest import Baton
 from tests.agent.standin import (
@@ -363,6 +364,24 @@ def test_the_second_ctrl_c_leaves_at_once(known: Baton, standin: StandIn) -> Non
     result = known("chat", "hi")
     assert result.status == 130
     assert "baton runs tail run_" in result.err
+
+
+def test_leaving_does_not_wait_for_a_gateway_that_hangs(known: Baton, standin: StandIn) -> None:
+    async def talk(talk: Talk) -> None:
+        thread_id, run_id = ids(await talk.begin())
+        cancel = f"POST /api/runs/{run_id}/cancel"
+        standin.hanging.add(cancel)
+        cancelled = talk.told(cancel)
+        await talk.event(thread_id, "1-1", started(thread_id, run_id))
+        os.kill(os.getpid(), signal.SIGINT)
+        await cancelled
+        os.kill(os.getpid(), signal.SIGINT)
+        await talk.until_hung_up()
+
+    standin.scripts.append(talk)
+    began = time.monotonic()
+    assert known("chat", "hi").status == 130
+    assert time.monotonic() - began < client.TIMEOUT_S / 2
 
 
 def test_a_queued_run_says_so_and_can_be_stopped_before_it_begins(
