@@ -62,3 +62,51 @@ async def calls_of(stack: Stack, text: str) -> int:
     async with httpx.AsyncClient(base_url=stack.demo_url or "", trust_env=False) as http:
         recorded = (await http.get("/_demo/requests")).json()["data"]
     return sum(text in str(request["body"]) for request in recorded)
+
+
+async def test_a_hand_off_is_not_made_again(ada: Person, stack: Stack) -> None:
+    thread = new_thread_id()
+    async with ada.socket() as socket:
+        ack = await socket.say(thread, "research the tea of ancients [[tokens_per_s=20]]")
+        await seen(socket, "TEXT_MESSAGE_CHUNK", 3)
+        stack.processes[await carrier(stack, ack["runId"])].kill(signal.SIGKILL)
+        await socket.finished()
+    events = [frame["event"] for frame in socket.events()]
+    assert [e["type"] for e in events].count("TOOL_CALL_START") == 1
+    steps = [e["stepName"] for e in events if e["type"] == "STEP_STARTED"]
+    assert steps == ["Assistant", "Researcher", "Researcher"]
+    messages = (await ada.get(f"/api/threads/{thread}/messages"))["data"]
+    assert [m["role"] for m in messages] == ["user", "assistant", "tool", "reasoning", "assistant"]
+    assert_valid_agui(events, severity_overrides=TAKEN_OVER)
+
+
+async def test_a_nested_agent_goes_on_where_it_was(ada: Person, stack: Stack) -> None:
+    thread = new_thread_id()
+    text = 'nested case [[tool=summarize {"input": "[[deltas=40]] [[tokens_per_s=20]]"}]]'
+    async with ada.socket() as socket:
+        ack = await socket.say(thread, text)
+        await seen(socket, "TEXT_MESSAGE_CONTENT", 3)
+        stack.processes[await carrier(stack, ack["runId"])].kill(signal.SIGKILL)
+        end = await socket.finished()
+    events = [frame["event"] for frame in socket.events()]
+    assert end["event"]["type"] == "RUN_FINISHED"
+    assert [e["type"] for e in events].count("TOOL_CALL_START") == 1
+    assert [e["type"] for e in events].count("SUBAGENT_STARTED") == 2
+    assert [e["type"] for e in events].count("TOOL_CALL_RESULT") == 1
+    assert_valid_agui(events, severity_overrides=TAKEN_OVER)
+
+
+async def test_a_runner_that_is_asked_to_end_gives_its_run_away(ada: Person, stack: Stack) -> None:
+    thread = new_thread_id()
+    text = 'deploy [[turns=4 save_note {"text":"deployed"}]] [[tokens_per_s=5]]'
+    async with ada.socket() as socket:
+        ack = await socket.say(thread, text)
+        await seen(socket, "TOOL_CALL_RESULT")
+        first = await carrier(stack, ack["runId"])
+        stack.processes[first].kill(signal.SIGTERM)
+        await seen(socket, "CUSTOM")
+        end = await socket.finished()
+    assert end["event"]["type"] == "RUN_FINISHED"
+    assert_gapless(socket.events())
+    assert len(await select(stack, "SELECT 1 FROM notes WHERE body = 'deployed'")) == 4
+    assert await calls_of(stack, "deploy [[turns=4") == 5
