@@ -1,0 +1,160 @@
+"""The measurements of one server, Baton or floor, under the loads that all of them can carry."""
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.cpu import rss_kb
+from benchmarks.load import Report
+from benchmarks.loading import Load, Metered, clients, metered, moments
+from benchmarks.targets import Target
+
+CLIENTS = 32
+TOKENS_PER_S = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much is measured; `--quick` measures less, and less exactly."""
+
+    baseline_s: float = 2.0  #: of watching what the servers take while nobody asks
+    warm_up_s: float = 1.0
+    deltas: int = 200  #: of one paced answer
+    rounds: int = 2  #: paced answers for each client
+    alone: int = 40  #: runs of the one client
+    loop_s: float = 8.0
+    sockets: int = 2000
+    warm_sockets: int = 200
+    idle_threads: int = 10_000
+    commits: int = 300
+
+
+QUICK = Extent(
+    deltas=100,
+    rounds=1,
+    alone=10,
+    loop_s=3.0,
+    sockets=400,
+    warm_sockets=50,
+    idle_threads=1000,
+    commits=100,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delays:
+    """Milliseconds that a server adds to the first token, run by run.
+
+    `after` the first byte has left the model; `whole` also counts the way from the client to the
+    model, so it is everything but the model's own time.
+    """
+
+    after: list[float]
+    whole: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paced:
+    """32 clients that read answers at 50 tokens/s."""
+
+    us_per_delta: dict[str, float]  #: by process
+    delays: Delays
+
+    @property
+    def us(self) -> float:
+        """CPU of all processes for one delta."""
+        return sum(self.us_per_delta.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looped:
+    """32 clients, each starting a five-delta run as soon as its last one has ended."""
+
+    runs_per_s: float
+    ms_per_run: dict[str, float]  #: by process
+
+    @property
+    def ms(self) -> float:
+        """CPU of all processes for one run."""
+        return sum(self.ms_per_run.values())
+
+
+async def warm_up(target: Target, extent: Extent) -> None:
+    """Connections, caches, and code that has never run."""
+    load = Load(clients=CLIENTS, text="[[deltas=5]]", seconds=extent.warm_up_s)
+    await metered(target, load, baseline_s=0)
+
+
+async def paced(target: Target, model: int, extent: Extent) -> Paced:
+    """Measure 32 clients at 50 tokens/s."""
+    found, delays = await _timed(
+        target,
+        model,
+        extent,
+        Load(
+            clients=CLIENTS,
+            text=f"[[deltas={extent.deltas}]] [[tokens_per_s={TOKENS_PER_S}]]",
+            runs=extent.rounds,
+            spread_s=1.0,
+        ),
+    )
+    deltas = found.report.runs * extent.deltas
+    by_process = {name: cpu / deltas * 1e6 for name, cpu in found.cpu_s.items()}
+    return Paced(us_per_delta=by_process, delays=delays)
+
+
+async def alone(target: Target, model: int, extent: Extent) -> Delays:
+    """Measure one client that asks again and again."""
+    text = f"[[deltas=5]] [[tokens_per_s={TOKENS_PER_S}]]"
+    _, delays = await _timed(target, model, extent, Load(clients=1, text=text, runs=extent.alone))
+    return delays
+
+
+async def looped(target: Target, extent: Extent) -> Looped:
+    """Measure five-delta runs in a closed loop."""
+    load = Load(clients=CLIENTS, text="[[deltas=5]]", seconds=extent.loop_s)
+    found = await metered(target, load, baseline_s=extent.baseline_s)
+    report = found.report
+    return Looped(
+        runs_per_s=report.runs / report.seconds,
+        ms_per_run={name: cpu / report.runs * 1e3 for name, cpu in found.cpu_s.items()},
+    )
+
+
+async def kb_per_socket(target: Target, extent: Extent) -> float:
+    """RSS growth of the process with the sockets for each further one that says nothing."""
+    pid = next(iter(target.processes.values()))
+    half = Load(clients=extent.sockets // 2)
+    async with clients(target, Load(clients=extent.warm_sockets)):
+        before = rss_kb(pid)
+        async with clients(target, half), clients(target, half):
+            return (rss_kb(pid) - before) / (half.clients * 2)
+
+
+def p50(values: list[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
+def p95(values: list[float]) -> float:
+    """What one in twenty exceeds."""
+    return statistics.quantiles(values, n=20, method="inclusive")[-1]
+
+
+async def _timed(target: Target, model: int, extent: Extent, load: Load) -> tuple[Metered, Delays]:
+    await moments(model)  # forget what was before
+    found = await metered(target, load, baseline_s=extent.baseline_s)
+    joined = list(_joined(found.report, await moments(model)))
+    return found, Delays(
+        after=[first - left for _, _, left, first in joined],
+        whole=[first - sent - (left - came) for sent, came, left, first in joined],
+    )
+
+
+def _joined(
+    report: Report, moments: dict[str, tuple[int, int]]
+) -> Iterator[tuple[float, float, float, float]]:
+    """Of each run, in ms: sent by the client, read by the model, answered by it, first token."""
+    for run, (came, left) in moments.items():
+        if run in report.first:
+            yield report.sent[run] / 1e6, came / 1e6, left / 1e6, report.first[run] / 1e6

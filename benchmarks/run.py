@@ -1,0 +1,179 @@
+"""`python3 dev.py bench`: what Baton costs, beside two floors, in one run on one machine.
+
+docs/performance.md says what each row means and how to read it.
+"""
+
+import argparse
+import asyncio
+import resource
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+
+from benchmarks import measures
+from benchmarks.idle_threads import make_threads
+from benchmarks.loading import Load, clients
+from benchmarks.measures import QUICK, Delays, Extent, Looped, Paced, p50, p95
+from benchmarks.steps import commit_times_ms
+from benchmarks.table import Result, Row, parts
+from benchmarks.targets import PEOPLE, Target, bare_pipe, bare_sdk, baton, timed_model
+from stack.running import Stack
+
+NAMES = ("delta", "first-token", "runs", "sockets", "threads", "commit")
+#: Sockets that the idle threads are dealt out to; a multiple of the people who own them.
+IDLE_SOCKETS = 3 * PEOPLE
+FEW_IDLE_THREADS = 10
+#: Subscribing costs a few milliseconds each.
+SUBSCRIBING_S = 300.0
+
+console = Console(width=max(110, Console().width))
+
+
+class Bench:
+    """One run of the bench: `only` are the names of what to measure."""
+
+    def __init__(self, extent: Extent, only: Sequence[str]) -> None:
+        self.extent, self.only = extent, only
+        self.result = Result()
+        self.paced: dict[str, Paced] = {}
+        self.alone: dict[str, Delays] = {}
+        self.looped: dict[str, Looped] = {}
+
+    async def run(self) -> Result:
+        """Measure the floors, then Baton; the table's rows are those of Baton's order."""
+        async with AsyncExitStack() as lifetime:
+            say("starting Baton")
+            model = await lifetime.enter_async_context(timed_model())
+            target, stack = await lifetime.enter_async_context(baton(model))
+            if self._wants("sockets"):
+                await self._sockets(target)
+            async with bare_sdk(model) as floor:
+                await self._compared(floor, model)
+            async with bare_pipe(model, stack) as floor:
+                await self._compared(floor, model)
+            await self._compared(target, model)
+            self._compare()
+            if self._wants("commit"):
+                await self._commit(target, stack)
+            if self._wants("threads"):
+                await self._threads(target, stack, model)
+        return self.result
+
+    def _wants(self, *names: str) -> bool:
+        return any(name in self.only for name in names)
+
+    # ------------------------------------------------------------------ beside the floors
+    async def _compared(self, target: Target, model: int) -> None:
+        if not self._wants("delta", "first-token", "runs"):
+            return
+        say(f"{target.name}: warming up")
+        await measures.warm_up(target, self.extent)
+        if self._wants("delta", "first-token"):
+            say(f"{target.name}: {measures.CLIENTS} clients at {measures.TOKENS_PER_S} tokens/s")
+            self.paced[target.name] = await measures.paced(target, model, self.extent)
+        if self._wants("first-token"):
+            say(f"{target.name}: one client")
+            self.alone[target.name] = await measures.alone(target, model, self.extent)
+        if self._wants("runs"):
+            say(f"{target.name}: five-delta runs")
+            self.looped[target.name] = await measures.looped(target, self.extent)
+
+    def _compare(self) -> None:
+        if self._wants("delta"):
+            self._add(
+                Row(name="CPU per delta", unit="µs", goal=200, below_floors=True),
+                {name: one.us for name, one in self.paced.items()},
+                note=parts(self.paced["Baton"].us_per_delta, lambda us: f"{us:.0f}"),
+            )
+        if self._wants("first-token"):
+            at_32 = {name: one.delays for name, one in self.paced.items()}
+            self._first_token("first token, alone", self.alone, goal=5)
+            self._first_token(f"first token, {measures.CLIENTS} clients", at_32, goal=8)
+            whole = {name: p50(one.whole) for name, one in self.alone.items()}
+            self._add(Row(name="message to first token, alone, p50", unit="ms"), whole)
+        if self._wants("runs"):
+            per_s = {name: one.runs_per_s for name, one in self.looped.items()}
+            self._add(Row(name="five-delta runs", unit="runs/s", goal=150, most=False), per_s)
+            self._add(
+                Row(name="CPU per five-delta run", unit="ms", goal=8),
+                {name: one.ms for name, one in self.looped.items()},
+                note=parts(self.looped["Baton"].ms_per_run, lambda ms: f"{ms:.2f}"),
+            )
+
+    def _first_token(self, name: str, delays: dict[str, Delays], *, goal: float) -> None:
+        for title, of in (("p50", p50), ("p95", p95)):
+            row = Row(name=f"{name}, {title}", unit="ms", goal=goal if of is p50 else None)
+            self._add(row, {target: of(one.after) for target, one in delays.items()})
+
+    def _add(self, row: Row, values: dict[str, float], note: str = "") -> None:
+        row.baton = values["Baton"]
+        row.bare_sdk, row.bare_pipe = values["bare SDK"], values["bare pipe"]
+        row.note = note
+        self.result.rows.append(row)
+
+    # ------------------------------------------------------------------ Baton alone
+    async def _sockets(self, target: Target) -> None:
+        say(f"{self.extent.sockets:,} idle sockets")
+        found = await measures.kb_per_socket(target, self.extent)
+        self.result.rows.append(
+            Row(name="memory of an idle socket", unit="KB", baton=found, goal=17)
+        )
+
+    async def _commit(self, target: Target, stack: Stack) -> None:
+        say("commits of steps")
+        times = await commit_times_ms(target, stack, self.extent.commits)
+        for title, of in (("p50", p50), ("p95", p95)):
+            row = Row(name=f"commit of a step, {title}", unit="ms", baton=of(times))
+            self.result.rows.append(row)
+
+    async def _threads(self, target: Target, stack: Stack, model: int) -> None:
+        for count in (FEW_IDLE_THREADS, self.extent.idle_threads):
+            say(f"{count:,} idle threads, subscribed")
+            prefix = f"idle{count}-"
+            await make_threads(stack, prefix, count)
+            load = Load(
+                clients=IDLE_SOCKETS,
+                threads=tuple(f"{prefix}{number}" for number in range(count)),
+                expect_s=SUBSCRIBING_S,
+            )
+            async with clients(target, load):
+                await measures.warm_up(target, self.extent)
+                paced = await measures.paced(target, model, self.extent)
+                looped = await measures.looped(target, self.extent)
+            beside = f"beside {count:,} idle threads"
+            self.result.rows += [
+                Row(name=f"CPU per delta {beside}", unit="µs", baton=paced.us),
+                Row(name=f"five-delta runs {beside}", unit="runs/s", baton=looped.runs_per_s),
+            ]
+
+
+def say(what: str) -> None:
+    """What goes on, for whoever waits."""
+    console.print(f"{what} …", style="dim", highlight=False)
+
+
+def main() -> None:
+    """Measure, print, and write JSON where that is asked for."""
+    options = _options()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    bench = Bench(QUICK if options.quick else Extent(), options.only or NAMES)
+    result = asyncio.run(bench.run())
+    result.show(console)
+    if options.json:
+        options.json.write_bytes(orjson.dumps(result.as_json(), option=orjson.OPT_INDENT_2))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="less, and less exactly")
+    parser.add_argument("--only", action="append", choices=NAMES, help="may be repeated")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
