@@ -12,12 +12,15 @@ from agent.client import Gateway, part
 from agent.errors import AwayError, CliError, RefusedError
 from agent.realtime import LostError, Socket, connected
 from agent.watch import Accepted, LookUp, Placed, Refused, Restarted, Say, Watch
+from shared.protocol.codes import Code
 from shared.protocol.position import START, Position, parse_position
 
 #: After so much silence of all gateways the command gives up; the run does not.
 GIVE_UP_S = 60.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 3.0
 PAGE = 1000
+#: What a request may fail with while a gateway restarts.
+PASSING = frozenset({"away", "timeout", "no_gateway", Code.UNAVAILABLE})
 LIVE = frozenset({"queued", "running"})
 
 
@@ -100,10 +103,12 @@ class Pauses:
         now = asyncio.get_running_loop().time()
         self._since = self._since or now
         if now - self._since > GIVE_UP_S:
+            known = tail_command(self._watch.run_id, self._watch.cursor)
             raise CliError(
                 f"The gateway at {self._url} has been away for {GIVE_UP_S:.0f} s.",
-                "The run does not need us; go on watching with: "
-                + tail_command(self._watch.run_id, self._watch.cursor),
+                f"The run does not need us; go on watching with: {known}"
+                if self._watch.accepted
+                else "Whether the message has arrived is not known; `baton runs` will tell.",
                 code="away",
             )
 
@@ -114,11 +119,20 @@ class Pauses:
 
 
 async def looked_up(gateway: Gateway, watch: Watch) -> list[News]:
-    """Ask REST whether the run has ended; if so, tell all of it from its first event."""
-    run = await aside(gateway.get, f"/api/runs/{part(watch.run_id)}")
-    if run["status"] in LIVE:
-        return []
-    stored = await stored_events(gateway, watch.run_id, None)
+    """Ask REST whether the run has ended; if so, tell all of it from its first event.
+
+    Raises:
+        LostError: the gateway cannot say it now.
+    """
+    try:
+        run = await aside(gateway.get, f"/api/runs/{part(watch.run_id)}")
+        if run["status"] in LIVE:
+            return []
+        stored = await stored_events(gateway, watch.run_id, None)
+    except CliError as error:
+        if error.code in PASSING:
+            raise LostError(error.code) from None
+        raise
     found: list[News] = [Restarted(), *(watch.take_stored(*one) for one in stored)]
     if watch.ended:
         return found

@@ -50,6 +50,8 @@ def login(
             cli.output.document(told)
         else:
             cli.output.show(f"Signed in at {told['url']} as {plain(told['email'])}.")
+        if cli.sign_in.has_given_key:
+            cli.output.note("BATON_API_KEY is set and comes first; unset it to be this person.")
 
 
 def logout(url: Url = None, as_json: Json = False) -> None:

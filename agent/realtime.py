@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
 from agent.address import Address
@@ -118,10 +118,10 @@ async def _open(address: Address, key: str | None) -> ClientConnection:
         if status >= SERVER_ERROR:
             raise LostError(f"HTTP {status}") from None
         raise NoGatewayError(address.url, f"HTTP {status} at /realtime") from None
+    except (InvalidMessage, OSError, TimeoutError) as error:  # ended in the middle, or not there
+        raise LostError(type(error).__name__) from None
     except InvalidHandshake as error:
         raise NoGatewayError(address.url, type(error).__name__) from None
-    except (OSError, TimeoutError) as error:
-        raise LostError(type(error).__name__) from None
 
 
 async def _welcome(connection: ClientConnection, address: Address) -> dict[str, Any]:

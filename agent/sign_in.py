@@ -33,7 +33,7 @@ class SignIn:
 
     @property
     def has_given_key(self) -> bool:
-        """Whether BATON_API_KEY decides who we are."""
+        """Whether BATON_API_KEY decides who we are, whatever is stored."""
         return self._settings.api_key is not None
 
     def identify(self, *, admin: bool = False) -> None:

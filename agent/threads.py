@@ -8,7 +8,7 @@ from rich.text import Text
 
 from agent.client import part
 from agent.command import Cursor, Json, Limit, ListByDefault, Url, opened
-from agent.errors import UsageError
+from agent.errors import FAILED, UsageError
 from agent.output import Output, table
 from agent.text import NOTHING, PROMPT, ago, arguments, one_line, plain, text_of
 
@@ -90,7 +90,9 @@ def delete_thread(
             if not sys.stdin.isatty():
                 raise UsageError("Nobody is there to ask.", "Add --yes to delete the thread.")
             name = plain(known["title"] or known["id"])
-            typer.confirm(f"Delete {name!r} for good?", abort=True, err=True)
+            if not typer.confirm(f"Delete {name!r} for good?", err=True):
+                cli.output.note("Nothing was deleted.")
+                raise typer.Exit(FAILED)
         cli.gateway.delete(f"/api/threads/{part(thread)}")
         if as_json:
             cli.output.document({"id": known["id"], "deleted": True})

@@ -230,6 +230,28 @@ def test_a_run_that_ended_while_we_were_away_is_read_from_rest(
     assert (result.status, result.out) == (0, "Hello world\n")
 
 
+def test_a_gateway_that_restarts_while_it_is_asked_only_delays(
+    known: Baton, standin: StandIn
+) -> None:
+    async def first(talk: Talk) -> None:
+        await talk.begin()
+        await talk.close(Close.RESTARTING)
+
+    async def second(talk: Talk) -> None:
+        await talk.begin()
+        thread_id, run_id = ids(standin.frames[0])
+        standin.answers[f"GET /api/runs/{run_id}"] = (503, "<html>")
+        await talk.say("live", threadId=thread_id, cursor="0-0")
+        await talk.until_hung_up()
+
+    async def third(talk: Talk) -> None:
+        await talk.begin()
+        await answer(talk, standin.frames[0], "in the end")
+
+    standin.scripts += [first, second, third]
+    assert known("chat", "hi").out == "in the end\n"
+
+
 def test_a_run_whose_acknowledgement_was_lost_is_asked_for_again(
     known: Baton, standin: StandIn
 ) -> None:

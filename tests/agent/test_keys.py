@@ -16,11 +16,9 @@ def test_the_key_is_the_last_line_and_alone_on_standard_output(
     assert standin.asked[-1].body == {"name": "ci", "expiresInDays": 30.0}
 
 
-def test_in_dev_mode_a_key_is_made_as_its_owner(
-    baton: Baton, standin: StandIn, nobody: object
-) -> None:
+def test_in_dev_mode_a_key_is_made_as_its_owner(known: Baton, standin: StandIn) -> None:
     standin.be_in_dev_mode()
-    result = baton("keys", "create", "--email", "eve@example.com", "--url", standin.url)
+    result = known("keys", "create", "--email", "eve@example.com")
     assert result.out.splitlines()[-1] == KEY
     assert standin.paths() == [
         "GET /auth/ways",

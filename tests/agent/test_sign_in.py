@@ -170,6 +170,14 @@ def test_login_elsewhere_takes_a_key_and_tries_it(
     }
 
 
+def test_login_says_so_where_the_environment_comes_first(
+    here: Baton, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATON_API_KEY", KEY)
+    standin.be_in_dev_mode()
+    assert "BATON_API_KEY is set" in here("login").err
+
+
 @pytest.mark.parametrize("given", ["", "\n", "no key at all\n"])
 def test_login_without_a_key_is_wrong_usage(here: Baton, nobody: Path, given: str) -> None:
     assert here("login", stdin=given).status == 2

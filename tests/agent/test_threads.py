@@ -69,6 +69,16 @@ def test_a_thread_is_deleted_only_on_purpose(known: Baton, standin: StandIn) -> 
     assert known("threads", "delete", "thr_1", "--yes", "--json").json["deleted"] is True
 
 
+def test_a_person_is_asked_before_a_thread_is_deleted(known: Baton, standin: StandIn) -> None:
+    standin.answers["GET /api/threads/thr_1"] = (200, thread("thr_1", "Tides"))
+    standin.answers["DELETE /api/threads/thr_1"] = (204, None)
+    refused = known("threads", "delete", "thr_1", typed="n\n")
+    assert refused.status == 1
+    assert "Nothing was deleted." in refused.err
+    assert "DELETE /api/threads/thr_1" not in standin.paths()
+    assert "Deleted thr_1." in known("threads", "delete", "thr_1", typed="y\n").out
+
+
 def test_an_unknown_thread_is_told(known: Baton) -> None:
     for command in (("show",), ("delete", "--yes")):
         result = known("threads", command[0], "thr_9", *command[1:])
