@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.agents import require_agent
 from gateway.auth.caller import Caller
-from gateway.intake import NewInput, Submission, examine, new_input
+from gateway.intake import NewInput, Submission, examine, new_input, title_of
 from gateway.services import Services
 from gateway.store import runs, threads
 from gateway.store.threads import ThreadRow
@@ -213,6 +213,7 @@ def _run(
         input=orjson.dumps(new.record).decode(),
         digest=sent.digest,
         project=thread.project_id,
+        title=title_of(new.messages[0]),
     )
 
 

@@ -13,6 +13,8 @@ from shared.protocol.codes import Code
 from shared.protocol.frames import IfBusy
 from shared.protocol.ids import is_id
 
+#: A thread's first title is this much of its first message.
+TITLE_CHARS = 60
 #: Keys of a message's metadata that only the protocol and we ourselves may set.
 _RESERVED = ("ag-ui", "baton")
 
@@ -135,3 +137,11 @@ def _digest(thread_id: str, agent: str | None, sent: RunAgentInput) -> bytes:
 def _require(fine: bool, sentence: str) -> None:
     if not fine:
         raise BatonError(Code.BAD_INPUT, sentence)
+
+
+def title_of(message: dict[str, Any]) -> str:
+    """What a thread is called that begins with this message: its first words."""
+    content = message["content"]
+    said = content if isinstance(content, str) else " ".join(part["text"] for part in content)
+    words = " ".join(said.split())
+    return words if len(words) <= TITLE_CHARS else words[: TITLE_CHARS - 1].rstrip() + "…"

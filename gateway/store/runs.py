@@ -45,6 +45,8 @@ class NewRun(NamedTuple):
     input: str
     digest: bytes
     project: UUID | None
+    #: What the thread is called if this is its first message.
+    title: str
 
 
 class Stopped(NamedTuple):
@@ -113,7 +115,9 @@ _ACCEPT = text("""
         FROM json_array_elements(CAST(:messages AS json)) WITH ORDINALITY AS sent (message, place)
         ORDER BY place
     ), touched AS (
-        UPDATE threads SET updated_at = now() WHERE id = :thread
+        UPDATE threads SET updated_at = now(),
+            title = CASE WHEN title IS NULL AND head IS NULL THEN :title ELSE title END
+        WHERE id = :thread
     )
     INSERT INTO runs (id, root_id, public_id, user_id, thread_id, agent, status, ready, priority,
         turn, message_id, input, input_digest, project_id, commits)

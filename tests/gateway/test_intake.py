@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.intake import Submission, examine, new_input
+from gateway.intake import Submission, examine, new_input, title_of
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from tests.gateway.rig import run_input, user_message
@@ -146,3 +146,16 @@ def test_what_comes_later_is_refused_by_name(if_busy: Any) -> None:
     with pytest.raises(BatonError, match=if_busy) as caught:
         examine(thread_id="thr_1", agent=None, input=run_input(), if_busy=if_busy)
     assert caught.value.code is Code.NOT_SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("content", "title"),
+    [
+        ("Hello", "Hello"),
+        ("  two\n lines ", "two lines"),
+        ([{"type": "text", "text": "in"}, {"type": "text", "text": "parts"}], "in parts"),
+        ("x" * 61, "x" * 59 + "…"),
+    ],
+)
+def test_a_thread_is_called_by_its_first_words(content: Any, title: str) -> None:
+    assert title_of({"content": content}) == title
