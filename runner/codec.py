@@ -15,7 +15,8 @@ from shared.protocol.codes import Code
 
 #: The SDK gives these a meaning by their class, so they come back as what they were.
 _SDK_OUTPUTS = {
-    kind.__name__: kind for kind in (ToolOutputText, ToolOutputImage, ToolOutputFileContent)
+    f"$sdk:{kind.__name__}": kind
+    for kind in (ToolOutputText, ToolOutputImage, ToolOutputFileContent)
 }
 
 
@@ -39,8 +40,9 @@ def encode(value: Any) -> Any:
 def decode(plain: Any) -> Any:
     """The value that agent code gets, live and replayed."""
     if isinstance(plain, dict):
-        if len(plain) == 1 and (name := next(iter(plain))).startswith("$sdk:"):
-            return _SDK_OUTPUTS[name.removeprefix("$sdk:")].model_validate(plain[name])
+        name = next(iter(plain)) if len(plain) == 1 else ""
+        if kind := _SDK_OUTPUTS.get(name):
+            return kind.model_validate(plain[name])
         return {key: decode(item) for key, item in plain.items()}
     if isinstance(plain, list):
         return [decode(item) for item in plain]
@@ -56,8 +58,9 @@ def as_text(plain: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if type(value).__name__ in _SDK_OUTPUTS and isinstance(value, BaseModel):
-        return {f"$sdk:{type(value).__name__}": value.model_dump(mode="json")}
+    name = f"$sdk:{type(value).__name__}"
+    if name in _SDK_OUTPUTS and isinstance(value, BaseModel):
+        return {name: value.model_dump(mode="json")}
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -5,9 +5,14 @@ from typing import Any
 
 
 def as_input(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Items of the Responses API for AG-UI messages; reasoning stays with whoever reasoned."""
+    """Items of the Responses API for AG-UI messages; reasoning stays with whoever reasoned.
+
+    A result whose call is not there (a long conversation loses its beginning) would be refused by
+    the model server, as a call without its result would.
+    """
     messages = list(messages)
     answered = {one["toolCallId"] for one in messages if one["role"] == "tool"}
+    asked = {call["id"] for one in messages for call in one.get("toolCalls") or ()}
     items: list[dict[str, Any]] = []
     for message in messages:
         match message["role"]:
@@ -15,7 +20,7 @@ def as_input(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 items.append({"role": "user", "content": _content(message["content"])})
             case "assistant":
                 items += _assistant(message, answered)
-            case "tool":
+            case "tool" if message["toolCallId"] in asked:
                 items.append(
                     {
                         "type": "function_call_output",

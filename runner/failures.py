@@ -4,6 +4,7 @@ Texts of model servers are not passed on: OpenAI's own repeats a part of the key
 """
 
 import asyncio
+import traceback
 from collections.abc import Iterator
 
 import httpx2
@@ -27,10 +28,12 @@ _CONNECTION = (openai.APIConnectionError, httpx2.TransportError)
 
 def failure_of(error: BaseException) -> BatonError:
     """What a run that failed with `error` is said to have failed of."""
+    in_agent = False  # the SDK wraps what tools raise in a UserError: no server's fault
     for cause in _causes(error):
         if isinstance(cause, BatonError):
             return cause
-        if (code := _upstream_code(cause)) is not None:
+        in_agent = in_agent or isinstance(cause, UserError)
+        if not in_agent and (code := _upstream_code(cause)) is not None:
             return BatonError(code, _with_status(code, cause))
     return _agents_failure(error)
 
@@ -71,14 +74,11 @@ def _status_code(error: openai.APIStatusError) -> Code:
 
 
 def _from_client(error: BaseException) -> bool:
-    """A parse error counts as the server's only where it rose from the client's own code."""
+    """A parse error counts as the server's only where it passed through the client's own code."""
     if isinstance(error, ModelBehaviorError):
         return True
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    name = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
-    return name.startswith(("openai.", "json"))
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__", "").startswith("openai.") for frame in frames)
 
 
 def _with_status(code: Code, error: BaseException) -> str:
@@ -95,6 +95,11 @@ def _agents_failure(error: BaseException) -> BatonError:
             name = error.guardrail_result.guardrail.get_name()
             return BatonError(Code.GUARDRAIL, f"The guardrail {name!r} stopped the run.")
         case UserError() | AgentsException():
-            return BatonError(Code.AGENT_ERROR, redact(f"{type(error).__name__}: {error}")[:500])
-    said = redact(f"{type(error).__name__}: {error}")[:500]
-    return BatonError(Code.AGENT_ERROR, f"The agent's own code failed: {said}")
+            return BatonError(Code.AGENT_ERROR, _said(error))
+    return BatonError(Code.AGENT_ERROR, f"The agent's own code failed: {_said(error)}")
+
+
+def _said(error: BaseException) -> str:
+    """What others' code says; without what no JSON (half surrogate pairs) or SQL (NUL) can hold."""
+    text = f"{type(error).__name__}: {error}".encode(errors="replace").decode()
+    return redact(text.replace("\0", ""))[:500]

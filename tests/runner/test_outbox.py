@@ -114,7 +114,7 @@ def test_rows_and_entries_are_json_with_the_delta_last() -> None:
 def test_the_first_delta_and_every_event_go_at_once_and_further_deltas_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module.time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr("time.monotonic", lambda: 100.0)
     box, woken = outbox()
     say(box, "first")
     assert (box.due, woken) == (100.0, [box])

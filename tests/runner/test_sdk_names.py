@@ -1,0 +1,53 @@
+"""Private names of the SDK that the runner leans on: an update must not lose one."""
+
+import inspect
+
+import agents.run
+import agents.tool
+from agents import Agent, FunctionTool, RunConfig, Runner, function_tool, handoff
+from agents.models.multi_provider import MultiProvider
+from agents.tracing.span_data import GenerationSpanData
+from agents.tracing.spans import SpanImpl
+
+
+@function_tool
+def _plain(text: str) -> str:
+    """Do nothing."""
+    return text
+
+
+def test_every_private_name_that_the_runner_uses_is_there() -> None:
+    # wrap.py: the invoker, its parts, and how it is bound to its tool
+    invoker = _plain.on_invoke_tool
+    assert isinstance(invoker, agents.tool._FailureHandlingFunctionToolInvoker)
+    for name in ("_invoke_tool_impl", "_on_handled_error", "_function_tool"):
+        assert hasattr(invoker, name), name
+    assert hasattr(type(invoker), "__agents_bind_function_tool__")
+    parameters = list(inspect.signature(type(invoker).__init__).parameters)
+    assert parameters == ["self", "invoke_tool_impl", "on_handled_error", "function_tool"]
+    assert getattr(invoker, agents.tool._SYNC_FUNCTION_TOOL_MARKER) is True
+    assert list(inspect.signature(agents.tool.invoke_function_tool).parameters) == [
+        "function_tool", "context", "arguments",
+    ]  # fmt: skip
+    # wrap.py: agents as tools and behind hand-offs
+    inner = Agent(name="Inner")
+    as_tool = inner.as_tool(tool_name="inner", tool_description="Inner.")
+    assert isinstance(as_tool, FunctionTool)
+    assert as_tool._is_agent_tool is True
+    assert as_tool._agent_instance is inner
+    reference = handoff(inner)._agent_ref
+    assert reference is not None
+    assert reference() is inner
+    # invocations.py: every invocation passes here, whichever way it is made
+    for name in ("run", "run_streamed"):
+        parameters = list(inspect.signature(getattr(agents.run.AgentRunner, name)).parameters)
+        assert parameters[:3] == ["self", "starting_agent", "input"] or hasattr(
+            getattr(agents.run.AgentRunner, name), "_baton"
+        )
+        assert hasattr(Runner, name)
+    # configure.py: a config that says nothing of models has this provider
+    assert type(RunConfig().model_provider) is MultiProvider
+    assert MultiProvider.__name__ == "MultiProvider"
+    # tracing.py: the data of a span can be replaced before it is exported
+    assert "_span_data" in SpanImpl.__slots__
+    assert GenerationSpanData().type == "generation"
