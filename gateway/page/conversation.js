@@ -11,7 +11,7 @@
  * @typedef {{type: string, [field: string]: any}} AgUiEvent
  * @typedef {{id: string, event: AgUiEvent}} PlacedEvent
  * @typedef {{code: string, message: string}} Failure
- * @typedef {"sending"|"waiting"|"running"|"done"|"stopped"|"failed"|"unsent"} TurnState
+ * @typedef {"sending"|"waiting"|"running"|"done"|"stopped"|"failed"|"unsent"|"unknown"} TurnState
  */
 
 /** A cursor's two numbers: `"3-17"` → `[3, 17]`. @param {string} cursor */
@@ -262,7 +262,8 @@ export function handedOverTo(name, result) {
   }
 }
 
-/** Messages cut into turns: each message of a person begins one. @param {Message[]} messages */
+/** Messages cut into turns: each message of a person begins one. What has no answer may have failed
+ * or may wait; events, or the list of runs, will tell. @param {Message[]} messages */
 function asTurns(messages) {
   /** @type {Turn[]} */
   const turns = [];
@@ -271,6 +272,7 @@ function asTurns(messages) {
     const turn = turns[turns.length - 1];
     if (message.role === "user") turn.said.push(message);
     else turn.transcript.messages.push(message);
+    turn.state = turn.transcript.messages.length ? "done" : "unknown";
   }
   return turns;
 }

@@ -131,7 +131,7 @@ describe("a reset", () => {
     const conversation = fed(placed(1, started("r0", user("u0")), finished()));
     conversation.reset({ cursor: "3-0", messages: [...past, user("u3")], more: true });
     assert.deepEqual(screen(conversation),
-      [["done", "u1", "a1"], ["done", "u2", "a2"], ["done", "u3"]]);
+      [["done", "u1", "a1"], ["done", "u2", "a2"], ["unknown", "u3"]]);
     assert.equal(conversation.more, true);
     for (const one of placed(3, started("r3", user("u3")), chunk("a3", "x"))) conversation.add(one);
     assert.deepEqual(screen(conversation).at(-1), ["running", "u3", "x"]);
@@ -144,7 +144,7 @@ describe("a reset", () => {
     conversation.reset({ cursor: "0-0", messages: past });
     assert.deepEqual(screen(conversation).at(-1), ["sending", "u9"]);
     conversation.reset({ cursor: "0-0", messages: [...past, user("u9")] });
-    assert.deepEqual(screen(conversation).filter(([, said]) => said === "u9"), [["done", "u9"]]);
+    assert.deepEqual(screen(conversation).filter(([, said]) => said === "u9"), [["unknown", "u9"]]);
   });
 
   test("is filled from stored events: what went wrong is shown again", () => {

@@ -1,4 +1,4 @@
-"""The page's reducer and shared/protocol/transcript.py make the same messages of the same events."""
+"""The page's reducer and shared/protocol/transcript.py make the same messages of a stream."""
 
 import json
 import random
