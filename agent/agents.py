@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent.command import Json, Url, opened
-from agent.output import table
+from agent.output import Listing
 from agent.text import NOTHING, one_line
 
 
@@ -16,7 +16,9 @@ def agents(url: Url = None, as_json: Json = False) -> None:
             for one in page["data"]
         ]
         nothing = "No agent is served; `baton status` shows runners and broken agents."
-        cli.output.page(page, table(("agent", "works with", "about"), rows), nothing, "")
+        cli.output.page(
+            page, Listing(("agent", "works with", "about"), rows, elastic="about"), nothing, ""
+        )
 
 
 def _others(agent: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 from agent.client import Gateway, part
 from agent.command import Cli, Cursor, Json, Limit, ListByDefault, Url, opened
 from agent.errors import CliError, RefusedError, UsageError
-from agent.output import table
+from agent.output import Listing
 from agent.text import NOTHING, ago, one_line, plain, when
 from shared.protocol.codes import Code
 
@@ -71,7 +71,7 @@ def list_keys(
             )
             for one in page["data"]
         ]
-        shown = table(("key", "of", "name", "state", "made", "used"), rows)
+        shown = Listing(("key", "of", "name", "state", "made", "used"), rows, elastic="name")
         cli.output.page(page, shown, "No keys yet.", "baton keys list")
 
 

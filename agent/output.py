@@ -5,7 +5,7 @@ With `--json` standard output holds JSON only, in ASCII, so that it survives eve
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -18,6 +18,9 @@ from agent.text import plain
 #: Where nobody looks at a screen, nothing is folded to its width.
 PIPE_WIDTH = 240
 
+#: Between columns, and of a column that has to give way.
+GAP, NARROWEST = 2, 8
+
 #: Colours of states; what is not here has none.
 STYLES = {
     "running": "cyan",
@@ -27,6 +30,34 @@ STYLES = {
     "cancelled": "dim",
     "finished": "green",
 }
+
+
+class Listing:
+    """A quiet table. Only its `elastic` column is ever cut, for people copy from the others."""
+
+    def __init__(
+        self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, elastic: str
+    ) -> None:
+        self._rows = [[Text(column, "dim") for column in columns]]
+        self._rows += [[_cell(cell) for cell in row] for row in rows]
+        self._elastic = columns.index(elastic)
+
+    def lines(self, width: int) -> Iterator[Text]:
+        """Its lines on a screen of so many cells."""
+        widths = [max(cell.cell_len for cell in column) for column in zip(*self._rows, strict=True)]
+        too_much = sum(widths) + GAP * (len(widths) - 1) - width
+        widths[self._elastic] = max(NARROWEST, widths[self._elastic] - max(0, too_much))
+        for row in self._rows:
+            row[self._elastic].truncate(widths[self._elastic], overflow="ellipsis")
+            line = Text()
+            for cell, room in zip(row, widths, strict=True):
+                line.append_text(cell).append(" " * (room - cell.cell_len + GAP))
+            line.rstrip()
+            yield line
+
+
+def _cell(cell: str | Text) -> Text:
+    return cell if isinstance(cell, Text) else Text(plain(cell))
 
 
 class Output:
@@ -54,26 +85,21 @@ class Output:
         """Something beside the answer."""
         self.err.print(Text(plain(text), style), soft_wrap=True)
 
-    def page(self, page: dict[str, Any], table: Table, nothing: str, more: str) -> None:
+    def listing(self, listing: Listing) -> None:
+        """A table for people."""
+        for line in listing.lines(self.out.width):
+            self.show(line)
+
+    def page(self, page: dict[str, Any], listing: Listing, nothing: str, more: str) -> None:
         """A page of a list, as it came or as a table."""
         if self.as_json:
             self.document(page)
         elif not page["data"]:
             self.note(nothing)
         else:
-            self.show(table)
+            self.listing(listing)
             if page.get("next"):
                 self.note(f"There is more: {more} --cursor {page['next']}")
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """A quiet table; the first column is never cut, for it is what people copy."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for number, column in enumerate(columns):
-        made.add_column(column, no_wrap=True, overflow="ellipsis" if number else "ignore")
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
-    return made
 
 
 def fields(pairs: Iterable[tuple[str, str | Text]]) -> Table:

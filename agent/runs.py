@@ -12,7 +12,7 @@ from agent.command import Cli, Cursor, Json, Limit, ListByDefault, Url, opened
 from agent.errors import INTERRUPTED, UsageError
 from agent.follow import tail_command, watch_from
 from agent.interrupts import LeftError
-from agent.output import fields, state, table
+from agent.output import Listing, fields, state
 from agent.text import ago, between, count, one_line, plain
 from agent.turn import Turn, printer
 from shared.protocol.position import Position, parse_position
@@ -62,7 +62,7 @@ def list_runs(
             )
             for one in page["data"]
         ]
-        shown = table(("run", "status", "agent", "asked", "took", "error"), rows)
+        shown = Listing(("run", "status", "agent", "asked", "took", "error"), rows, elastic="agent")
         cli.output.page(page, shown, "No such runs.", "baton runs list")
 
 

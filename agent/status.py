@@ -6,7 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from agent.command import Json, Url, opened
-from agent.output import Output, fields, table
+from agent.output import Listing, Output, fields
 from agent.text import NOTHING, ago, count, one_line, plain, span
 
 
@@ -39,7 +39,8 @@ def _show(output: Output, found: dict[str, Any], url: str) -> None:
     ]
     if rows:
         output.out.print()
-        output.show(table(("process", "kind", "lease", "runs", "up", "agents"), rows))
+        columns = ("process", "kind", "lease", "runs", "up", "agents")
+        output.listing(Listing(columns, rows, elastic="agents"))
     for line in _broken(processes):
         output.show(line)
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from agent.client import part
 from agent.command import Cursor, Json, Limit, ListByDefault, Url, opened
 from agent.errors import FAILED, UsageError
-from agent.output import Output, table
+from agent.output import Listing, Output
 from agent.text import NOTHING, PROMPT, ago, arguments, one_line, plain, text_of
 
 app = typer.Typer(cls=ListByDefault, help="List, read, rename and delete conversations.")
@@ -28,7 +28,7 @@ def list_threads(
             (one["id"], one_line(one["title"] or NOTHING, 40), one["agent"], ago(one["updatedAt"]))
             for one in page["data"]
         ]
-        shown = table(("thread", "title", "agent", "changed"), rows)
+        shown = Listing(("thread", "title", "agent", "changed"), rows, elastic="title")
         nothing = 'No threads yet. Begin one: baton chat "hello"'
         cli.output.page(page, shown, nothing, "baton threads list")
 
