@@ -26,6 +26,8 @@ from shared.protocol.strict_json import NotJsonError, loads
 FRAMES_BURST = 200
 FRAMES_PER_S = 50.0
 MOST_SUBSCRIPTIONS = 1000
+#: A refusal may quote what was sent, but not all of a mebibyte.
+MOST_CHARS_SAID = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ class Connection:
     def _understood(self, raw: dict[str, Any]) -> Action:
         given = raw.get("id")
         id_ = given if isinstance(given, str) and 0 < len(given) <= 64 else None
-        if raw.get("op") not in CLIENT_OPS:
+        op = raw.get("op")
+        if not isinstance(op, str) or op not in CLIENT_OPS:
             return Send(error_frame(Code.UNKNOWN_OP, "op: the protocol has no such op.", id=id_))
         try:
             parsed = CLIENT_FRAME.validate_python(raw)
@@ -126,4 +129,5 @@ def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     # The first part names the op, which is the discriminator and no field of the client's.
     where = ".".join(str(part) for part in first["loc"][1:])
-    return f"{where}: {first['msg']}." if where else f"{first['msg']}."
+    said = f"{where}: {first['msg']}" if where else first["msg"]
+    return f"{said[:MOST_CHARS_SAID]}."

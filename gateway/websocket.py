@@ -16,7 +16,7 @@ import orjson
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from gateway.accept import accept_run, request_cancel
+from gateway.accept import Accepted, accept_run, request_cancel
 from gateway.auth.authenticate import authenticate_socket, still_valid
 from gateway.auth.caller import Caller
 from gateway.connection import (
@@ -101,7 +101,7 @@ class Sockets:
             valid = await still_valid(self.services.db, [one.caller for one in sockets])
         except Exception as error:
             if not is_away(error) and not isinstance(error, StoreAwayError):
-                raise
+                log.exception("sign-ins could not be looked up")  # the ticker has to outlive it
             return
         for socket in sockets:
             if socket.caller.credential not in valid:
@@ -123,9 +123,7 @@ class Socket:
     async def live(self) -> None:
         """Welcome, then read and perform until somebody ends the socket."""
         channel = user_channel(self.caller.user_id)
-        await self.relay.listen_to(channel, self)
-        self.out.put(self._welcome())
-        reading = asyncio.create_task(self._read(), name="socket reader")
+        reading = asyncio.create_task(self._begin(channel), name="socket reader")
         try:
             ends: set[asyncio.Future[Any]] = {reading, self._closing}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -160,6 +158,11 @@ class Socket:
             heartbeat_ms=HEARTBEAT_MS,
             max_frame_bytes=MAX_FRAME_BYTES,
         )
+
+    async def _begin(self, channel: str) -> None:
+        await self.relay.listen_to(channel, self)
+        self.out.put(self._welcome())
+        await self._read()
 
     async def _read(self) -> None:
         while True:
@@ -204,24 +207,31 @@ class Socket:
             raise BatonError(Code.BAD_CURSOR, "after: this cursor lies in the future.")
         await self._leave(asked.thread_id)
         listener = await self._join(thread.key, thread.public_id)
-        self.out.put(frame("ack", id=asked.id))
-        listener.on_live = lambda: self._say_live(listener, asked.thread_id)
-        if after is None or not await self._continues(thread, after):
-            await self._reset(listener)
-        else:
-            listener.cursor = after
-            self.relay.catch_up(listener, "subscribe")
+        ack = frame("ack", id=asked.id)
+        try:
+            if after is None or not await self._continues(thread, after):
+                await self._reset(listener, ack)
+                return
+        except BaseException:
+            await self._leave(asked.thread_id)
+            raise
+        self.out.put(ack)
+        listener.on_live = lambda: self._say_live(listener)
+        self.relay.place(listener, after, "subscribe")
 
     async def _continues(self, thread: ThreadRow, after: Position) -> bool:
         """Whether a resend from a cursor has no hole: it is the newest, or the stream has it."""
         return after == thread.last or await self.relay.covers(thread.key, after)
 
     async def _unsubscribe(self, asked: Unsubscribe) -> None:
-        await self._thread(asked.thread_id)
+        if asked.thread_id not in self._listeners:
+            await self._thread(asked.thread_id)
         await self._leave(asked.thread_id)
         self.out.put(frame("ack", id=asked.id))
 
     async def _run(self, asked: Run) -> None:
+        if asked.input.thread_id not in self._listeners:
+            self._make_sure_of_a_place()
         accepted = await accept_run(
             self.services,
             self.caller,
@@ -231,17 +241,21 @@ class Socket:
             if_busy=asked.if_busy,
         )
         ack = frame("ack", id=asked.id, run_id=accepted.run_id, queued=accepted.queued)
-        if accepted.thread_id in self._listeners:
-            self.out.put(ack)
-            return
-        listener = await self._join(accepted.thread_key, accepted.thread_id)
         self.out.put(ack)
+        if accepted.thread_id not in self._listeners:
+            try:
+                await self._follow(accepted)
+            except Exception as error:  # noqa: BLE001 - the run stands, so the op has not failed
+                log.warning("a run could not be followed", error=str(error))
+                self.broken()
+
+    async def _follow(self, accepted: Accepted) -> None:
+        listener = await self._join(accepted.thread_key, accepted.thread_id)
         if accepted.queued or not accepted.created:
             # Its RUN_STARTED is not the next event, so the client needs to know where we are.
             await self._reset(listener)
         else:
-            listener.cursor = accepted.last
-            self.relay.catch_up(listener, "run")
+            self.relay.place(listener, accepted.last, "run")
 
     async def _cancel(self, asked: Cancel) -> None:
         await request_cancel(
@@ -257,27 +271,39 @@ class Socket:
         return thread
 
     async def _join(self, key: UUID, public_id: str) -> Listener:
-        if len(self._listeners) >= MOST_SUBSCRIPTIONS:
-            raise BatonError(Code.RATE_LIMITED, "This socket has too many subscriptions.")
+        self._make_sure_of_a_place()
         listener = Listener(self, key, public_id)
         await self.relay.join(listener)
         self._listeners[public_id] = listener
         return listener
 
+    def _make_sure_of_a_place(self) -> None:
+        if len(self._listeners) >= MOST_SUBSCRIPTIONS:
+            raise BatonError(Code.RATE_LIMITED, "This socket has too many subscriptions.")
+
     async def _leave(self, public_id: str) -> None:
         if listener := self._listeners.pop(public_id, None):
             await self.relay.leave(listener)
 
-    async def _reset(self, listener: Listener) -> None:
+    async def _reset(self, listener: Listener, ack: str | None = None) -> None:
+        """Say where the thread stands, just after the `ack`, and go on from there.
+
+        A reset may be long, so that it is read only when the client has taken what came before.
+        """
+        await self.out.drained()
         async with self.services.db.reading() as db:
             cursor, fields = await read_reset(db, listener.thread)
+        if self._listeners.get(listener.public_id) is not listener:
+            return  # the client has unsubscribed meanwhile, or subscribed anew
+        if ack is not None:
+            self.out.put(ack)
         run = fields.pop("run")
         self.out.put(reset_frame(fields, run))
-        listener.cursor = cursor
-        self.relay.catch_up(listener, "reset")
+        listener.on_live = lambda: self._say_live(listener)
+        self.relay.place(listener, cursor, "reset")
 
-    def _say_live(self, listener: Listener, public_id: str) -> None:
-        self.out.put(frame("live", thread_id=public_id, cursor=str(listener.cursor)))
+    def _say_live(self, listener: Listener) -> None:
+        self.out.put(frame("live", thread_id=listener.public_id, cursor=str(listener.cursor)))
 
     # ------------------------------------------------------------------ the relay's side
     def room(self) -> bool:

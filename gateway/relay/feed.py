@@ -37,10 +37,15 @@ class SqlRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """What follows a cursor; `inside` says that the cursor lies inside a joined row."""
+    """What follows a cursor.
+
+    `inside` says that the cursor lies inside a joined row, whose rest nobody has one by one;
+    `partly` that more of such a row is wanted than the page of the stream held.
+    """
 
     shown: list[Shown]
     inside: bool = False
+    partly: bool = False
 
 
 def follows(cursor: Position, news: Announcement) -> int | None:
@@ -82,7 +87,8 @@ def fill(
         first = max(at.seq + 1, row.seq) if row.fence == at.fence else row.seq
         parts = _parts(by_id, row.fence, first, row.seq_to)
         if parts is None and first > row.seq:
-            return Fill(shown, inside=True)
+            rest = _run_on(by_id, Position(row.fence, first - 1))
+            return Fill(shown + rest, inside=not rest, partly=bool(rest))
         shown += parts or [Shown(row.end, row.data)]
         at = row.end
     if rows_complete and at.fence == settled:

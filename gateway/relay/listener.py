@@ -25,7 +25,7 @@ class Sink(Protocol):
         ...
 
     def restart(self, listener: "Listener") -> None:
-        """The listener's cursor cannot be continued: send a reset, then catch up again."""
+        """The listener's cursor cannot be continued: send a reset, then place it again."""
         ...
 
     def broken(self) -> None:
@@ -36,17 +36,21 @@ class Sink(Protocol):
 class Listener:
     """Delivers a thread's events to a sink, each once and in order.
 
-    `live`: news are delivered as they come. Otherwise somebody is catching up for it, and `stale`
-    says that news came meanwhile.
+    `placed`: its cursor is set, so that it may be caught up. `live`: news are delivered as they
+    come. Otherwise somebody is catching up for it, and `stale` says that news came meanwhile.
     """
 
-    __slots__ = ("cursor", "live", "on_live", "sink", "stale", "thread", "thread_json")
+    __slots__ = (
+        *("cursor", "live", "on_live", "placed", "public_id", "sink", "stale"),
+        *("thread", "thread_json"),
+    )
 
     def __init__(self, sink: Sink, thread: UUID, public_id: str, cursor: Position = START) -> None:
         self.sink, self.thread, self.cursor = sink, thread, cursor
-        self.thread_json = f'"{public_id}"'  # ids need no escaping
+        self.public_id, self.thread_json = public_id, f'"{public_id}"'  # ids need no escaping
         #: Called once, when everything up to now has been delivered.
         self.on_live: Callable[[], None] | None = None
+        self.placed = False
         self.live = False
         self.stale = False
 

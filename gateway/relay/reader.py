@@ -21,6 +21,8 @@ log = get_logger(__name__)
 PING_EVERY_S = 5.0
 DEAD_AFTER_S = 15.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+#: A server may take the connection and then say nothing.
+CONNECT_WITHIN_S = 3.0
 #: SUBSCRIBE takes any number of channels; this many a command keeps commands small.
 CHANNELS_A_COMMAND = 500
 
@@ -41,6 +43,7 @@ class Reader:
         self._connection: Connection | None = None
         self._heard_at = 0.0
         self._pinged_at: float | None = None
+        self._restoring = False
         #: How long the newest PING took through Redis and the queue of messages before it.
         self.lag_s: float | None = None
 
@@ -89,13 +92,19 @@ class Reader:
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
     async def _connect(self) -> None:
+        """Connect and ask for all channels; the first pong says that they are subscribed."""
         connection = lone_connection(self._url, "baton-relay")
-        await connection.connect()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN_S):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         self._heard_at = time.monotonic()
+        # From here on `subscribe` sends for itself, so that no channel falls between the two.
+        self._connection, self._restoring = connection, True
         for channels in _chunks(sorted(self._channels), CHANNELS_A_COMMAND):
             await connection.send_command("SUBSCRIBE", *channels)
-        self._connection = connection
-        self._restored()
 
     async def _read(self) -> None:
         connection = self._connection
@@ -121,19 +130,25 @@ class Reader:
         await connection.disconnect(nowait=True)
 
     def _handle(self, reply: Any) -> None:
-        if not isinstance(reply, list) or len(reply) < 2:
-            return
-        kind = reply[0]
-        if kind == b"message":
-            self._message(reply[1], reply[2])
-        elif kind == b"pong" and self._pinged_at is not None:
+        match reply:
+            case [b"message", channel, payload]:
+                self._message(channel, payload)
+            case [b"subscribe", channel, _]:
+                for waiting in self._waiting.pop(channel, ()):
+                    if not waiting.done():
+                        waiting.set_result(None)
+            # Without a single channel the answer is the ordinary one.
+            case [b"pong", _] | b"PONG":
+                self._ponged()
+
+    def _ponged(self) -> None:
+        if self._pinged_at is not None:
             self.lag_s = time.monotonic() - self._pinged_at
             self._pinged_at = None
             RELAY_LAG_SECONDS.observe(self.lag_s)
-        elif kind == b"subscribe":
-            for waiting in self._waiting.pop(reply[1], ()):
-                if not waiting.done():
-                    waiting.set_result(None)
+        if self._restoring:
+            self._restoring = False
+            self._restored()
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -18,12 +18,12 @@ from gateway.store.database import Database
 from shared.bus.append import Entry
 from shared.bus.connect import AWAY as REDIS_AWAY
 from shared.bus.connect import Redis
-from shared.bus.events import PAGE, parse_announcement, read_after
+from shared.bus.events import PAGE, Announcement, parse_announcement, read_after
 from shared.bus.keys import events_key, thread_of
 from shared.db.engine import is_away
 from shared.errors import StoreAwayError
 from shared.protocol.frames import event_frame
-from shared.protocol.position import Position
+from shared.protocol.position import START, Position
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import RELAY_FILLS, SUBSCRIPTIONS
 
@@ -36,6 +36,9 @@ LOOK_OVERLAP_S = 10.0
 FILLS_AT_ONCE = 8
 AWAY_PAUSE_S = 0.5
 NOTHING_PAUSE_S = 0.05
+SUBSCRIBED_WITHIN_S = 2.0
+#: Redis may hang; notices are best effort, so nobody waits for them for long.
+NOTICES_WITHIN_S = 1.0
 #: Redis counts as away when the relay has not heard it for this long.
 READY_WITHIN_S = 8.0
 
@@ -72,7 +75,7 @@ class Relay:
         return self._reader.lag_s
 
     async def join(self, listener: Listener) -> None:
-        """Begin to listen; nothing is delivered before `catch_up`.
+        """Begin to listen; nothing is delivered before `place`.
 
         Raises:
             StoreAwayError: Redis is away.
@@ -81,27 +84,36 @@ class Relay:
         feed.listeners.add(listener)
         SUBSCRIPTIONS.inc()
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(SUBSCRIBED_WITHIN_S):
                 await self._reader.subscribe(events_key(listener.thread))
-        except (*REDIS_AWAY, TimeoutError):
+        except REDIS_AWAY:
             await self.leave(listener)
             raise StoreAwayError("Redis") from None
 
     async def leave(self, listener: Listener) -> None:
-        """Listen no more."""
+        """Listen no more.
+
+        Whoever catches up for it ends by itself: a statement cut off half-way costs a connection.
+        """
+        listener.live = listener.placed = False
         feed = self._feeds.get(listener.thread)
         if feed is None or listener not in feed.listeners:
             return
         feed.listeners.discard(listener)
         SUBSCRIPTIONS.dec()
-        if catching := self._catching.pop(listener, None):
-            catching.cancel()
         if not feed.listeners:
             del self._feeds[listener.thread]
             try:
                 await self._reader.unsubscribe(events_key(listener.thread))
             except REDIS_AWAY:
                 log.debug("could not unsubscribe; the next connection will not subscribe")
+
+    def place(self, listener: Listener, cursor: Position, cause: str) -> None:
+        """Deliver from a cursor on, unless the listener has left."""
+        feed = self._feeds.get(listener.thread)
+        if feed is not None and listener in feed.listeners:
+            listener.cursor, listener.placed = cursor, True
+            self.catch_up(listener, cause)
 
     def catch_up(self, listener: Listener, cause: str) -> None:
         """Read what the listener lacks, then keep it live."""
@@ -113,16 +125,23 @@ class Relay:
             self._catching[listener] = task
 
     async def covers(self, thread: UUID, cursor: Position) -> bool:
-        """Whether the stream still has the event at a cursor, so that a resend has no hole."""
-        before = Position(cursor.fence, cursor.seq - 1)
+        """Whether the stream still has the event at a cursor, so that a resend has no hole.
+
+        `<fence>-0` lies before a fence's first event, as a reset's cursor does.
+        """
+        before = Position(cursor.fence, max(cursor.seq - 1, 0))
         page = await read_after(self._redis, thread, before, count=1)
-        return bool(page) and page[0].at in (cursor, Position(cursor.fence, cursor.seq + 1))
+        wanted = {cursor, Position(cursor.fence, cursor.seq + 1)}
+        if cursor == START:
+            wanted = {Position(1, 1)}
+        return bool(page) and page[0].at in wanted
 
     async def listen_to(self, channel: str, notice: "Notice") -> None:
-        """Get every message of another channel (a person's notices)."""
+        """Get every message of another channel (a person's notices), perhaps a little later."""
         self._others[channel.encode()].add(notice)
         try:
-            await self._reader.subscribe(channel)
+            async with asyncio.timeout(NOTICES_WITHIN_S):
+                await self._reader.subscribe(channel)
         except REDIS_AWAY:
             log.debug("subscribed once redis is back")
 
@@ -150,14 +169,13 @@ class Relay:
                 notice.notice(payload)
             return
         try:
-            thread = UUID(thread_of(channel))
-            news = parse_announcement(payload)
-        except ValueError:
+            feed = self._feeds.get(UUID(thread_of(channel)))
+            if feed is not None:
+                self._spread(feed, parse_announcement(payload))
+        except ValueError:  # bytes that are no text too; whatever it was, a look finds the truth
             log.warning("a message on an events channel made no sense")
-            return
-        feed = self._feeds.get(thread)
-        if feed is None:
-            return
+
+    def _spread(self, feed: Feed, news: Announcement) -> None:
         frames: list[str] = []
         for listener in feed.listeners:
             if not listener.live:
@@ -184,13 +202,16 @@ class Relay:
         """A new connection: whatever was published meanwhile was missed."""
         for feed in self._feeds.values():
             for listener in feed.listeners:
-                self.catch_up(listener, "reconnect")
+                if listener.placed:
+                    self.catch_up(listener, "reconnect")
 
     # ------------------------------------------------------------------ gaps
     async def _catch_up(self, listener: Listener) -> None:
         try:
-            while not await self._pass(listener):
+            while listener.placed and not await self._pass(listener):
                 pass
+            if not listener.placed:
+                return  # it has left, or its sink has to place it anew
             listener.live = True
             if listener.on_live is not None:
                 on_live, listener.on_live = listener.on_live, None
@@ -208,15 +229,18 @@ class Relay:
         listener.stale = False
         before = listener.cursor
         async with self._fills:
-            read = await self._read(listener)
+            read = await self._read(listener) if listener.placed else None
+        if not listener.placed or listener.cursor != before:
+            return False  # left or placed anew meanwhile: what was read follows another cursor
         if read is None:
             await asyncio.sleep(AWAY_PAUSE_S)
             return False
         found, complete = read
         took_all = listener.show(found.shown)
         if found.inside and took_all:
+            listener.placed = False
             listener.sink.restart(listener)
-            return True
+            return False
         if listener.stale and listener.cursor == before:
             await asyncio.sleep(NOTHING_PAUSE_S)  # what came is not to be shown yet
         # Without progress the rest is not there yet: the next gap or look tries again.
@@ -234,7 +258,7 @@ class Relay:
             return None
         all_rows = len(rows) < PAGE
         found = fill(listener.cursor, entries, rows, settled=settled, rows_complete=all_rows)
-        return found, all_entries and all_rows
+        return found, all_entries and all_rows and not found.partly
 
     async def _entries(self, listener: Listener) -> tuple[list[Entry], bool]:
         """A page of the stream, and whether it is the last; empty while Redis is away."""
@@ -255,9 +279,10 @@ class Relay:
             try:
                 await self._look_once()
             except Exception as error:
-                if not _sql_away(error):
-                    raise
-                log.warning("could not look at sql", error=str(error))
+                if _sql_away(error):
+                    log.warning("could not look at sql", error=str(error))
+                else:  # the relay has to outlive it, whatever it was
+                    log.exception("could not look at sql")
 
     async def _look_once(self) -> None:
         """Where SQL had ids above a cursor already at the look before, that is a gap too."""
