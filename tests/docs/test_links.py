@@ -8,6 +8,8 @@ import pytest
 from tests.docs.pages import DOCS, ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+#: README has the reader make it.
+TO_BE_MADE = ("src/agents/Pirate/agent.py",)
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 
 
@@ -27,6 +29,13 @@ def test_links_lead_to_files_and_headings(file: Path) -> None:
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_page_speaks_of_one_machine(file: Path) -> None:
     assert not re.search(r"(?<![\w.])/(work|home|root|Users)/", file.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(file: Path) -> None:
+    named = re.findall(r"`((?:\w+/)+[\w.]+\.(?:py|lua|md|toml))`", file.read_text("utf-8"))
+    missing = [one for one in named if not (ROOT / one).exists() and one not in TO_BE_MADE]
+    assert not missing
 
 
 @pytest.mark.parametrize("file", DECISIONS, ids=lambda file: file.stem)
