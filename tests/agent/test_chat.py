@@ -67,7 +67,7 @@ def test_what_a_model_writes_cannot_harm_the_terminal(known: Baton, standin: Sta
     assert known("chat", "hi").out == "a[2Jb31m[red]c\n"
 
 
-def test_tools_hand_offs_and_helpers_are_quiet_lines(known: Baton, standin: StandIn) -> None:
+def test_tools_hand_offs_and_sub_agents_are_quiet_lines(known: Baton, standin: StandIn) -> None:
     async def talk(talk: Talk) -> None:
         thread_id, run_id = ids(await talk.begin())
         events: list[dict[str, Any]] = [

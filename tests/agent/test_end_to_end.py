@@ -23,7 +23,11 @@ from stack.program import ROOT
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
 
-pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.stores,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(240),  # many processes, each of which has to start
+]
 
 SLOW = "[[deltas=40]] [[tokens_per_s=20]]"
 WORDS = " ".join(f"word{number}" for number in range(1, 41))
