@@ -64,6 +64,6 @@ async def test_a_conversation_leaves_no_key_that_is_not_in_the_table(redis: Redi
     for key, life_s in found.items():
         (kind,) = (one for one in KEYS if re.fullmatch(_pattern(one.pattern), key))
         seen.add(kind.pattern)
-        assert (await redis.type(key)).decode() == kind.type
+        assert await redis.type(key) == kind.type.encode()
         assert (life_s == -1) == (kind.life == "permanent"), f"{key}: {life_s}"
     assert seen == {kind.pattern for kind in KEYS}
