@@ -6,6 +6,7 @@ import httpx2
 from agents import Model, ModelProvider, OpenAIChatCompletionsModel, OpenAIResponsesModel
 from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
 
+from runner.models.client import LeanClient
 from runner.models.journaled import JournaledModel
 from shared.settings import RunnerSettings
 
@@ -19,7 +20,7 @@ KEEPALIVE_S = 60.0
 def make_client(settings: RunnerSettings) -> AsyncOpenAI:
     """The client for the model server; silence counts as a hang after `model_silence_s`."""
     key = settings.openai_api_key
-    return AsyncOpenAI(
+    return LeanClient(
         api_key=key.get_secret_value() if key else NO_KEY,
         base_url=settings.openai_base_url,
         max_retries=2,
