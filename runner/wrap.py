@@ -77,9 +77,15 @@ class _Journaling:
             SCOPE.reset(inside)
 
     async def _plain(self, context: ToolContext[Any], arguments: str) -> Any:
-        return await invoke_function_tool(
-            function_tool=self.inner, context=context, arguments=arguments
-        )
+        try:
+            return await invoke_function_tool(
+                function_tool=self.inner, context=context, arguments=arguments
+            )
+        finally:
+            # A streamed run inside the tool cannot tell when it ends; with the tool it has.
+            run, scope = CARRIED.get(), SCOPE.get()
+            if run is not None and scope is not None:
+                run.stage.leave(scope)
 
     async def _recorded(
         self, run: CarriedRun, scope: Scope, context: ToolContext[Any], arguments: str

@@ -7,8 +7,8 @@ hence before any of its tools starts. Deltas end here: the SDK's loop gets the r
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import orjson
@@ -111,14 +111,27 @@ class _Call:
             run.unique_call_id,
             subagent=run.stage.subagent(scope),
         )
-        if not scope.nested:
-            run.writing.append(translator.shown)
-        response = await self._stream(translator)
-        translator.end()
-        record = self._recorded(response, translator)
-        if not scope.nested:
-            run.writing.remove(translator.shown)
+        with self._half_written(translator):
+            response = await self._stream(translator)
+            translator.end()
+            record = self._recorded(response, translator)
         return orjson.dumps(record).decode()
+
+    @contextmanager
+    def _half_written(self, translator: Translator) -> Iterator[None]:
+        """What is being written belongs to the run's messages, also when the call fails."""
+        run = self.run
+        if self.scope.nested:
+            yield
+            return
+        run.writing.append(translator.shown)
+        try:
+            yield
+        except BaseException:
+            run.shown += translator.shown()
+            raise
+        finally:
+            run.writing.remove(translator.shown)
 
     async def _stream(self, translator: Translator) -> Response:
         begun, outcome = time.perf_counter(), "failed"

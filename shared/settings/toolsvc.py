@@ -28,7 +28,10 @@ class ToolsvcSettings(ProcessSettings):
         description="Further folders of tools, separated by commas.",
     )
     lease_s: float = Field(
-        4, alias="BATON_LEASE_S", gt=0, description="Life of a runner's lease, in seconds."
+        4,
+        alias="BATON_LEASE_S",
+        ge=2,
+        description="Life of a runner's lease, in seconds; it is renewed once a second.",
     )
     tool_timeout_s: float = Field(
         30, alias="BATON_TOOL_TIMEOUT_S", gt=0, description="Longest tool call, in seconds."

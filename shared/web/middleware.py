@@ -123,4 +123,5 @@ def _header(scope: MutableMapping[str, Any], name: bytes) -> bytes:
 def _route(scope: Scope) -> str:
     """The route's template, never the path itself: ids would make a metric per thread."""
     route = scope.get("route")
-    return getattr(route, "path", "other")
+    endpoint = getattr(scope.get("endpoint"), "__name__", "other")
+    return str(getattr(route, "path", endpoint))

@@ -98,6 +98,8 @@ async def _own_lease(services: Services) -> AsyncIterator[None]:
         yield
     finally:
         keeping.cancel()
+        # A lease that could not be renewed is no harm: the fence decides.
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def _end_cancelled(services: Services, claim: Claim) -> None:
@@ -105,7 +107,7 @@ async def _end_cancelled(services: Services, claim: Claim) -> None:
     tail = await _fence_and_read_tail(services, claim)
     async with services.engine.connect() as db:
         stored = [found.data for found in await db.execute(_EVENTS, {"run": row.id})]
-    events = [orjson.loads(data) for data in (*stored, *(one.data for one in tail))]
+    events = _readable([*stored, *(one.data for one in tail)])
     ending = [*Brackets(events).closing(), _finished(claim)]
     rows = [
         Row(seq, seq, event["type"], orjson.dumps(event).decode())
@@ -119,6 +121,20 @@ async def _end_cancelled(services: Services, claim: Claim) -> None:
     RUNS_ENDED.labels(row.agent, Outcome.CANCELLED).inc()
     log.info("closed a cancelled run", run=row.public_id, fence=fence)
     await _tell(services, claim, rows, done)
+
+
+def _readable(datas: list[str]) -> list[dict[str, Any]]:
+    """Events as objects; what is none is passed over, for the run has to end all the same."""
+    events = []
+    for data in datas:
+        try:
+            event = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            log.warning("an event is not JSON")
+            continue
+        if isinstance(event, dict):
+            events.append(event)
+    return events
 
 
 async def _fence_and_read_tail(services: Services, claim: Claim) -> list[ForeignRow]:
