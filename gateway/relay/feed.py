@@ -1,6 +1,6 @@
 """Rules of the relay, without I/O: what follows a cursor, what is a gap, how gaps are filled.
 
-DESIGN's relay, checked by the explicit-state model: whatever is not the next seq of the cursor's
+Whatever is not the next seq of the cursor's
 fence is a gap, and so is every change of fence. Of fences below `settled` SQL alone counts; of the
 settled one, stream and SQL together; nothing is shown of a higher one.
 """

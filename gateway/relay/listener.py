@@ -5,6 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 from gateway.relay.feed import Shown
+from shared.bus.events import PAGE
 from shared.protocol.frames import event_frame
 from shared.protocol.position import START, Position
 
@@ -41,7 +42,7 @@ class Listener:
     """
 
     __slots__ = (
-        *("cursor", "live", "on_live", "placed", "public_id", "sink", "stale"),
+        *("cursor", "live", "on_live", "page", "placed", "public_id", "sink", "stale"),
         *("thread", "thread_json"),
     )
 
@@ -50,6 +51,8 @@ class Listener:
         self.public_id, self.thread_json = public_id, f'"{public_id}"'  # ids need no escaping
         #: Called once, when everything up to now has been delivered.
         self.on_live: Callable[[], None] | None = None
+        #: How many events to read at once: few, where the buffer has not taken what was read.
+        self.page = PAGE
         self.placed = False
         self.live = False
         self.stale = False

@@ -237,6 +237,7 @@ class Relay:
             return False
         found, complete = read
         took_all = listener.show(found.shown)
+        listener.page = min(listener.page * 4, PAGE) if took_all else max(listener.page // 4, 4)
         if found.inside and took_all:
             listener.placed = False
             listener.sink.restart(listener)
@@ -251,23 +252,27 @@ class Relay:
         entries, all_entries = await self._entries(listener)
         try:
             async with self._db.reading() as db:
-                settled, rows = await read_rows(db, listener.thread, listener.cursor, limit=PAGE)
+                settled, rows = await read_rows(
+                    db, listener.thread, listener.cursor, limit=listener.page
+                )
         except Exception as error:
             if not _sql_away(error):
                 raise
             return None
-        all_rows = len(rows) < PAGE
+        all_rows = len(rows) < listener.page
         found = fill(listener.cursor, entries, rows, settled=settled, rows_complete=all_rows)
         return found, all_entries and all_rows and not found.partly
 
     async def _entries(self, listener: Listener) -> tuple[list[Entry], bool]:
         """A page of the stream, and whether it is the last; empty while Redis is away."""
         try:
-            entries = await read_after(self._redis, listener.thread, listener.cursor)
+            entries = await read_after(
+                self._redis, listener.thread, listener.cursor, count=listener.page
+            )
         except REDIS_AWAY as error:
             log.warning("a gap is filled from sql alone", error=str(error))
             return [], True
-        return entries, len(entries) < PAGE
+        return entries, len(entries) < listener.page
 
     # ------------------------------------------------------------------ looks
     async def _look(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -96,6 +96,16 @@ class Socket:
 
     def events(self) -> list[Frame]:
         return [frame for frame in self.frames if frame["op"] == "event"]
+
+
+async def closed(socket: Socket) -> int:
+    """The code of the close that comes, within seconds."""
+    with suppress(websockets.ConnectionClosed):
+        async with asyncio.timeout(10):
+            while True:
+                await socket.raw.recv()
+    assert socket.raw.close_code is not None
+    return socket.raw.close_code
 
 
 def is_terminal(frame: Frame) -> bool:

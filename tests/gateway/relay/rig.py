@@ -136,6 +136,21 @@ class Written:
         assert reply.answer is Answer.OK
 
 
+async def make_thread(database_url: str, redis: Redis, public_id: str, user: UUID) -> Written:
+    """A thread of a person, who is made if need be."""
+    key = uuid7()
+    async with await psycopg.AsyncConnection.connect(database_url) as db:
+        await db.execute(
+            "INSERT INTO users (id, email, admin) VALUES (%s, %s, false) ON CONFLICT DO NOTHING",
+            (user, f"{user}@example.com"),
+        )
+        await db.execute(
+            "INSERT INTO threads (id, user_id, public_id, agent) VALUES (%s, %s, %s, 'A')",
+            (key, user, public_id),
+        )
+    return Written(key, database_url, redis)
+
+
 class RelayRig:
     """A relay that runs, its stores, and how often each was asked."""
 
@@ -144,18 +159,7 @@ class RelayRig:
         self.statements = 0
 
     async def thread(self, public_id: str = PUBLIC_ID) -> Written:
-        key = uuid7()
-        async with await psycopg.AsyncConnection.connect(self.database_url) as db:
-            await db.execute(
-                "INSERT INTO users (id, email, admin) VALUES (%s, 'ada@example.com', false)"
-                " ON CONFLICT DO NOTHING",
-                (UUID(int=1),),
-            )
-            await db.execute(
-                "INSERT INTO threads (id, user_id, public_id, agent) VALUES (%s, %s, %s, 'A')",
-                (key, UUID(int=1), public_id),
-            )
-        return Written(key, self.database_url, self.redis)
+        return await make_thread(self.database_url, self.redis, public_id, UUID(int=1))
 
     async def lose_the_connection(self) -> None:
         """End the gateway's pub/sub connection at the server."""

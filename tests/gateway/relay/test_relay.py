@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from gateway.relay import reader, relay, sql
 from gateway.relay.listener import Listener
+from shared.bus import events
 from shared.bus.append import Answer, Batch, Entry, Mode, append
 from shared.bus.connect import AWAY
 from shared.bus.events import PAGE
@@ -163,6 +164,26 @@ async def test_a_slow_listener_gets_everything_in_the_end_and_buffers_little(
     slow.read()
     await wait_until(lambda: len(slow.frames) == len(quick.frames), within_s=20)
     assert slow.frames == quick.frames
+
+
+async def test_large_events_are_not_read_over_and_over_for_a_small_buffer(
+    rig: RelayRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread, sink, entries = await rig.thread(), Sink(room_for=1), 0
+    read_after = events.read_after
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        nonlocal entries
+        found = await read_after(*args, **options)
+        entries += len(found)
+        return found
+
+    await thread.begin()
+    await thread.say(PAGE)
+    monkeypatch.setattr(relay, "read_after", counted)
+    await rig.listen(thread, sink)
+    assert len(sink.frames) == PAGE + 1
+    assert entries < 6 * PAGE
 
 
 async def test_a_cursor_inside_joined_text_that_only_sql_has_is_placed_anew_by_its_sink(
