@@ -83,14 +83,14 @@ def delete_thread(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Delete a thread for good; its runs are stopped."""
+    """Delete a thread; its runs are stopped, and nobody can open it any more."""
     with opened(url, as_json) as cli:
         known = cli.gateway.get(f"/api/threads/{part(thread)}")
         if not yes:
             if not sys.stdin.isatty():
                 raise UsageError("Nobody is there to ask.", "Add --yes to delete the thread.")
             name = plain(known["title"] or known["id"])
-            if not typer.confirm(f"Delete {name!r} for good?", err=True):
+            if not typer.confirm(f"Delete {name!r}?", err=True):
                 cli.output.note("Nothing was deleted.")
                 raise typer.Exit(FAILED)
         cli.gateway.delete(f"/api/threads/{part(thread)}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
 
+import orjson
 from agents import RunConfig
 
 from baton.context import RunContext
@@ -109,20 +110,23 @@ class CarriedRun:
         self.stop(Stop(StopKind.LOST if lost else StopKind.FAILED, error))
 
     # ------------------------------------------------------------------ steps
-    async def step(self, key: Key, digest: str, live: Callable[[], Awaitable[str]]) -> str:
-        """The record of a step: replayed if there is one, else made by `live` and committed."""
+    async def step(
+        self, key: Key, digest: str, live: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """The record of a step: replayed if there is one, else made by `live` and committed.
+
+        Both come out of JSON, so that a replayed step gives exactly what the live one gave.
+        """
         recorded = await self.journal.take(key)
         if recorded is not None:
             self.trace.silent = True
-            if recorded.digest != digest:
-                await self.park(Stop(StopKind.FAILED, _diverged(key, recorded, digest)))
-            return recorded.record
+            return await self._replayed(key, digest, recorded)
         self.trace.silent = False
         if self.handing_over:
             await self.park(Stop(StopKind.HANDED_OVER))
         if self.committer.cancelled:
             await self.park(Stop(StopKind.CANCELLED))
-        record = await live()
+        record = orjson.dumps(await live()).decode()
         await self.committer.step(
             StepRecord(
                 scope=key.scope, kind=key.kind, place=key.place, digest=digest, record=record
@@ -130,6 +134,14 @@ class CarriedRun:
         )
         if self.committer.cancelled:
             await self.park(Stop(StopKind.CANCELLED))
+        return parsed_record(record) or {}
+
+    async def _replayed(self, key: Key, digest: str, recorded: StepRecord) -> dict[str, Any]:
+        if recorded.digest != digest:
+            await self.park(Stop(StopKind.FAILED, _diverged(key, recorded, digest)))
+        record = parsed_record(recorded.record)
+        if record is None:
+            await self.park(Stop(StopKind.FAILED, BatonError(Code.INVALID_STATE)))
         return record
 
     def unique_call_id(self, given: str) -> str:
@@ -159,6 +171,15 @@ class CarriedRun:
     def messages(self) -> list[dict[str, Any]]:
         """What this run leaves in the conversation, half-written text included."""
         return [*self.shown, *(one for writing in self.writing for one in writing())]
+
+
+def parsed_record(text: str) -> dict[str, Any] | None:
+    """A step's record as it was written; `None` for what is no record."""
+    try:
+        record: Any = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) and "shown" in record else None
 
 
 def _diverged(key: Key, recorded: StepRecord, digest: str) -> BatonError:

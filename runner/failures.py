@@ -18,6 +18,7 @@ from agents.exceptions import (
     UserError,
 )
 
+from runner.scope import NoRunContextError
 from shared.errors import BatonError
 from shared.protocol.codes import MEANINGS, Code
 from shared.telemetry.redact import redact
@@ -94,6 +95,8 @@ def _agents_failure(error: BaseException) -> BatonError:
         case InputGuardrailTripwireTriggered() | OutputGuardrailTripwireTriggered():
             name = error.guardrail_result.guardrail.get_name()
             return BatonError(Code.GUARDRAIL, f"The guardrail {name!r} stopped the run.")
+        case NoRunContextError():
+            return BatonError(Code.NO_RUN_CONTEXT, str(error))
         case UserError() | AgentsException():
             return BatonError(Code.AGENT_ERROR, _said(error))
     return BatonError(Code.AGENT_ERROR, f"The agent's own code failed: {_said(error)}")

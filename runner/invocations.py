@@ -6,13 +6,12 @@ around anything less.
 
 from typing import Any
 
-from agents.exceptions import UserError
 from agents.run import AgentRunner
 
 from runner.carried import CARRIED, CarriedRun
 from runner.hooks import ComposedHooks
 from runner.models.digest import short_digest
-from runner.scope import SCOPE, Scope
+from runner.scope import SCOPE, NoRunContextError, Scope
 from runner.wrap import wrap_agent
 
 
@@ -49,7 +48,7 @@ def patch_runner() -> None:
 def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, Scope]:
     carried, around = CARRIED.get(), SCOPE.get()
     if carried is None or around is None:
-        raise UserError("The SDK's Runner was called outside a run of Baton (no_run_context).")
+        raise NoRunContextError("The SDK's Runner")
     wrap_agent(agent)
     kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"))
     kwargs["run_config"] = carried.run_config(kwargs.get("run_config"))

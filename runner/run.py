@@ -12,7 +12,7 @@ from agents.items import ToolCallOutputItem
 
 from baton.tools import CALLER
 from runner import codec
-from runner.carried import CARRIED, CarriedRun, Stop, StopKind
+from runner.carried import CARRIED, CarriedRun, Stop, StopKind, parsed_record
 from runner.conversation import as_input
 from runner.failures import failure_of
 from runner.publisher import Publisher
@@ -139,7 +139,7 @@ class Driver:
         for step in self.claimed.journal:
             if "/" in step.scope:
                 continue
-            shown = orjson.loads(step.record)["shown"]
+            shown = (parsed_record(step.record) or {"shown": []})["shown"]
             found += shown if isinstance(shown, list) else [shown]
         return found
 

@@ -8,6 +8,8 @@ find their own records whatever order they start in.
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from agents.exceptions import UserError
+
 from shared.protocol.ids import new_id
 
 
@@ -56,3 +58,10 @@ class Scope:
 
 
 SCOPE: ContextVar[Scope | None] = ContextVar("baton_scope", default=None)
+
+
+class NoRunContextError(UserError):
+    """The SDK was called where no run can be found: in a thread of one's own, or at import."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} was called outside a run of Baton (no_run_context).")

@@ -90,6 +90,7 @@ class Worker:
             if self._free > 0 and not self.draining:
                 with contextlib.suppress(*AWAY):
                     self._answer(await doorbell.rescue(self.redis, self.id, most=self._free))
+                    await doorbell.forget_idle_consumers(self.redis)
 
     async def show(self) -> None:
         """Keep the hash that shows people what this runner does, until cancelled."""

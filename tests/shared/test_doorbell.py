@@ -138,3 +138,14 @@ async def test_a_reader_that_ends_takes_no_pending_entry_with_it(
     await doorbell.remove_consumer(redis, "b")
     await doorbell.remove_consumer(redis, "a")
     assert await redis.xinfo_consumers(RUNS, GROUP) == []
+
+
+async def test_dead_readers_are_forgotten_and_pending_entries_kept(redis: Redis) -> None:
+    await doorbell.ensure_group(redis)
+    await doorbell.listen(redis, "idle", most=1, block_ms=1)
+    await doorbell.ring(redis, [Ring(uuid4(), uuid4())])
+    await doorbell.listen(redis, "pending", most=1, block_ms=1)
+    assert await doorbell.forget_idle_consumers(redis) == 0
+    assert await doorbell.forget_idle_consumers(redis, idle_ms=-1) == 1
+    (left,) = await redis.xinfo_consumers(RUNS, GROUP)
+    assert left["name"] == b"pending"

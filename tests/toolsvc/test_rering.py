@@ -183,7 +183,7 @@ async def test_the_loop_rings_in_a_real_process_whatever_befell_it(
             "run_token_key": TOKEN_KEY,
             "runner_key": RUNNER_KEY,
             "gateway_key": GATEWAY_KEY,
-            "lease_s": 0.3,
+            "lease_s": 2,
         }
     )
     async with opened(database_url, redis_url) as rig:

@@ -32,12 +32,15 @@ _COLUMNS = """
     FROM runs JOIN threads ON threads.id = runs.thread_id
 """
 
-# Uses the index runs_waiting; only agents that the asking runner has announced count.
+# Uses the index runs_waiting; only agents that the asking runner has announced count, but anybody
+# can end a cancelled run.
 _NEXT = text(f"""
     SELECT {_COLUMNS}
     JOIN runners ON runners.id = :runner AND runners.lease_until > now()
-    WHERE runs.status = 'queued' AND runs.ready
-        AND jsonb_exists(CAST(runners.agents AS jsonb), runs.agent)
+    WHERE runs.status = 'queued' AND runs.ready AND (
+        jsonb_exists(CAST(runners.agents AS jsonb), runs.agent)
+        OR runs.cancel_requested_at IS NOT NULL
+    )
     ORDER BY runs.priority, runs.turn, runs.id
     LIMIT 1 FOR UPDATE OF runs, threads SKIP LOCKED
 """)

@@ -34,8 +34,10 @@ _QUEUED = text("""
     SELECT id, thread_id FROM runs
     WHERE status = 'queued' AND ready AND created_at < now() - make_interval(secs => :patience)
         AND EXISTS (
-            SELECT FROM runners WHERE lease_until > now()
-                AND jsonb_exists(CAST(agents AS jsonb), runs.agent)
+            SELECT FROM runners WHERE lease_until > now() AND (
+                jsonb_exists(CAST(agents AS jsonb), runs.agent)
+                OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL
+            )
         )
     ORDER BY priority, turn, id LIMIT :most
 """)
@@ -49,6 +51,11 @@ _STRANDED = text("""
             OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL
         )
     ) LIMIT :most FOR UPDATE SKIP LOCKED
+""")
+# Runners that died long ago; what they served is remembered by gateways for a day.
+_FORGET = text("""
+    DELETE FROM runners WHERE lease_until < now() - interval '7 days'
+        AND NOT EXISTS (SELECT FROM runs WHERE runner_id = runners.id AND status = 'running')
 """)
 _STATE = text("""
     SELECT
@@ -83,6 +90,7 @@ async def _look(services: Services) -> None:
         if services.judge.may_judge():
             stranded = [Ring(*row) for row in await db.execute(_STRANDED, {"most": MOST})]
         state = (await db.execute(_STATE)).one()
+        await db.execute(_FORGET)
     services.judge.served()
     QUEUE_DEPTH.set(state.queued)
     QUEUE_AGE_SECONDS.set(state.age)

@@ -13,6 +13,7 @@ LOCK = 4_117_321
 def _differs(*args: object) -> bool | None:
     """SQLModel's text type and `text` are one; everything else Alembic compares itself."""
     *_, there, here = args
+    here = getattr(here, "impl_instance", here)  # SQLModel decorates its text type
     return False if isinstance(there, String) and isinstance(here, String) else None
 
 
