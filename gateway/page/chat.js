@@ -1,4 +1,4 @@
-/** A conversation on the screen: what has changed is drawn, once per animation frame. */
+/** A conversation on the screen; only what has changed is drawn again. */
 
 import { Turn, handedOverTo, textOf } from "./conversation.js";
 import { arrange, byId, el, setText } from "./dom.js";
@@ -24,7 +24,6 @@ export class ChatView {
   #conversation = null;
   /** @type {Map<string, TurnView>} */
   #views = new Map();
-  #scheduled = false;
   /** Whether the screen follows what comes. */
   #following = true;
 
@@ -47,17 +46,7 @@ export class ChatView {
     this.#views.clear();
     this.list.replaceChildren();
     this.#following = true;
-    this.#draw();
-  }
-
-  /** Draw what has changed in the next frame. */
-  changed() {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    requestAnimationFrame(() => {
-      this.#scheduled = false;
-      this.#draw();
-    });
+    this.draw();
   }
 
   /** Go to the newest, and follow it. */
@@ -66,15 +55,17 @@ export class ChatView {
     this.#follow();
   }
 
-  #draw() {
+  /** Draw what has changed. */
+  draw() {
     const turns = this.#conversation?.turns ?? [];
-    const retried = new Set(turns.map((turn) => turn.retryOf).filter(Boolean));
+    const retried = new Set(turns.map((turn) => turn.retryOf));
+    const said = new Set(turns.map((turn) => turn.said[0]?.id));
     const newest = turns.findLast((turn) => turn.state !== "waiting" && turn.state !== "sending");
     const views = turns.map((turn) => {
       const view = this.#views.get(turn.key) ?? new TurnView(this.wishes);
       this.#views.set(turn.key, view);
       view.update(turn, {
-        repeats: turns.some((one) => one.said[0] && one.said[0].id === turn.retryOf),
+        repeats: turn.retryOf !== null && said.has(turn.retryOf),
         retried: turn.said.some((message) => retried.has(message.id)),
         newest: turn === newest,
       });
@@ -106,7 +97,7 @@ export class ChatView {
     this.earlier.disabled = true;
     await this.wishes.earlier();
     this.earlier.disabled = false;
-    this.#draw();
+    this.draw();
     this.scroller.scrollTop = this.scroller.scrollHeight - before;
   }
 }
@@ -296,9 +287,9 @@ class CallView {
   constructor() {
     this.name = el("span", { class: "tool-name" });
     this.state = el("span", { class: "tool-state" });
-    this.input = el("pre", { tabindex: "0", role: "region", "aria-label": "Arguments" });
+    this.input = el("pre", { tabindex: "0", role: "group", "aria-label": "Arguments" });
     this.agents = el("div", { class: "sub-agents" });
-    this.output = el("pre", { tabindex: "0", role: "region", "aria-label": "Result" });
+    this.output = el("pre", { tabindex: "0", role: "group", "aria-label": "Result" });
     this.outputPart = el("div", {}, el("h3", {}, "Result"), this.output);
     this.element = el("details", { class: "call" },
       el("summary", {}, el("span", { class: "icon", "aria-hidden": "true" }), this.name, this.state),

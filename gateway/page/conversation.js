@@ -284,8 +284,6 @@ export class Conversation {
     this.threadId = threadId;
     /** The newest event taken into account. @type {string | null} */
     this.cursor = null;
-    /** Whether the page has seen the present state. */
-    this.live = false;
     /** How often it began anew. */
     this.resets = 0;
     /** Of which claims on events were read, to show past runs in full. */

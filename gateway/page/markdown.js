@@ -389,7 +389,7 @@ function codeNode({ language, text }) {
   const label = language ? `Code, ${language}` : "Code";
   return el("figure", { class: "code" },
     el("figcaption", {}, el("span", {}, language || "code"), button),
-    el("pre", { tabindex: "0", role: "region", "aria-label": label }, el("code", {}, text)));
+    el("pre", { tabindex: "0", role: "group", "aria-label": label }, el("code", {}, text)));
 }
 
 /** @param {{start: number | null, items: Block[][]}} block */
@@ -408,7 +408,7 @@ function tableNode([head, ...rows]) {
   const row = (/** @type {string[]} */ one, /** @type {string} */ tag) =>
     el("tr", {}, ...head.map((_, index) => el(tag, tag === "th" ? { scope: "col" } : {},
       ...nodes(inlineOf(one[index] ?? "")))));
-  return el("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" },
+  return el("div", { class: "table", tabindex: "0", role: "group", "aria-label": "Table" },
     el("table", {}, el("thead", {}, row(head, "th")),
       el("tbody", {}, ...rows.map((one) => row(one, "td")))));
 }

@@ -1,13 +1,20 @@
 /**
- * What outlives a reload: drafts, what threads are called, and messages on their way.
+ * What outlives a reload: drafts, and messages on their way.
  *
  * All of it may be missing or refused (private windows, full disks); the page works without it.
  */
 
 const DRAFT = "baton.draft.";
-const WORDS = "baton.words";
 const OUTBOX = "baton.outbox";
 const OWNER = "baton.user";
+
+/** Whether somebody is signed in whose things these are; otherwise nothing is kept. */
+let open = false;
+
+/** @param {() => any} work */
+function write(work) {
+  if (open) tried(work, null);
+}
 
 /** @param {() => any} work @param {any} otherwise */
 function tried(work, otherwise) {
@@ -18,24 +25,6 @@ function tried(work, otherwise) {
   }
 }
 
-/** @type {Map<string, string>} */
-const words = new Map(Object.entries(
-  tried(() => JSON.parse(localStorage.getItem(WORDS) ?? "{}"), {}),
-));
-
-/** The first words of a thread; empty where there are none, undefined where nobody has looked.
- * @param {string} threadId */
-export function firstWords(threadId) {
-  return words.get(threadId);
-}
-
-/** @param {string} threadId @param {string} text */
-export function setFirstWords(threadId, text) {
-  words.set(threadId, text);
-  const kept = [...words].filter(([, one]) => one).slice(-500);
-  tried(() => localStorage.setItem(WORDS, JSON.stringify(Object.fromEntries(kept))), null);
-}
-
 /** @param {string} threadId empty for a new chat */
 export function draft(threadId) {
   return tried(() => localStorage.getItem(DRAFT + threadId), "");
@@ -43,14 +32,8 @@ export function draft(threadId) {
 
 /** @param {string} threadId @param {string} text */
 export function setDraft(threadId, text) {
-  tried(() => text ? localStorage.setItem(DRAFT + threadId, text)
-    : localStorage.removeItem(DRAFT + threadId), null);
-}
-
-/** @param {string} threadId */
-export function forgetThread(threadId) {
-  words.delete(threadId);
-  setDraft(threadId, "");
+  write(() => text ? localStorage.setItem(DRAFT + threadId, text)
+    : localStorage.removeItem(DRAFT + threadId));
 }
 
 /**
@@ -68,13 +51,13 @@ export function outbox() {
 /** @param {Letter} letter */
 export function keep(letter) {
   const letters = [...outbox().filter((one) => one.runId !== letter.runId), letter];
-  tried(() => sessionStorage.setItem(OUTBOX, JSON.stringify(letters)), null);
+  write(() => sessionStorage.setItem(OUTBOX, JSON.stringify(letters)));
 }
 
 /** @param {string} runId */
 export function delivered(runId) {
   const letters = outbox().filter((one) => one.runId !== runId);
-  tried(() => sessionStorage.setItem(OUTBOX, JSON.stringify(letters)), null);
+  write(() => sessionStorage.setItem(OUTBOX, JSON.stringify(letters)));
 }
 
 /** Whose things these are; somebody else's are thrown away. @param {string} userId
@@ -82,13 +65,14 @@ export function delivered(runId) {
 export function belongTo(userId) {
   const before = tried(() => localStorage.getItem(OWNER), userId);
   if (before !== userId) clear();
-  tried(() => localStorage.setItem(OWNER, userId), null);
+  open = true;
+  write(() => localStorage.setItem(OWNER, userId));
   return before !== userId;
 }
 
 /** Throw all of it away: somebody signs out. */
 export function clear() {
-  words.clear();
+  open = false;
   tried(() => {
     for (const key of Object.keys(localStorage)) {
       if (key.startsWith("baton.")) localStorage.removeItem(key);

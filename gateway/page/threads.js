@@ -1,7 +1,6 @@
 /** The list of threads: the last changed first, more on scrolling, renaming and deleting. */
 
 import { ApiError, call, path } from "./api.js";
-import { textOf } from "./conversation.js";
 import { arrange, byId, el, setText } from "./dom.js";
 import * as store from "./store.js";
 
@@ -11,20 +10,20 @@ import * as store from "./store.js";
  */
 
 const PAGE = 40;
-/** First words that are asked for at once. */
-const AT_ONCE = 4;
-const MOST_WORDS_CHARS = 60;
+/** The gateway gives no more on one page. */
+const MOST_AT_ONCE = 100;
+/** The gateway calls a thread by its first words; so does the page until it has heard. */
+const TITLE_CHARS = 80;
 
 export class ThreadList {
   /** @type {Map<string, Thread>} */
   threads = new Map();
   /** Cursor of the next page. @type {string | null} */
   #next = null;
-  #loading = false;
+  /** @type {Promise<void>} */
+  #reading = Promise.resolve();
   /** @type {Map<string, any>} */
   #rows = new Map();
-  /** Threads whose first words are being asked for. @type {Set<string>} */
-  #asking = new Set();
   current = "";
 
   /**
@@ -36,35 +35,41 @@ export class ThreadList {
     this.list = byId("thread-list");
     this.end = byId("thread-end");
     new IntersectionObserver(([entry]) => {
-      if (entry.isIntersecting && this.#next) this.#read(this.#next);
+      if (entry.isIntersecting && this.#next) this.#more().catch(() => {});
     }, { root: byId("thread-scroller"), rootMargin: "200px" }).observe(this.end);
   }
 
-  /** Read the list anew. */
+  /** Read the list anew, as far as it was read. */
   async refresh() {
-    await this.#read(null);
+    await this.#oneByOne(async () => {
+      const wanted = Math.max(PAGE, this.threads.size);
+      /** @type {Map<string, Thread>} */
+      const found = new Map();
+      let next = null;
+      do {
+        const page = await read(next, Math.min(MOST_AT_ONCE, wanted - found.size));
+        for (const thread of page.data) found.set(thread.id, thread);
+        next = page.next;
+      } while (next && found.size < wanted);
+      this.threads = found;
+      this.#next = next;
+    });
   }
 
-  /** Forget everything. */
-  clear() {
-    this.threads.clear();
-    this.#next = null;
-    this.draw();
-  }
-
-  /** @param {string | null} cursor */
-  async #read(cursor) {
-    if (this.#loading) return;
-    this.#loading = true;
-    try {
-      const query = new URLSearchParams({ limit: String(PAGE), ...(cursor ? { cursor } : {}) });
-      const page = await call("GET", `/api/threads?${query}`);
-      if (!cursor) this.threads.clear();
+  /** Read the next page, if there is one. */
+  async #more() {
+    await this.#oneByOne(async () => {
+      if (!this.#next) return;
+      const page = await read(this.#next, PAGE);
       for (const thread of page.data) this.threads.set(thread.id, thread);
       this.#next = page.next;
-    } finally {
-      this.#loading = false;
-    }
+    });
+  }
+
+  /** @param {() => Promise<void>} reading */
+  async #oneByOne(reading) {
+    this.#reading = this.#reading.catch(() => {}).then(reading);
+    await this.#reading;
     this.draw();
     this.owner.onChange();
   }
@@ -81,12 +86,23 @@ export class ThreadList {
     this.owner.onChange();
   }
 
-  /** A thread was just written to here. @param {string} id @param {string} agent */
-  touch(id, agent) {
-    const now = new Date().toISOString();
-    const known = this.threads.get(id) ?? { id, agent, title: null, createdAt: now };
-    this.threads.set(id, { ...known, updatedAt: now });
+  /** A thread begins here, with these words. @param {string} id @param {string} agent
+   * @param {string} text */
+  begin(id, agent, text) {
+    const createdAt = new Date().toISOString();
+    const title = text.trim().split(/\s+/).join(" ").slice(0, TITLE_CHARS);
+    this.threads.set(id, { id, agent, title, createdAt, updatedAt: createdAt });
     this.draw();
+  }
+
+  /** Something was written in a thread just now. @param {string} id
+   * @returns {boolean} whether the thread is listed */
+  touch(id) {
+    const thread = this.threads.get(id);
+    if (!thread) return false;
+    thread.updatedAt = new Date().toISOString();
+    this.draw();
+    return true;
   }
 
   /** @param {string} id @param {string | null} title */
@@ -100,22 +116,13 @@ export class ThreadList {
   async remove(id) {
     await call("DELETE", path`/api/threads/${id}`);
     this.threads.delete(id);
-    store.forgetThread(id);
+    store.setDraft(id, "");
     this.draw();
   }
 
-  /** What a thread is called: its title, else its first words. @param {string} id */
+  /** What a thread is called. @param {string} id */
   titleOf(id) {
-    return this.threads.get(id)?.title || store.firstWords(id) || "New chat";
-  }
-
-  /** Remember how a thread begins. @param {string} id @param {string} text */
-  begins(id, text) {
-    if (store.firstWords(id)) return;
-    const line = text.trim().split(/\s+/).join(" ");
-    store.setFirstWords(id, line.length > MOST_WORDS_CHARS
-      ? `${line.slice(0, MOST_WORDS_CHARS).replace(/\s\S*$/, "")}…` : line);
-    this.draw();
+    return this.threads.get(id)?.title || "New chat";
   }
 
   /** Show the list as it is known. */
@@ -124,7 +131,6 @@ export class ThreadList {
       other.updatedAt.localeCompare(one.updatedAt));
     arrange(this.list, sorted.map((thread) => this.#row(thread)));
     byId("no-threads").hidden = sorted.length > 0;
-    this.#askForWords(sorted);
   }
 
   /** @param {Thread} thread */
@@ -147,30 +153,10 @@ export class ThreadList {
     else row.link.removeAttribute("aria-current");
     return row.element;
   }
+}
 
-  /** Threads without a title are called by their first words. @param {Thread[]} threads */
-  #askForWords(threads) {
-    for (const { id, title } of threads) {
-      if (this.#asking.size >= AT_ONCE) return;
-      if (title || store.firstWords(id) !== undefined || this.#asking.has(id)) continue;
-      this.#asking.add(id);
-      this.#firstWords(id).finally(() => {
-        this.#asking.delete(id);
-        this.draw();
-        this.owner.onChange();
-      });
-    }
-  }
-
-  /** @param {string} id */
-  async #firstWords(id) {
-    try {
-      const page = await call("GET", path`/api/threads/${id}/events?limit=1`);
-      const said = page.data[0]?.event.input?.messages?.[0];
-      if (said) this.begins(id, textOf(said.content));
-      else store.setFirstWords(id, "");
-    } catch {
-      store.setFirstWords(id, "");
-    }
-  }
+/** A page of the list. @param {string | null} cursor @param {number} limit */
+async function read(cursor, limit) {
+  const query = new URLSearchParams({ limit: String(limit), ...(cursor ? { cursor } : {}) });
+  return await call("GET", `/api/threads?${query}`);
 }

@@ -87,3 +87,9 @@ class Screen:
 
     async def shows(self, text: str | re.Pattern[str]) -> None:
         await expect(self.page.locator("#turns")).to_contain_text(text)
+
+    async def thread(self) -> dict[str, Any]:
+        """The thread shown, as the gateway has it: its id, and the roles of its messages."""
+        id_ = self.page.url.partition("#/")[2]
+        answer = await self.context.request.get(f"{self.url}/api/threads/{id_}/messages")
+        return {"id": id_, "messages": [one["role"] for one in (await answer.json())["data"]]}

@@ -33,10 +33,10 @@ async def test_sign_in_say_hello_and_change_the_profile(screen: Screen) -> None:
     await expect(card.locator("summary")).to_have_text(re.compile("update_profile.*done"))
     await expect(card.get_by_text('"display_name": "Ada"').first).to_be_hidden()
     await card.locator("summary").click()
-    await expect(card.get_by_role("region", name="Arguments")).to_have_text(
+    await expect(card.get_by_role("group", name="Arguments")).to_have_text(
         json.dumps({"display_name": "Ada"}, indent=2)
     )
-    await expect(card.get_by_role("region", name="Result")).to_contain_text('"display_name": "Ada"')
+    await expect(card.get_by_role("group", name="Result")).to_contain_text('"display_name": "Ada"')
     await expect(turn.locator(".text")).to_contain_text("your display name is now Ada")
     assert (await profile(screen))["displayName"] == "Ada"
 
@@ -252,7 +252,7 @@ async def test_nothing_that_anybody_writes_becomes_a_script(ada: Screen) -> None
         "rel", re.compile("noopener")
     )
     await turn.locator("details.call > summary").click()
-    await expect(turn.get_by_role("region", name="Result")).to_contain_text("<script>")
+    await expect(turn.get_by_role("group", name="Result")).to_contain_text("<script>")
     thread = ada.page.url.partition("#/")[2]
     await ada.context.request.patch(
         f"{ada.url}/api/threads/{thread}", data={"title": "<img src=x onerror=alert(1)>"}
