@@ -297,6 +297,20 @@ async def test_a_subscription_that_fails_leaves_nothing_behind(
         assert ops(await subscribe(opened, after="1-1")) == ["ack", "1-2", "live"]
 
 
+async def test_a_mistake_of_ours_is_told_without_its_details_and_the_socket_stays(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("secret details")
+
+    monkeypatch.setattr(websocket, "request_cancel", broken)
+    async with ada.socket() as opened:
+        refused = await opened.answer(await opened.send(op="cancel", threadId="t", runId="r"))
+        assert (refused["code"], refused["retryable"]) == ("internal", True)
+        assert "secret" not in json.dumps(refused)
+        assert (await opened.answer(await opened.send(op="ping")))["op"] == "pong"
+
+
 async def test_a_run_that_stands_but_cannot_be_followed_is_no_error(
     ada: Person, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,17 @@ async def test_what_waits_is_told_to_all_sockets_of_the_person(ada: Person, stac
         await one.finished()
 
 
+async def test_a_busy_thread_refuses_who_does_not_want_to_wait(ada: Person) -> None:
+    thread = new_thread_id()
+    async with ada.socket() as socket:
+        await socket.say(thread, "[[deltas=20]] [[tokens_per_s=40]]")
+        refused = await socket.say(thread, "hello", ifBusy="reject")
+        assert (refused["code"], refused["retryable"]) == ("busy", True)
+        await socket.finished()
+        said = (await ada.get(f"/api/threads/{thread}/messages"))["data"]
+        assert [one["role"] for one in said] == ["user", "assistant"]
+
+
 async def test_a_socket_that_subscribes_twice_gets_every_event_once_more_and_then_once(
     ada: Person,
 ) -> None:
