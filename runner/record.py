@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-import httpx
+import aiohttp
 import orjson
 
 from shared.errors import BatonError, FencedError
@@ -30,6 +30,10 @@ log = get_logger(__name__)
 
 #: One try; a black hole must not hold a run longer than this before another instance is asked.
 TRY_S = 5.0
+CONNECT_S = 1.0
+#: toolsvc's server closes what has been idle for 5 s; a connection must not be reused just then.
+KEEPALIVE_S = 4.0
+MOST_CONNECTIONS = 64
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 _AWAY = (502, 503, 504)
 
@@ -41,15 +45,14 @@ class Record:
         self._urls = [url.rstrip("/") for url in urls]
         self._current = 0
         self._key = key
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(TRY_S, connect=1.0),
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
-            trust_env=False,
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=KEEPALIVE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def claim(self, request: ClaimRequest) -> ClaimAnswer:
         """Ask for a run, once: an unanswered claim is found again by toolsvc."""
@@ -128,7 +131,7 @@ class Record:
         for attempt in itertools.count(1):
             try:
                 return await self._once(method, path, body, key, headers, timeout_s=timeout_s)
-            except (httpx.TransportError, AwayError) as error:
+            except AwayError as error:
                 log.warning("toolsvc is away", path=path, attempt=attempt, error=repr(error))
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE_S)
@@ -146,33 +149,35 @@ class Record:
     ) -> bytes:
         url = self._urls[self._current % len(self._urls)] + path
         sent = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        limit = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         try:
-            answer = await self._http.request(
-                method, url, content=body, headers=sent | (headers or {}), timeout=timeout_s
-            )
-        except httpx.TransportError:
+            async with self._http.request(
+                method, url, data=body or None, headers=sent | (headers or {}), timeout=limit
+            ) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
             self._current += 1
-            raise
-        if answer.is_success:
-            return answer.content
-        refused = _refused(answer)
-        if answer.status_code in _AWAY and "onError" not in refused.details:
+            raise AwayError(repr(error)) from error
+        if answer.ok:
+            return content
+        refused = _refused(answer.status, content)
+        if answer.status in _AWAY and "onError" not in refused.details:
             self._current += 1
             raise AwayError(str(refused))
         raise refused
 
 
 class AwayError(Exception):
-    """toolsvc answered that it cannot work now."""
+    """toolsvc cannot be reached, or answered that it cannot work now."""
 
 
-def _refused(answer: httpx.Response) -> BatonError:
+def _refused(status: int, content: bytes) -> BatonError:
     try:
-        error = orjson.loads(answer.content)["error"]
+        error = orjson.loads(content)["error"]
         code, message = error["code"], error["message"]
         details = {key: error[key] for key in ("onError",) if key in error}
     except (ValueError, KeyError, TypeError):
-        return BatonError(Code.INTERNAL, f"toolsvc answered {answer.status_code}.")
+        return BatonError(Code.INTERNAL, f"toolsvc answered {status}.")
     known = Code(code) if code in set(Code) else Code.TOOL_FAILED
     refused = BatonError(known, message, **details)
     refused.details["code"] = code

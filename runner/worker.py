@@ -5,7 +5,6 @@ import contextlib
 from typing import Any
 from uuid import UUID
 
-import httpx
 from agents import Agent
 
 from runner.carried import CarriedRun, Stop, StopKind
@@ -132,7 +131,7 @@ class Worker:
         request = ClaimRequest(runner=self.id, slots=max(1, self._free), hint=bell.run)
         try:
             claimed = (await self._record.claim(request)).claimed
-        except (httpx.TransportError, AwayError, BatonError) as error:
+        except (AwayError, BatonError) as error:
             log.warning("a claim was not answered", error=str(error))
         with contextlib.suppress(*AWAY):
             await doorbell.answered(self.redis, [bell])
@@ -249,7 +248,7 @@ class Worker:
             run.stop(Stop(StopKind.HANDED_OVER))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LETTING_GO_S)
-        with contextlib.suppress(httpx.HTTPError, AwayError, BatonError):
+        with contextlib.suppress(AwayError, BatonError):
             await self._record.leave(self.id)
         with contextlib.suppress(*AWAY):
             await doorbell.remove_consumer(self.redis, self.id)

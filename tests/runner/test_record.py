@@ -1,0 +1,125 @@
+"""The runner's client of toolsvc over real connections: what is sent again, and what is not."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from uuid import uuid4
+
+import orjson
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from runner import record as module
+from runner.record import AwayError, Record
+from shared.errors import BatonError, FencedError
+from shared.protocol.codes import Code
+from shared.protocol.record import ClaimRequest, Commit
+from stack.program import free_port
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Toolsvc:
+    """A stand-in: answers with what it was given, and keeps what it got."""
+
+    def __init__(self) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.answers: list[Answer] = []
+        self.got: list[tuple[str, str, bytes]] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.got.append((request.method, request.path, await request.read()))
+        assert request.headers["authorization"].startswith("Bearer ")
+        return await (self.answers.pop(0) if self.answers else good)(request)
+
+
+async def good(_: web.Request) -> web.StreamResponse:
+    return web.json_response({"cancelled": True})
+
+
+async def hangs_up(request: web.Request) -> web.StreamResponse:
+    assert request.transport
+    request.transport.close()
+    return web.Response()
+
+
+async def half_an_answer(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"content-length": "100"})
+    await response.prepare(request)
+    await response.write(b'{"cancelled"')
+    assert request.transport
+    request.transport.close()
+    return response
+
+
+def refuses(status: int, code: str) -> Answer:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": {"code": code, "message": "No."}}, status=status)
+
+    return answer
+
+
+@pytest_asyncio.fixture
+async def toolsvc() -> AsyncIterator[Toolsvc]:
+    standin = Toolsvc()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", standin.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", int(standin.url.rpartition(":")[2])).start()
+    yield standin
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture
+async def record(toolsvc: Toolsvc) -> AsyncIterator[Record]:
+    made = Record([toolsvc.url], "key")
+    yield made
+    await made.close()
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0)
+
+
+@pytest.mark.asyncio
+async def test_a_commit_is_sent_as_the_same_bytes_until_it_is_answered(
+    toolsvc: Toolsvc, record: Record
+) -> None:
+    toolsvc.answers = [hangs_up, half_an_answer, refuses(503, "unavailable"), good]
+    run = uuid4()
+
+    answer = await record.commit(run, "token", Commit(fence=7, n=1))
+
+    assert answer.cancelled
+    assert len(toolsvc.got) == 4
+    assert set(toolsvc.got) == {("POST", f"/runs/{run}/steps", orjson.dumps({"fence": 7, "n": 1}))}
+
+
+@pytest.mark.asyncio
+async def test_another_instance_is_asked_when_one_cannot_be_reached(toolsvc: Toolsvc) -> None:
+    record = Record([f"http://127.0.0.1:{free_port()}", toolsvc.url], "key")
+    try:
+        assert (await record.commit(uuid4(), "token", Commit(fence=1, n=1))).cancelled
+    finally:
+        await record.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("answer", [hangs_up, half_an_answer, refuses(503, "unavailable")])
+async def test_a_claim_is_sent_once(toolsvc: Toolsvc, record: Record, answer: Answer) -> None:
+    toolsvc.answers = [answer]
+    with pytest.raises(AwayError):
+        await record.claim(ClaimRequest(runner="r", slots=1))
+    assert len(toolsvc.got) == 1
+
+
+@pytest.mark.asyncio
+async def test_refusals_are_told_by_their_code(toolsvc: Toolsvc, record: Record) -> None:
+    toolsvc.answers = [refuses(409, "fenced"), refuses(400, "bad_input")]
+    with pytest.raises(FencedError):
+        await record.commit(uuid4(), "token", Commit(fence=1, n=1))
+    with pytest.raises(BatonError) as refused:
+        await record.commit(uuid4(), "token", Commit(fence=1, n=1))
+    assert refused.value.code is Code.BAD_INPUT
+    assert len(toolsvc.got) == 2
