@@ -1,6 +1,7 @@
 """`/auth/*`: who am I, sign out, and the ways in."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field, StringConstraints
@@ -47,6 +48,9 @@ class Ways(Shape):
 
     dev: bool = Field(description="By e-mail alone: `POST /auth/dev-login`.")
     issuer: bool = Field(description="At an identity provider: go to `/auth/login`.")
+    issuer_name: str | None = Field(
+        description="What to call the provider.", examples=["Google", "login.example.com"]
+    )
 
 
 class DevLogin(Body):
@@ -65,7 +69,14 @@ async def me(caller: SignedIn, services: WithServices) -> Me:
 async def ways(services: WithServices) -> Ways:
     """How one can sign in here; open to everybody."""
     settings = services.settings
-    return Ways(dev=settings.dev_mode, issuer=settings.oidc_client_id is not None)
+    issuer = settings.oidc_client_id is not None
+    name = _name_of(settings.oidc_issuer) if issuer else None
+    return Ways(dev=settings.dev_mode, issuer=issuer, issuer_name=name)
+
+
+def _name_of(issuer: str) -> str:
+    host = urlsplit(issuer).hostname or issuer
+    return "Google" if host == "accounts.google.com" else host
 
 
 @router.post("/logout", status_code=204, operation_id="signOut")

@@ -68,7 +68,8 @@ async def test_the_whole_way(client: httpx.AsyncClient, issuer: FakeIssuer, rig:
     assert (await client.get("/api/me")).json()["email"] == "ada@example.com"
     assert await rig.value("SELECT subject FROM users") == f"{issuer.url}|subject-1"
     assert "baton_sign_in_state" not in client.cookies
-    assert (await client.get("/auth/ways")).json() == {"dev": False, "issuer": True}
+    ways = {"dev": False, "issuer": True, "issuerName": "127.0.0.1"}
+    assert (await client.get("/auth/ways")).json() == ways
 
 
 async def test_the_way_back_works_on_another_gateway(

@@ -96,7 +96,8 @@ async def test_outside_dev_mode_there_is_no_dev_sign_in(settings: GatewaySetting
         unknown = await client.post("/auth/nothing", json={})
         assert (answer.status_code, code_of(answer)) == (404, "not_found")
         assert answer.json()["error"]["message"] == unknown.json()["error"]["message"]
-        assert (await client.get("/auth/ways")).json() == {"dev": False, "issuer": False}
+        ways = {"dev": False, "issuer": False, "issuerName": None}
+        assert (await client.get("/auth/ways")).json() == ways
         assert "/auth/dev-login" not in (await client.get("/openapi.json")).json()["paths"]
 
 
