@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx2
 from agents import Model, ModelProvider, OpenAIChatCompletionsModel, OpenAIResponsesModel
-from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
+from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from runner.models.client import LeanClient
 from runner.models.journaled import JournaledModel
@@ -24,7 +24,7 @@ def make_client(settings: RunnerSettings) -> AsyncOpenAI:
         api_key=key.get_secret_value() if key else NO_KEY,
         base_url=settings.openai_base_url,
         max_retries=2,
-        http_client=DefaultAsyncHttpx2Client(
+        http_client=DefaultAioHttpClient(
             timeout=httpx2.Timeout(settings.model_silence_s, connect=CONNECT_S),
             limits=httpx2.Limits(
                 max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S
