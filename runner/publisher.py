@@ -31,7 +31,8 @@ class Publisher:
         self._confirm = confirm
         self._dirty: set[Outbox] = set()
         self._wake = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
         self._confirming: dict[Outbox, asyncio.Task[None]] = {}
         self._pause_s = 0.0
 
@@ -118,10 +119,14 @@ class Publisher:
         if due <= now:
             self._wake.set()
             return
-        loop = asyncio.get_running_loop()
-        at = loop.time() + due - now
-        if self._timer is not None and not self._timer.cancelled():
-            if self._timer.when() <= at and self._timer.when() > loop.time():
+        if self._timer is not None:
+            if self._timer_due <= due:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(at, self._wake.set)
+        # uvloop answers a delay below half a millisecond with a handle that knows no time.
+        self._timer_due = due
+        self._timer = asyncio.get_running_loop().call_later(due - now, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._wake.set()

@@ -1,12 +1,14 @@
 """The pump against a real Valkey that forgets, hangs up and runs full."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+import uvloop
 from redis.asyncio import Redis
 
 from runner import publisher as module
@@ -20,7 +22,7 @@ from shared.protocol.position import START, Position
 from shared.protocol.record import ForeignRow
 from tests.until import until
 
-pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
+pytestmark = pytest.mark.stores
 
 FENCE = 2
 NAME = "baton-publisher-test"
@@ -88,6 +90,7 @@ def speak(outbox: Outbox, number: int) -> None:
     outbox.emit({"type": "CUSTOM", "name": "n", "value": number})
 
 
+@pytest.mark.asyncio
 async def test_many_runs_are_sent_whole_and_in_order(redis: Redis) -> None:
     async with pumping(redis) as pump:
         outboxes = [await pump.outbox() for _ in range(20)]
@@ -104,6 +107,7 @@ async def test_many_runs_are_sent_whole_and_in_order(redis: Redis) -> None:
         assert pump.asked == []
 
 
+@pytest.mark.asyncio
 async def test_a_flush_in_mid_run_is_made_good(redis: Redis) -> None:
     async with pumping(redis) as pump:
         outbox = await pump.outbox()
@@ -116,6 +120,7 @@ async def test_a_flush_in_mid_run_is_made_good(redis: Redis) -> None:
         assert set(pump.asked) == {Answer.EMPTY}
 
 
+@pytest.mark.asyncio
 async def test_connections_killed_in_mid_run_double_and_lose_nothing(
     redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +140,7 @@ async def test_connections_killed_in_mid_run_double_and_lose_nothing(
     await killer.aclose()
 
 
+@pytest.mark.asyncio
 async def test_a_redis_that_is_full_is_waited_for(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +160,7 @@ async def test_a_redis_that_is_full_is_waited_for(
         assert await pump.sent(outbox) == [1, 2]
 
 
+@pytest.mark.asyncio
 async def test_a_refused_outbox_does_not_hold_up_the_others(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +176,7 @@ async def test_a_refused_outbox_does_not_hold_up_the_others(
         assert await pump.sent(broken) == list(range(1, 22))
 
 
+@pytest.mark.asyncio
 async def test_who_was_overtaken_asks_sql_once_and_falls_silent(redis: Redis) -> None:
     async with pumping(redis) as pump:
         pump.ours = False
@@ -189,6 +197,7 @@ async def test_who_was_overtaken_asks_sql_once_and_falls_silent(redis: Redis) ->
         assert [one.at for one in entries] == [(FENCE, 1), (FENCE + 1, 1)]
 
 
+@pytest.mark.asyncio
 async def test_nobody_waits_for_what_will_not_be_sent(redis: Redis) -> None:
     pump = Pump(redis)  # and it does not run
     outbox = await pump.outbox()
@@ -199,6 +208,7 @@ async def test_nobody_waits_for_what_will_not_be_sent(redis: Redis) -> None:
     assert await asyncio.wait_for(waiting, 5) is False
 
 
+@pytest.mark.asyncio
 async def test_the_terminal_event_waits_for_its_release(redis: Redis) -> None:
     async with pumping(redis) as pump:
         outbox = await pump.outbox()
@@ -207,3 +217,20 @@ async def test_the_terminal_event_waits_for_its_release(redis: Redis) -> None:
         assert await pump.sent(outbox) == [1, 2]
         outbox.release()
         assert await pump.sent(outbox) == [1, 2, 3]
+
+
+def test_uvloops_shortest_timers_know_no_time(redis_url: str) -> None:
+    async def speaking() -> None:
+        client = commands_client(redis_url, NAME)
+        async with pumping(client) as pump:
+            outboxes = [await pump.outbox() for _ in range(3)]
+            for outbox in outboxes:
+                outbox.delta("TEXT_MESSAGE_CHUNK", PREFIX, "x")
+                outbox.due = time.monotonic() + 0.0003
+                pump.publisher.changed(outbox)
+            for outbox in outboxes:
+                assert await pump.sent(outbox) == [1, 2]
+        await client.aclose()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(speaking())
