@@ -6,7 +6,21 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, func, insert, literal, or_, select, text, union_all, update
+from sqlalchemy import (
+    ARRAY,
+    LargeBinary,
+    Row,
+    any_,
+    bindparam,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -132,6 +146,14 @@ _OF_KEY = (
 )
 
 
+# One array, for a statement has at most 65,535 parameters and a gateway may have more sockets.
+_HASHES = bindparam("hashes", type_=ARRAY(LargeBinary))
+_LIVING = union_all(
+    select(SIGN_INS.c.id_hash).where(SIGN_INS.c.id_hash == any_(_HASHES), _SIGN_IN_LIVES),
+    select(API_KEYS.c.key_hash).where(API_KEYS.c.key_hash == any_(_HASHES), _KEY_LIVES),
+)
+
+
 async def of_sign_in(db: AsyncConnection, id_hash: bytes) -> Credential | None:
     """Whose browser this is, if it is still signed in."""
     row = (await db.execute(_OF_SIGN_IN, {"hash": id_hash})).one_or_none()
@@ -146,11 +168,8 @@ async def of_key(db: AsyncConnection, key_hash: bytes) -> Credential | None:
 
 async def living(db: AsyncConnection, hashes: Sequence[bytes]) -> frozenset[bytes]:
     """Which of these sign-ins and keys still count: one query, however many there are."""
-    query = union_all(
-        select(SIGN_INS.c.id_hash).where(SIGN_INS.c.id_hash.in_(hashes), _SIGN_IN_LIVES),
-        select(API_KEYS.c.key_hash).where(API_KEYS.c.key_hash.in_(hashes), _KEY_LIVES),
-    )
-    return frozenset(bytes(row[0]) for row in await db.execute(query))
+    found = await db.execute(_LIVING, {"hashes": list(hashes)})
+    return frozenset(bytes(row[0]) for row in found)
 
 
 async def note_use(db: AsyncConnection, key_hash: bytes) -> None:

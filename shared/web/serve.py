@@ -35,6 +35,8 @@ BODY_TIMEOUT_S = 30.0
 MAX_FRAME_BYTES = 1_048_576
 PING_S = 20.0
 GRACE_S = 10
+#: A client that has not read for long gets this much to take the close.
+CUT_AFTER_S = 2.0
 
 
 class BoundedH11(H11Protocol):
@@ -108,7 +110,19 @@ class BoundedH11(H11Protocol):
 
 
 class SpokenWs(WSProtocol):
-    """uvicorn's protocol, which says a close code to a client whose frames make no sense."""
+    """uvicorn's protocol, which says a close code to a client whose frames make no sense.
+
+    One that does not read cannot be told anything: it is cut off instead of waited for.
+    """
+
+    cut_after_s = CUT_AFTER_S
+
+    async def send(self, message: Any) -> None:
+        """Send; a close must not wait for a client that reads nothing."""
+        if message["type"] == "websocket.close" and not self.writable.is_set():
+            self.writable.set()
+            self.loop.call_later(self.cut_after_s, self.transport.abort)
+        await super().send(message)
 
     def handle_close(self, event: CloseConnection) -> None:
         """Answer a close; say one's own where the frames make no sense."""

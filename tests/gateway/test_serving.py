@@ -1,5 +1,6 @@
 """The limits of the server itself, seen from raw sockets on a real port."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -20,6 +21,8 @@ from tests.gateway.raw import RawSocket, exchange, frame, post, read_all, upgrad
 
 SHORT_S = 0.4
 KEEP_ALIVE_S = 1
+#: Never set: something to wait for between two tries.
+FLOOD_TRIED = threading.Event()
 
 
 def small_app() -> FastAPI:
@@ -42,6 +45,15 @@ def small_app() -> FastAPI:
     async def nobody(socket: WebSocket) -> None:
         await socket.accept("baton.v1")
         await socket.close(4401, "no sign-in")
+
+    @app.websocket("/flood")
+    async def flood(socket: WebSocket) -> None:
+        await socket.accept("baton.v1")
+        with suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(SHORT_S):
+                    await socket.send_text("x" * 65536)
+        await socket.close(4429, "the client does not read")
 
     return app
 
@@ -228,3 +240,18 @@ def test_a_frame_of_just_one_mebibyte_is_taken(port: int) -> None:
     with RawSocket(port) as client:
         client.send(frame(1, b"x" * MAX_FRAME_BYTES))
         assert client.receive() == (1, str(MAX_FRAME_BYTES).encode())
+
+
+def test_a_client_that_reads_nothing_is_cut_off(port: int) -> None:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(upgrade("/flood"))
+        # The flood has ended when the server has given up: from then on writing is refused.
+        with pytest.raises(OSError, match=r"reset|pipe|closed"):
+            _ask_for_ever(connection)
+
+
+def _ask_for_ever(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(frame(9, b"are you there?"))
+        FLOOD_TRIED.wait(0.05)
