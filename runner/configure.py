@@ -1,5 +1,6 @@
 """The SDK's RunConfig for our runs: our models, the run's trace, the agent's own wishes."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -19,23 +20,26 @@ class RunConfigs:
 
     def __init__(self, settings: RunnerSettings, provider: UpstreamProvider) -> None:
         self._settings, self._provider = settings, provider
+        #: What is the same in all runs. To make a RunConfig costs most of a millisecond: the SDK
+        #: evaluates its own annotations each time.
+        self._plain = RunConfig(
+            model_provider=provider,
+            model_settings=ModelSettings(include_usage=True),
+            trace_include_sensitive_data=settings.trace_content is not TraceContent.NONE,
+            tool_not_found_behavior="return_error_to_model",
+        )
 
     def of(self, claimed: ClaimedRun) -> Callable[[Any], RunConfig]:
         """For one run: what to make of the config that some code gave, or of none."""
-        base = RunConfig(
-            model_provider=self._provider,
-            model_settings=ModelSettings(include_usage=True),
-            workflow_name=claimed.agent,
-            trace_id=trace_id(claimed.root),
-            group_id=claimed.thread_id,
-            trace_metadata={
-                "run": claimed.run_id,
-                "user": user_hash(claimed.user),
-                "agent": claimed.agent,
-            },
-            trace_include_sensitive_data=self._settings.trace_content is not TraceContent.NONE,
-            tool_not_found_behavior="return_error_to_model",
-        )
+        base = copy.copy(self._plain)
+        base.workflow_name = claimed.agent
+        base.trace_id = trace_id(claimed.root)
+        base.group_id = claimed.thread_id
+        base.trace_metadata = {
+            "run": claimed.run_id,
+            "user": user_hash(claimed.user),
+            "agent": claimed.agent,
+        }
 
         def make(given: Any) -> RunConfig:
             if given is None:
