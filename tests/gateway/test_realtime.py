@@ -15,7 +15,7 @@ import uvicorn
 import websockets
 from prometheus_client import REGISTRY
 
-from gateway import connection, outgoing, websocket
+from gateway import connection, open_socket, outgoing, websocket
 from gateway.app import make_app
 from gateway.relay.relay import Relay
 from shared.bus.connect import Redis, commands_client
@@ -192,7 +192,7 @@ async def test_too_many_frames_close_the_socket(ada: Person) -> None:
 async def test_a_socket_has_room_for_so_many_subscriptions(
     ada: Person, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket, "MOST_SUBSCRIPTIONS", 2)
+    monkeypatch.setattr(open_socket, "MOST_SUBSCRIPTIONS", 2)
     for number in range(3):
         await world.thread(f"thr_{number}")
     async with ada.socket() as opened:
@@ -290,7 +290,7 @@ async def test_a_subscription_that_fails_leaves_nothing_behind(
 
     async with ada.socket() as opened:
         with monkeypatch.context() as broken:
-            broken.setattr(websocket, "read_reset", away)
+            broken.setattr(open_socket, "read_reset", away)
             (refused,) = await subscribe(opened)
         assert (refused["code"], refused["retryable"]) == ("unavailable", True)
         await thread.say(1)
@@ -303,7 +303,7 @@ async def test_a_mistake_of_ours_is_told_without_its_details_and_the_socket_stay
     async def broken(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("secret details")
 
-    monkeypatch.setattr(websocket, "request_cancel", broken)
+    monkeypatch.setattr(open_socket, "request_cancel", broken)
     async with ada.socket() as opened:
         refused = await opened.answer(await opened.send(op="cancel", threadId="t", runId="r"))
         assert (refused["code"], refused["retryable"]) == ("internal", True)

@@ -1,7 +1,7 @@
 """A thread in plain Python: writers, SQL, a stream that may lose anything, and one listener.
 
 The writers fence and commit as runners do, and the stream is the model of append.lua. The listener
-does nothing by itself: `follows` and `fill` decide. What it delivered is compared with SQL all along.
+does nothing by itself: `follows` and `fill` decide. What it got is compared with SQL all along.
 """
 
 import re
