@@ -141,18 +141,21 @@ function send(text, retryOf) {
   chat.toEnd();
 }
 
+/** Turns that are tried again: a second click is one too many.
+ * @type {WeakSet<import("./conversation.js").Turn>} */
+const retried = new WeakSet();
+
 /** @param {import("./conversation.js").Turn} turn */
 function retry(turn) {
   const [message] = turn.said;
-  if (!message) return;
-  if (turn.state !== "unsent") {
+  if (turn.state === "failed" && !retried.has(turn)) {
+    retried.add(turn);
     send(textOf(message.content), turn.retryOf ?? message.id);
-    return;
+  } else if (turn.state === "unsent" && turn.runId) {
+    // Nothing was stored, so the same message goes out again.
+    const { runId, asksFor: agent } = turn;
+    conversations.post({ threadId: current, runId, agent, message });
   }
-  // Nothing was stored, so the same message goes out again.
-  conversations.get(current)?.forget(turn);
-  const agent = threads.threads.get(current)?.agent;
-  conversations.post({ threadId: current, runId: turn.runId ?? newId("run"), agent, message });
 }
 
 /** Put a message that was not sent back into the field.

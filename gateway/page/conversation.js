@@ -161,6 +161,8 @@ export class Turn {
     this.failure = null;
     /** How often another runner took the run over. */
     this.takeOvers = 0;
+    /** The agent that this page asked for. @type {string | undefined} */
+    this.asksFor = undefined;
     /** The agent at work. @type {string | null} */
     this.agent = null;
     /** Grows with every change, so that a view knows what to draw again. */
@@ -415,15 +417,27 @@ export class Conversation {
     return turn;
   }
 
-  /** Show at once what the person said. @param {string} runId @param {Message} message */
-  say(runId, message) {
+  /**
+   * Show at once what the person said.
+   *
+   * @param {string} runId @param {Message} message @param {string} [agent]
+   * @returns {boolean} whether it is to be sent: not if it is on its way, or has arrived
+   */
+  say(runId, message, agent) {
+    const known = this.byRun(runId);
+    if (known) {
+      const again = known.state === "unsent";
+      if (again) this.#set(known, "sending");
+      return again;
+    }
     const turn = new Turn(message.id);
     turn.runId = runId;
     turn.said = [message];
+    turn.asksFor = agent;
     turn.state = "sending";
     this.recent.push(turn);
     this.told.set(message.id, turn);
-    return turn;
+    return true;
   }
 
   /** The gateway has the run. @param {string} runId @param {boolean} queued */

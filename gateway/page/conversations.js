@@ -206,9 +206,7 @@ export class Conversations {
   // -------------------------------------------------------------------- what goes out
   /** Send again what was not acknowledged before a reload. */
   repeat() {
-    for (const letter of store.outbox()) {
-      if (!this.get(letter.threadId)?.byRun(letter.runId)) this.post(letter);
-    }
+    for (const letter of store.outbox()) this.post(letter);
   }
 
   /** Hand a message to the gateway; the socket repeats it until there is an answer.
@@ -216,8 +214,8 @@ export class Conversations {
   async post(letter) {
     const { threadId, runId, agent, message } = letter;
     const conversation = this.#used(threadId);
+    if (!conversation.say(runId, message, agent)) return;
     store.keep(letter);
-    conversation.say(runId, message);
     this.#changed(threadId);
     try {
       const input = { threadId, runId, messages: [message], tools: [], context: [] };

@@ -106,12 +106,6 @@ export class Realtime {
     this.#send({ op: "unsubscribe", id: newId("f"), threadId });
   }
 
-  /** Begin to listen to a thread anew, from a reset. @param {string} threadId */
-  resubscribe(threadId) {
-    this.#threads.delete(threadId);
-    this.subscribe(threadId);
-  }
-
   /**
    * Start a run; the socket hears the thread from then on.
    *
@@ -131,8 +125,7 @@ export class Realtime {
   /** @param {Frame} frame @returns {Promise<Frame>} */
   #ask(frame) {
     return new Promise((resolve, reject) => {
-      if (JSON.stringify(frame).length * 3 > this.#maxFrameBytes &&
-          new Blob([JSON.stringify(frame)]).size > this.#maxFrameBytes) {
+      if (new Blob([JSON.stringify(frame)]).size > this.#maxFrameBytes) {
         reject(new Refused({ code: "too_large", message: "The message is too long." }));
         return;
       }

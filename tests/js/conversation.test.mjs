@@ -175,10 +175,13 @@ describe("what is sent", () => {
 
   test("says why it was refused, and can be taken back", () => {
     const conversation = new Conversation("thr_1");
-    const turn = conversation.say("r1", user("u1"));
+    assert.equal(conversation.say("r1", user("u1")), true);
+    assert.equal(conversation.say("r1", user("u1")), false);
     conversation.refused("r1", { code: "unavailable", message: "Try again." });
     assert.deepEqual(screen(conversation), [["unsent", "u1"]]);
-    conversation.forget(turn);
+    assert.equal(conversation.say("r1", user("u1")), true);
+    conversation.refused("r1", { code: "unavailable", message: "Try again." });
+    conversation.forget(conversation.turns[0]);
     assert.deepEqual(screen(conversation), []);
   });
 

@@ -112,7 +112,7 @@ async def test_an_error_says_why_and_a_retry_does_not_double_the_message(ada: Sc
     turn = await ada.say(text)
     await expect(turn.locator(".failure")).to_contain_text("upstream_invalid")
     await expect(turn.locator(".failure")).to_contain_text("makes no sense")
-    await turn.get_by_role("button", name="Retry").click()
+    await turn.get_by_role("button", name="Retry").dblclick()
     await expect(ada.turns).to_have_count(3)
     await is_state(ada.turns.last, "done")
     await expect(ada.turns.last.locator(".text")).to_contain_text("demo model")

@@ -13,6 +13,7 @@ from shared.protocol.ids import new_id
 from stack.running import Stack
 from tests.page.screen import Screen
 from tests.page.test_chat import is_state, words
+from tests.until import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
 
@@ -37,6 +38,34 @@ async def test_a_gateway_restarts_in_mid_answer(ada: Screen, stack: Stack) -> No
     await ada.is_connected()
     await is_state(turn, "done")
     await expect(turn.locator(".prose")).to_have_text(words(120))
+
+
+async def test_a_runner_dies_and_another_goes_on(ada: Screen, stack: Stack) -> None:
+    turn = await ada.send("[[deltas=100]] [[tokens_per_s=15]]")
+    await expect(turn.locator(".text")).to_contain_text("word10 ")
+    stack.processes[await carrier(ada, stack)].kill(signal.SIGKILL)
+    await expect(turn.locator(".note")).to_have_text("Another runner took over and went on.")
+    await is_state(turn, "done")
+    await expect(turn.locator(".prose")).to_have_text(words(100))
+    await expect(turn.locator(".text")).to_have_count(1)
+    before = await ada.text()
+    await ada.page.reload()
+    await expect(turn.locator(".note")).to_be_visible()
+    assert await ada.text() == before
+
+
+async def carrier(screen: Screen, stack: Stack) -> str:
+    """Name of the runner that carries a run; it says so with its next heartbeat."""
+    found: list[str] = []
+
+    async def known() -> bool:
+        status = await (await screen.context.request.get(f"{screen.url}/api/status")).json()
+        found[:] = [one["id"] for one in status["processes"] if one["alive"] and one["carried"]]
+        return bool(found)
+
+    await until(known)
+    pid = int(found[0].split("-")[-2])
+    return next(name for name, child in stack.processes.items() if child.pid == pid)
 
 
 async def test_what_is_sent_while_the_gateway_is_away_arrives_once(
@@ -79,6 +108,8 @@ async def test_a_new_chat_begun_while_the_gateway_is_away_survives_a_reload(
 
 Frame = dict[str, Any]
 
+REFUSAL = {"op": "error", "code": "unavailable", "message": "A store is away.", "retryable": True}
+
 
 class Wire:
     """Between page and gateway: sees frames, and may lose one and cut the line."""
@@ -87,6 +118,7 @@ class Wire:
         self.sent: list[Frame] = []
         self.got: list[Frame] = []
         self.lose: Callable[[Frame], bool] = lambda _: False
+        self.refuse_runs = False
         self.close_code = 1012
         self.hanging_up: asyncio.Future[None] | None = None
 
@@ -100,8 +132,12 @@ class Wire:
         cut = False
 
         def to_server(text: str | bytes) -> None:
-            self.sent.append(orjson.loads(text))
-            server.send(text)
+            frame = orjson.loads(text)
+            self.sent.append(frame)
+            if self.refuse_runs and frame["op"] == "run":
+                page.send(orjson.dumps(REFUSAL | {"id": frame["id"]}).decode())
+            else:
+                server.send(text)
 
         async def hang_up() -> None:
             await page.close(code=self.close_code)
@@ -138,6 +174,26 @@ async def test_a_lost_ack_is_asked_for_again_with_the_same_run(ada: Screen, code
     assert runs[0] == runs[1]
     await expect(ada.turns).to_have_count(1)
     await expect(turn.locator(".text")).to_have_count(1)
+    assert (await ada.thread())["messages"] == ["user", "assistant"]
+
+
+async def test_what_was_refused_can_be_sent_again_or_changed(ada: Screen) -> None:
+    wire = Wire()
+    await wire.attach(ada)
+    wire.refuse_runs = True
+    turn = await ada.send("hello")
+    await expect(turn.locator(".failure")).to_contain_text("Not sent. A store is away. unavailable")
+    await turn.get_by_role("button", name="Try again").dblclick()
+    await until(lambda: asyncio.sleep(0, len(wire.ops("run")) == 2))
+    wire.refuse_runs = False
+    await turn.get_by_role("button", name="Try again").click()
+    await is_state(turn, "done")
+    assert len({frame["input"]["runId"] for frame in wire.ops("run")}) == 1
+    wire.refuse_runs = True
+    turn = await ada.send("helo")
+    await turn.get_by_role("button", name="Edit").click()
+    await expect(ada.turns).to_have_count(1)
+    await expect(ada.field).to_have_value("helo")
     assert (await ada.thread())["messages"] == ["user", "assistant"]
 
 
