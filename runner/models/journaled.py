@@ -72,7 +72,8 @@ class JournaledModel(Model):
         call = _Call(self, run, scope, args, kwargs)
         key = Key(scope.name, "model", str(scope.position))
         given = args[1] if len(args) > 1 else kwargs["input"]
-        record = await run.step(key, digest_of(scope.agent, given), call.live)
+        with call.kept():
+            record = await run.step(key, digest_of(scope.agent, given), call.live)
         scope.position += 1
         if not call.ran:
             run.saw_call_ids(call_ids(record))
@@ -97,38 +98,47 @@ class _Call:
         self.model, self.run, self.scope = model, run, scope
         self.args, self.kwargs = args, kwargs
         self.ran = False
+        self._translator: Translator | None = None
+        self._made: dict[str, Any] | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What is said belongs to the run, also when the call fails or a stop cuts its commit."""
+        run, nested = self.run, self.scope.nested
+        if not nested:
+            run.writing.append(self._said)
+        try:
+            yield
+        except BaseException:
+            if not nested:
+                run.shown += self._said()
+            if self._made is not None:
+                run.used(self.model.name, self._made["usage"])
+            raise
+        finally:
+            if not nested:
+                run.writing.remove(self._said)
+
+    def _said(self) -> list[dict[str, Any]]:
+        if self._made is not None:
+            return list(self._made["shown"])
+        return self._translator.shown() if self._translator else []
 
     async def live(self) -> dict[str, Any]:
         """Call the model, show what comes, and give the journal's record of it."""
         run, scope = self.run, self.scope
         self.ran = True
         run.stage.enter(scope, scope.agent)
-        translator = Translator(
+        translator = self._translator = Translator(
             run.outbox.emit,
             run.outbox.delta,
             run.unique_call_id,
             subagent=run.stage.subagent(scope),
         )
-        with self._half_written(translator):
-            response = await self._stream(translator)
-            translator.end()
-            return self._recorded(response, translator)
-
-    @contextmanager
-    def _half_written(self, translator: Translator) -> Iterator[None]:
-        """What is being written belongs to the run's messages, also when the call fails."""
-        run = self.run
-        if self.scope.nested:
-            yield
-            return
-        run.writing.append(translator.shown)
-        try:
-            yield
-        except BaseException:
-            run.shown += translator.shown()
-            raise
-        finally:
-            run.writing.remove(translator.shown)
+        response = await self._stream(translator)
+        translator.end()
+        self._made = self._recorded(response, translator)
+        return self._made
 
     async def _stream(self, translator: Translator) -> Response:
         begun, outcome = time.perf_counter(), "failed"
