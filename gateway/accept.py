@@ -29,7 +29,7 @@ from shared.errors import BatonError, StoreAwayError
 from shared.protocol.codes import Code
 from shared.protocol.frames import IfBusy
 from shared.protocol.ids import uuid7
-from shared.protocol.position import Position
+from shared.protocol.position import START, Position
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import RUNS_ACCEPTED
 
@@ -244,6 +244,8 @@ def _after_commit(services: Services, caller: Caller, accepted: Accepted) -> Non
         queued=accepted.queued,
     )
     announce_stops(services, caller, accepted.thread_id, accepted.stopped)
+    if accepted.last == START:  # a new thread, or its first words: other tabs list it now
+        services.tell(caller.user_id, "thread", accepted.thread_id)
     if accepted.queued:
         services.tell(caller.user_id, "queue", accepted.thread_id)
     else:

@@ -30,4 +30,8 @@ async def require_agent(services: Services, name: str) -> None:
         return
     services.agents = None  # a runner may have announced it this very second
     if name not in await known_agents(services):
-        raise BatonError(Code.UNKNOWN_AGENT, f"No runner serves an agent called {name[:128]!r}.")
+        raise BatonError(
+            Code.UNKNOWN_AGENT,
+            f"No runner serves an agent called {name[:128]!r}. Agents are loaded when a runner "
+            "starts; `baton status` names those that failed.",
+        )

@@ -40,7 +40,7 @@ class LoadedAgent:
         others = [{"name": one.name} for one in graph[1:]]
         return {
             "name": self.name,
-            "title": self.agent.name,
+            "title": self.name,
             "description": self.agent.handoff_description or "",
             "digest": self.digest,
             "starters": [],

@@ -6,6 +6,7 @@ Texts of model servers are not passed on: OpenAI's own repeats a part of the key
 import asyncio
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
 import openai
@@ -83,9 +84,22 @@ def _from_client(error: BaseException) -> bool:
 
 
 def _with_status(code: Code, error: BaseException) -> str:
+    """The code's sentence with what helps to find the cause: HTTP status, or who did not answer."""
     sentence = MEANINGS[code].text
     status = getattr(error, "status_code", None)
-    return f"{sentence[:-1]} (HTTP {status})." if status else sentence
+    if status:
+        return f"{sentence[:-1]} (HTTP {status})."
+    where = _server_of(error)
+    return f"{sentence[:-1]} ({where})." if where else sentence
+
+
+def _server_of(error: BaseException) -> str | None:
+    """Host and port that were asked; the rest of a URL may hold secrets."""
+    try:
+        url: Any = error.request.url  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):  # httpx2 raises where a request was never made
+        return None
+    return f"{url.host}:{url.port}" if url.port else str(url.host)
 
 
 def _agents_failure(error: BaseException) -> BatonError:

@@ -156,7 +156,10 @@ class Driver:
             return working.result()
         except Exception as error:
             failure = failure_of(error)
-            log.info("the run failed", code=failure.code, error=failure.message, exc_info=error)
+            unexpected = error if failure.code is Code.AGENT_ERROR else None
+            log.info(
+                "the run failed", code=failure.code, error=failure.message, exc_info=unexpected
+            )
             return Stop(StopKind.FAILED, failure)
         finally:
             working.cancel()

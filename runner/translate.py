@@ -1,8 +1,8 @@
 """From the SDK's raw model events to AG-UI: pure rules, one translator per model call.
 
 The order is what `@ag-ui/client` 1.0 accepts. Inside one response, text and tool calls share a
-message; text after a tool call, and anything after reasoning, begins a new one. A sub-agent's text is
-START/CONTENT/END, because chunks of parallel sub-agents would close each other's messages.
+message; text after a tool call, and anything after reasoning, begins a new one. A sub-agent's text
+is START/CONTENT/END, because chunks of parallel sub-agents would close each other's messages.
 """
 
 from collections.abc import Callable

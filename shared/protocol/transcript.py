@@ -3,6 +3,7 @@
 The rules are those of the official reducer (`@ag-ui/client` 1.0); a test compares the two.
 """
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -77,7 +78,8 @@ class Transcript:
 
     def _withdraw(self, restated: list[dict[str, Any]]) -> None:
         """A snapshot takes back what it does not restate (half-written text and calls)."""
-        kept = {message["id"]: message for message in restated}
+        # Copies: later deltas must not change the snapshot they came from.
+        kept = {message["id"]: copy.deepcopy(message) for message in restated}
         self.messages = [kept[message["id"]] for message in self.messages if message["id"] in kept]
         self._calls = {
             call["id"]: call for message in self.messages for call in message.get("toolCalls", ())

@@ -34,7 +34,13 @@ class BatonSettings(BaseSettings):
     """Base of all settings: read from the environment only, never changed afterwards."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        # Code may use the fields' names. The environment must not: `HOME` or `PORT` are others'
+        # variables. No shell can set a variable of this prefix.
+        populate_by_name=True,
+        env_prefix="-",
     )
 
 

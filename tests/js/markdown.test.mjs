@@ -96,15 +96,15 @@ describe("hostile text of 200,000 characters", () => {
   for (const piece of ["[", "![", "*a ", "**a ", "_a ", "`", "``a", "> ", "- ", "  - a\n", "```\n",
     "# ", "#", " ", "|", "|-", "-|-\n", "a|b\n", "https://a ", "https://", "<https://a", "[a](", "\\",
     "1. ", "~~", "*a**b", "[](", "](", "\n", " \n", "((", "[a](https://x", "***a"]) {
-    test(JSON.stringify(piece), { timeout: 5000 }, () => {
+    test(JSON.stringify(piece), { timeout: 60_000 }, () => {
       const text = piece.repeat(Math.ceil(long / piece.length));
-      const begun = performance.now();
+      const begun = process.cpuUsage();  // this machine may be busy with something else
       for (const block of blocksOf(text)) inlineOf(block.text ?? "");
       for (const line of [text, `#${" ".repeat(long)}x`, `\`\`\`${text}\``]) {
         blocksOf(line);
         inlineOf(line);
       }
-      assert.ok(performance.now() - begun < 4000);
+      assert.ok(process.cpuUsage(begun).user < 4_000_000);
     });
   }
 });

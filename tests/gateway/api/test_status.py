@@ -15,7 +15,8 @@ async def test_agents_are_what_runners_announced_the_newest_lease_wins(
 ) -> None:
     await rig.announce("Assistant", "Zoo")
     await rig.announce("Bygone", runner="runner_2", lease="-2 days")
-    await rig.announce("Resting", runner="runner_3", lease="-1 hour")
+    await rig.announce("Replaced", runner="runner_5", lease="-1 hour")
+    await rig.announce("Resting", runner="runner_3", lease="-1 minute")
     newer = {
         "Assistant": {
             "title": "New",
