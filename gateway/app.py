@@ -8,7 +8,6 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.middleware.sessions import SessionMiddleware
 
-from gateway import websocket
 from gateway.api import (
     agents,
     events,
@@ -29,7 +28,7 @@ from gateway.relay.relay import Relay
 from gateway.services import Services
 from gateway.store.database import Database
 from gateway.toolsvc import toolsvc_client
-from gateway.websocket import Sockets
+from gateway.websocket import Realtime, Sockets
 from shared.bus.connect import REDIS, commands_client
 from shared.db.engine import POSTGRES
 from shared.db.engine import engine as opened_engine
@@ -56,7 +55,6 @@ def make_app(settings: GatewaySettings) -> FastAPI:
     )
     app.state.settings = settings
     install_error_handlers(app, POSTGRES, REDIS)
-    app.router.routes.append(websocket.ROUTE)
     for part in (auth, invite, *RESOURCES):
         app.include_router(part.router)
     app.include_router(page.router)
@@ -64,6 +62,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         app.include_router(auth.dev_router)
     if settings.oidc_client_id:
         _add_issuer(app, settings)
+    app.add_middleware(Realtime)
     app.add_middleware(Outermost, process=PROCESS)  # the last one added is the outermost
     app.include_router(
         health_router({"postgres": partial(_postgres, app), "redis": partial(_redis, app)})
