@@ -109,6 +109,15 @@ class BoundedH11(H11Protocol):
         self.transport.abort()
 
 
+class _Spent:
+    """In place of a handshake that is over: its HTTP parser would stay as long as the socket."""
+
+    @staticmethod
+    def events() -> tuple[()]:
+        """Nothing comes of it any more."""
+        return ()
+
+
 class SpokenWs(WSProtocol):
     """uvicorn's protocol, which says a close code to a client whose frames make no sense.
 
@@ -123,6 +132,8 @@ class SpokenWs(WSProtocol):
             self.writable.set()
             self.loop.call_later(self.cut_after_s, self.transport.abort)
         await super().send(message)
+        if message["type"] == "websocket.accept" and self.conn.connection is not None:
+            self.conn.handshake = _Spent()  # type: ignore[assignment]
 
     def handle_close(self, event: CloseConnection) -> None:
         """Answer a close; say one's own where the frames make no sense."""
