@@ -237,8 +237,10 @@ class Stack:
         )
         output, _ = await process.communicate()
         if process.returncode:
-            last = output.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise StackError(f"the migrations failed: {' '.join(last)}")
+            lines = output.decode("utf-8", "replace").strip().splitlines()
+            # SQLAlchemy's last lines point to its manual; the error itself stands before them.
+            said = [line for line in lines if "Error" in line or "error" in line] or lines[-1:]
+            raise StackError(f"the migrations failed: {' '.join(said[-1:])}")
         if not self.plan.database_url:
             (self._postgres.folder / MARK).write_text(_digest(MIGRATIONS))
 

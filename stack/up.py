@@ -12,6 +12,7 @@ from typing import Any
 from stack import credentials
 from stack.errors import StackError
 from stack.home import Home, Running, Started
+from stack.preflight import misspelt, require_stores, wrong_settings
 from stack.program import ROOT, is_taken
 from stack.running import Plan, Size, Stack
 from stack.terminal import Terminal
@@ -34,8 +35,14 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
+    if wrong := wrong_settings(os.environ):
+        print("\n".join([*wrong, "docs/settings.md explains every setting."]), file=sys.stderr)
+        return 2
+    for sentence in misspelt(os.environ):
+        print(f"baton: {sentence}", file=sys.stderr)
     home = Home(options.home)
     try:
+        require_stores(os.environ)
         home.make()
         with home.held():
             _refuse_taken_ports(options)
