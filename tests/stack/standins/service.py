@@ -19,9 +19,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main(name: str) -> None:
-    if os.environ.get("BATON_LOG_LEVEL") == f"refuse {name}":
-        print("Wrong setting: BATON_LOG_LEVEL: no such level.")
-        raise SystemExit(2)
     signal.signal(signal.SIGTERM, lambda *_: ended(name))
     end_with_supervisor()
     server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["BATON_PORT"])), Handler)
