@@ -6,6 +6,7 @@ tests/runner/test_sdk_names.py.
 """
 
 import dataclasses
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents import Agent, FunctionTool, Handoff, Model
@@ -96,8 +97,7 @@ class _Journaling:
 
         key = Key(scope.name, "tool", context.tool_call_id)
         digest = call_digest(self.inner.name, arguments)
-        record = await run.step(key, digest, live)
-        _leave_message(run, scope, record["shown"])
+        record = await _step(run, scope, key, digest, live)
         return codec.decode(record["output"])
 
     async def _descend(
@@ -112,7 +112,7 @@ class _Journaling:
 
         key = Key(scope.name, "shown", context.tool_call_id)
         digest = call_digest(self.inner.name, arguments)
-        _leave_message(run, scope, (await run.step(key, digest, live))["shown"])
+        await _step(run, scope, key, digest, live)
         return output
 
 
@@ -156,6 +156,30 @@ def _wrap_tool(tool: FunctionTool) -> None:
     tool.on_invoke_tool = (
         _SdkInvoker(old, inner) if isinstance(old, SdkInvoker) else _PlainInvoker(inner)
     )
+
+
+async def _step(
+    run: CarriedRun,
+    scope: Scope,
+    key: Key,
+    digest: str,
+    live: Callable[[], Awaitable[dict[str, Any]]],
+) -> dict[str, Any]:
+    """A tool's step. What it has shown stays, also when a stop cuts its commit."""
+    made: list[dict[str, Any]] = []
+
+    async def kept() -> dict[str, Any]:
+        made.append(await live())
+        return made[0]
+
+    try:
+        record = await run.step(key, digest, kept)
+    except BaseException:
+        for one in made:
+            _leave_message(run, scope, one["shown"])
+        raise
+    _leave_message(run, scope, record["shown"])
+    return record
 
 
 def _leave_message(run: CarriedRun, scope: Scope, message: dict[str, Any]) -> None:

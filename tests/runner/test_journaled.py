@@ -1,4 +1,4 @@
-"""What a model call leaves in the conversation when the run is stopped while it is committed."""
+"""What a step leaves in the conversation when the run is stopped while it is committed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,13 +7,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from agents import Model
+from agents import Agent, Model, function_tool
+from agents.tool_context import ToolContext
 from openai.types.responses import Response
 
 from runner.carried import CARRIED, CarriedRun
 from runner.models.journaled import JournaledModel
 from runner.outbox import Outbox
 from runner.scope import SCOPE
+from runner.wrap import wrap_agent
 from shared.protocol.record import ClaimedRun, Commit, CommitAnswer
 
 pytestmark = pytest.mark.asyncio
@@ -96,3 +98,27 @@ async def test_what_was_said_stays_when_a_stop_meets_its_commit(committed: bool)
     await asyncio.wait({calling})
     assert [one["content"] for one in run.messages()] == [SAID]
     assert run.usage == {"demo": {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}}
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["in its commit", "by its commit"])
+async def test_what_a_tool_gave_stays_too(committed: bool) -> None:
+    @function_tool
+    def look() -> str:
+        return "found"
+
+    record = RecordDouble(cancelled=True)
+    run = carried(record)
+    CARRIED.set(run)
+    SCOPE.set(run.root.invocation("A", "digest"))
+    wrap_agent(Agent(name="A", tools=[look]))
+    context: Any = ToolContext(None, tool_name="look", tool_call_id="c1", tool_arguments="{}")
+    invoking: Any = look.on_invoke_tool(context, "{}")
+
+    calling = asyncio.create_task(invoking)
+    await record.asked.wait()
+    if committed:
+        record.may_answer.set()
+        await run.stopped
+    calling.cancel()
+    await asyncio.wait({calling})
+    assert [(one["toolCallId"], one["content"]) for one in run.messages()] == [("c1", "found")]
