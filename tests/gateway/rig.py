@@ -159,10 +159,13 @@ def code_of(answer: httpx.Response) -> str:
     return str(error["code"])
 
 
-async def heard(channel: Any) -> Any:
-    """The next notice on a channel of `changed`."""
+async def heard(channel: Any, what: str) -> Any:
+    """The next notice on a channel of `changed` that says `what` has changed."""
     async with asyncio.timeout(5):
         async for message in channel.listen():
-            if message["type"] == "message":
-                return orjson.loads(message["data"])
+            if message["type"] != "message":
+                continue
+            notice = orjson.loads(message["data"])
+            if notice["what"] == what:
+                return notice
     raise AssertionError("the channel ended")

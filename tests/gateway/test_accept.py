@@ -142,10 +142,7 @@ async def test_a_second_run_waits_without_a_ring_and_the_person_is_told(rig: Rig
         first = await accept(rig, ada)
         second = await accept(rig, ada, "run_2")
         assert second.queued
-        # The thread's first words, then that something waits. (Both runs are new to the stream.)
-        told = [await heard(channel) for _ in range(3)]
-    assert [one["what"] for one in told if one["threadId"] == "thr_1"].count("queue") == 1
-    assert {"what": "thread", "threadId": "thr_1"} in told
+        assert await heard(channel, "queue") == {"what": "queue", "threadId": "thr_1"}
     assert await rig.rings() == [first.run_key]
 
 
@@ -282,3 +279,12 @@ def _losing_once(writing: Any) -> Any:
             raise OperationalError("COMMIT", {}, Exception("gone"), connection_invalidated=True)
 
     return lossy
+
+
+async def test_other_tabs_are_told_of_a_new_thread(rig: Rig) -> None:
+    await rig.announce("Assistant")
+    ada = await rig.caller()
+    async with rig.services.redis.pubsub() as channel:
+        await channel.subscribe(user_channel(ada.user_id))
+        await accept(rig, ada)
+        assert await heard(channel, "thread") == {"what": "thread", "threadId": "thr_1"}

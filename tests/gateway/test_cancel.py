@@ -23,7 +23,7 @@ async def test_a_queued_run_is_marked_and_the_person_told(rig: Rig) -> None:
         await channel.subscribe(user_channel(ada.user_id))
         found = await request_cancel(rig.services, ada, thread_id="thr_1", run_id="run_1")
         assert found.status == "queued"
-        assert await heard(channel) == {"what": "queue", "threadId": "thr_1"}
+        assert await heard(channel, "queue") == {"what": "queue", "threadId": "thr_1"}
     assert await rig.value("SELECT cancel_requested_at IS NOT NULL FROM runs")
 
 

@@ -85,8 +85,10 @@ async def test_what_waits_is_told_to_all_sockets_of_the_person(ada: Person, stac
         await one.say(thread, "[[deltas=5]] [[tokens_per_s=20]]")
         queued = await one.say(thread, "hello")
         assert queued["queued"]
-        told = await other.until(lambda frame: frame["op"] == "changed")
-        assert (told["what"], told["threadId"]) == ("queue", thread)
+        news = await other.until(lambda frame: frame["op"] == "changed")
+        waits = await other.until(lambda frame: frame.get("what") == "queue")
+        assert (news["what"], news["threadId"]) == ("thread", thread)
+        assert waits["threadId"] == thread
         await one.finished()
         await one.finished()
 
