@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from shared.settings import GatewaySettings
 from tests.gateway.rig import Rig, gateway_settings, opened_rig
+from tests.until import until
 
 
 @pytest.fixture
@@ -18,6 +19,11 @@ def settings(database_url: str, redis_url: str) -> GatewaySettings:
 @pytest_asyncio.fixture
 async def rig(settings: GatewaySettings) -> AsyncIterator[Rig]:
     async with opened_rig(settings) as opened:
+
+        async def relays() -> bool:
+            return opened.services.redis_ready()
+
+        await until(relays)
         yield opened
 
 

@@ -239,12 +239,12 @@ async def test_another_persons_thread_id_is_an_id_of_ones_own(ada: Person) -> No
     thread = new_thread_id()
     bob = await Person(ada.url, f"{new_id('bob')}@example.com").sign_in()
     async with ada.socket() as hers, bob.socket() as his:
-        await hers.say(thread, "my secret is 42")
+        await hers.say(thread, "my secret is mellifluous")
         await hers.finished()
         await his.say(thread, "hello")
         await his.finished()
         await hers.answer(await hers.send(op="ping"))
-    assert "42" not in json.dumps(his.frames)
+    assert "mellifluous" not in json.dumps(his.frames)
     assert len({frame["event"].get("runId") for frame in hers.events()} - {None}) == 1
     texts = [one["content"] for one in (await bob.get(f"/api/threads/{thread}/messages"))["data"]]
     assert texts[0] == "hello"
