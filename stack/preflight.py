@@ -80,6 +80,8 @@ def _wrong(kind: type[ProcessSettings], environ: Mapping[str, str]) -> Iterator[
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
             name = str(problem["loc"][0]) if problem["loc"] else "the settings together"
+            if name in stand_ins:
+                continue
             yield f"Wrong setting: {name}: {problem['msg']}."
 
 

@@ -1,10 +1,12 @@
 """What all processes share, and how a wrong value is reported."""
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -19,8 +21,47 @@ class LogFormat(StrEnum):
 #: A comma-separated list in the environment; `NoDecode` keeps pydantic-settings from wanting JSON.
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
+
+def _url_of(*schemes: str) -> Callable[[str], str]:
+    def checked(url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            fine = parts.scheme in schemes and (parts.port is None or parts.port > 0)
+        except ValueError:
+            fine = False
+        if not fine or (schemes[0] == "http" and not parts.hostname):
+            raise ValueError(f"this must be a URL that begins with {schemes[0]}://")
+        return url
+
+    return checked
+
+
+def _secret_url_of(*schemes: str) -> Callable[[SecretStr], SecretStr]:
+    check = _url_of(*schemes)
+
+    def checked(url: SecretStr) -> SecretStr:
+        check(url.get_secret_value())
+        return url
+
+    return checked
+
+
+def _can_be_a_key(secret: SecretStr) -> SecretStr:
+    """Keys travel in headers; one that is public by nature is no secret."""
+    text = secret.get_secret_value()
+    if not (text.isascii() and text.isprintable()) or text.startswith(("-----BEGIN", "ssh-")):
+        raise ValueError("this must be one line of ASCII, and not an asymmetric key")
+    return secret
+
+
 #: A secret of a service: at least 32 characters, for it signs or opens everything.
-ServiceSecret = Annotated[SecretStr, Field(min_length=32)]
+ServiceSecret = Annotated[SecretStr, Field(min_length=32), AfterValidator(_can_be_a_key)]
+
+#: Where something answers; how it is spelt is seen at the start and not at the first use.
+HttpUrl = Annotated[str, AfterValidator(_url_of("http", "https"))]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_secret_url_of("postgresql", "postgres"))]
+RedisUrl = Annotated[SecretStr, AfterValidator(_secret_url_of("redis", "rediss", "unix"))]
+HttpUrlList = Annotated[tuple[HttpUrl, ...], NoDecode]
 
 
 def split_commas(value: object) -> object:

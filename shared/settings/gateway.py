@@ -6,18 +6,30 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from shared.settings.common import CommaList, ProcessSettings, ServiceSecret, split_commas
+from shared.settings.common import (
+    CommaList,
+    HttpUrl,
+    HttpUrlList,
+    PostgresUrl,
+    ProcessSettings,
+    RedisUrl,
+    ServiceSecret,
+    split_commas,
+)
 
 
 class GatewaySettings(ProcessSettings):
     """Environment of `python -m gateway`."""
 
     port: int = Field(8000, alias="BATON_PORT", ge=1, le=65535, description="Port to listen on.")
-    database_url: SecretStr = Field(alias="DATABASE_URL", description="Postgres, `postgresql://…`.")
-    redis_url: SecretStr = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
-    toolsvc_urls: CommaList = Field(
+    database_url: PostgresUrl = Field(
+        alias="DATABASE_URL", description="Postgres, `postgresql://…`."
+    )
+    redis_url: RedisUrl = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
+    toolsvc_urls: HttpUrlList = Field(
         ("http://127.0.0.1:8100",),
         alias="TOOLSVC_URL",
+        min_length=1,
         description="Where toolsvc answers; several, separated by commas, are tried in turn.",
     )
     gateway_key: ServiceSecret = Field(
@@ -31,13 +43,13 @@ class GatewaySettings(ProcessSettings):
         alias="BATON_OPERATOR_KEY",
         description="Secret by which the CLI on the machine itself acts as an admin.",
     )
-    public_url: str | None = Field(
+    public_url: HttpUrl | None = Field(
         None,
         alias="BATON_PUBLIC_URL",
         description="The address people use, e.g. `https://chat.example.com`; decides about "
         "secure cookies, links and the default origin.",
     )
-    origins: CommaList = Field(
+    origins: HttpUrlList = Field(
         (),
         alias="BATON_ORIGINS",
         description="Further origins that may open the socket, exact scheme, host and port.",
@@ -55,7 +67,7 @@ class GatewaySettings(ProcessSettings):
     admin_emails: CommaList = Field(
         (), alias="BATON_ADMIN_EMAILS", description="Addresses that become admins at sign-in."
     )
-    oidc_issuer: str = Field(
+    oidc_issuer: HttpUrl = Field(
         "https://accounts.google.com",
         alias="BATON_OIDC_ISSUER",
         description="OpenID Connect issuer; Google unless set.",
@@ -67,7 +79,11 @@ class GatewaySettings(ProcessSettings):
         None, alias="GOOGLE_CLIENT_SECRET", description="Client secret at the issuer."
     )
     sign_in_days: float = Field(
-        14, alias="BATON_SIGN_IN_DAYS", gt=0, description="How long a sign-in lives, in days."
+        14,
+        alias="BATON_SIGN_IN_DAYS",
+        gt=0,
+        le=3650,
+        description="How long a sign-in lives, in days.",
     )
 
     _split = field_validator(

@@ -3,10 +3,18 @@
 import os
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from shared.settings.common import CommaList, ProcessSettings, ServiceSecret, split_commas
+from shared.settings.common import (
+    HttpUrl,
+    HttpUrlList,
+    ProcessSettings,
+    RedisUrl,
+    ServiceSecret,
+    split_commas,
+)
 
 
 class TraceContent(StrEnum):
@@ -19,10 +27,11 @@ class TraceContent(StrEnum):
 class RunnerSettings(ProcessSettings):
     """Environment of `python -m runner`; its port serves /healthz, /readyz and /metrics."""
 
-    redis_url: SecretStr = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
-    toolsvc_urls: CommaList = Field(
+    redis_url: RedisUrl = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
+    toolsvc_urls: HttpUrlList = Field(
         ("http://127.0.0.1:8100",),
         alias="TOOLSVC_URL",
+        min_length=1,
         description="Where toolsvc answers; several, separated by commas, are tried in turn.",
     )
     runner_key: ServiceSecret = Field(
@@ -41,12 +50,13 @@ class RunnerSettings(ProcessSettings):
         600,
         alias="BATON_STREAM_TTL_S",
         ge=10,
+        le=31_536_000,
         description="How long a thread's stream stays in Redis after its last run, in seconds.",
     )
     openai_api_key: SecretStr | None = Field(
         None, alias="OPENAI_API_KEY", description="Key for the model server."
     )
-    openai_base_url: str | None = Field(
+    openai_base_url: HttpUrl | None = Field(
         None, alias="OPENAI_BASE_URL", description="Model server; OpenAI's unless set."
     )
     default_model: str = Field(
@@ -58,12 +68,17 @@ class RunnerSettings(ProcessSettings):
         description="Speak Chat Completions to the model server instead of Responses.",
     )
     model_timeout_s: float = Field(
-        600, alias="BATON_MODEL_TIMEOUT_S", gt=0, description="Longest model call, in seconds."
+        600,
+        alias="BATON_MODEL_TIMEOUT_S",
+        gt=0,
+        le=86_400,
+        description="Longest model call, in seconds.",
     )
     model_silence_s: float = Field(
         120,
         alias="BATON_MODEL_SILENCE_S",
         gt=0,
+        le=86_400,
         description="Longest silence of a model server before the call counts as hung, in seconds.",
     )
     tracing_key: SecretStr | None = Field(
@@ -71,7 +86,7 @@ class RunnerSettings(ProcessSettings):
         alias="OPENAI_TRACING_KEY",
         description="Key for exporting traces; `OPENAI_API_KEY` where the base URL is OpenAI's.",
     )
-    trace_endpoint: str | None = Field(
+    trace_endpoint: HttpUrl | None = Field(
         None, alias="BATON_TRACE_ENDPOINT", description="Where traces go; OpenAI's unless set."
     )
     trace_content: TraceContent = Field(
@@ -85,7 +100,8 @@ class RunnerSettings(ProcessSettings):
     @property
     def at_openai(self) -> bool:
         """Whether the model server is OpenAI itself."""
-        return self.openai_base_url is None or "//api.openai.com" in self.openai_base_url
+        host = urlsplit(self.openai_base_url or "https://api.openai.com").hostname or ""
+        return host == "api.openai.com" or host.endswith(".api.openai.com")
 
     @property
     def export_key(self) -> SecretStr | None:

@@ -2,17 +2,26 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
-from shared.settings.common import CommaList, ProcessSettings, ServiceSecret, split_commas
+from shared.settings.common import (
+    CommaList,
+    PostgresUrl,
+    ProcessSettings,
+    RedisUrl,
+    ServiceSecret,
+    split_commas,
+)
 
 
 class ToolsvcSettings(ProcessSettings):
     """Environment of `python -m toolsvc`."""
 
     port: int = Field(8100, alias="BATON_PORT", ge=1, le=65535, description="Port to listen on.")
-    database_url: SecretStr = Field(alias="DATABASE_URL", description="Postgres, `postgresql://…`.")
-    redis_url: SecretStr = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
+    database_url: PostgresUrl = Field(
+        alias="DATABASE_URL", description="Postgres, `postgresql://…`."
+    )
+    redis_url: RedisUrl = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
     run_token_key: ServiceSecret = Field(
         alias="BATON_RUN_TOKEN_KEY", description="Secret that signs run tokens."
     )
@@ -31,10 +40,15 @@ class ToolsvcSettings(ProcessSettings):
         4,
         alias="BATON_LEASE_S",
         ge=2,
+        le=600,
         description="Life of a runner's lease, in seconds; it is renewed once a second.",
     )
     tool_timeout_s: float = Field(
-        30, alias="BATON_TOOL_TIMEOUT_S", gt=0, description="Longest tool call, in seconds."
+        30,
+        alias="BATON_TOOL_TIMEOUT_S",
+        gt=0,
+        le=86_400,
+        description="Longest tool call, in seconds.",
     )
     max_result_bytes: int = Field(
         262_144,
@@ -46,6 +60,7 @@ class ToolsvcSettings(ProcessSettings):
         600,
         alias="BATON_STREAM_TTL_S",
         ge=10,
+        le=31_536_000,
         description="How long a thread's stream stays in Redis after its last run, in seconds.",
     )
 

@@ -16,8 +16,8 @@ ALL = (CliSettings, GatewaySettings, RunnerSettings, ToolsvcSettings)
 
 @pytest.fixture
 def _required(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DATABASE_URL", "REDIS_URL"):
-        monkeypatch.setenv(name, "x://y")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:short@h/d")
+    monkeypatch.setenv("REDIS_URL", "redis://u:short@h:6379/0")
     for name in ("GATEWAY", "COOKIE", "RUNNER", "RUN_TOKEN"):
         monkeypatch.setenv(f"BATON_{name}_KEY", "k" * 32)
 
@@ -44,6 +44,21 @@ def test_other_programs_variables_are_not_settings(
         (GatewaySettings, "BATON_COOKIE_KEY", "short"),
         (ToolsvcSettings, "BATON_LEASE_S", "0.5"),
         (ToolsvcSettings, "BATON_LOG_LEVEL", "LOUD"),
+        (GatewaySettings, "DATABASE_URL", "mysql://u:short@h/d"),
+        (GatewaySettings, "DATABASE_URL", "postgresql://u:short@h:99999/d"),
+        (GatewaySettings, "REDIS_URL", "redis://u:short@h:abc"),
+        (RunnerSettings, "REDIS_URL", "http://short"),
+        (RunnerSettings, "TOOLSVC_URL", "http://127.0.0.1:8100,short"),
+        (RunnerSettings, "TOOLSVC_URL", ","),
+        (RunnerSettings, "OPENAI_BASE_URL", "127.0.0.1:1234/v1"),
+        (RunnerSettings, "BATON_TRACE_ENDPOINT", "short"),
+        (RunnerSettings, "BATON_MODEL_TIMEOUT_S", "inf"),
+        (GatewaySettings, "BATON_PUBLIC_URL", "chat.example.com"),
+        (GatewaySettings, "BATON_ORIGINS", "https://one.example.com,*"),
+        (GatewaySettings, "BATON_OIDC_ISSUER", "short"),
+        (GatewaySettings, "BATON_SIGN_IN_DAYS", "1e999"),
+        (ToolsvcSettings, "BATON_LEASE_S", "inf"),
+        (ToolsvcSettings, "BATON_RUN_TOKEN_KEY", "-----BEGIN PUBLIC KEY-----" + "x" * 40),
     ],
 )
 def test_a_wrong_setting_is_named_and_ends_the_process(
@@ -60,3 +75,21 @@ def test_a_wrong_setting_is_named_and_ends_the_process(
     assert ended.value.code == 2
     assert f"Wrong setting: {name}: " in said
     assert "short" not in said  # what may be a secret is not repeated
+
+
+@pytest.mark.usefixtures("_required")
+@pytest.mark.parametrize(
+    ("url", "at_openai"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://eu.api.openai.com/v1", True),
+        ("https://api.openai.com.example.com/v1", False),
+        ("http://127.0.0.1:1234//api.openai.com", False),
+    ],
+)
+def test_only_openais_own_hosts_are_openais(
+    url: str, at_openai: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    assert (RunnerSettings().export_key is not None) == at_openai
