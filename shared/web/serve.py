@@ -35,6 +35,7 @@ BODY_TIMEOUT_S = 30.0
 MAX_FRAME_BYTES = 1_048_576
 PING_S = 20.0
 GRACE_S = 10
+STOP_LOOKED_FOR_S = 0.1
 #: A client that has not read for long gets this much to take the close.
 CUT_AFTER_S = 2.0
 
@@ -146,11 +147,23 @@ class _Server(uvicorn.Server):
     """Says on one line where it listens; uvicorn's own lines are off."""
 
     async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
+        leaving = asyncio.create_task(self._leave_early(asyncio.current_task()))
+        try:
+            await super().startup(sockets)
+        finally:
+            leaving.cancel()
         for server in self.servers:
             for bound in server.sockets:
                 host, port = bound.getsockname()[:2]
                 log.info("listening", host=host, port=port)
+
+    async def _leave_early(self, serving: asyncio.Task[Any] | None) -> None:
+        """Asked to stop, do not wait for an app that itself still waits for others."""
+        while not self.should_exit:  # noqa: ASYNC110 - uvicorn only sets this flag
+            await asyncio.sleep(STOP_LOOKED_FOR_S)
+        if serving is not None:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it is no accident
+            serving.cancel()
 
 
 def serve(app: ASGIApp, settings: ProcessSettings, *, process: str) -> None:
@@ -162,8 +175,12 @@ def serve(app: ASGIApp, settings: ProcessSettings, *, process: str) -> None:
         signal.signal(stop, lambda *_: sys.exit(0))
     if settings.supervised:
         end_with_supervisor()
+    server = _Server(server_config(app, settings))
     try:
-        _Server(server_config(app, settings)).run()
+        server.run()
+    except asyncio.CancelledError:
+        if not server.should_exit:
+            raise
     finally:
         log.info("stopped", process=process)
 
