@@ -97,7 +97,7 @@ async def accept_run(
     key = uuid7()
 
     async def once() -> Accepted:
-        async with services.db.writing() as db:
+        async with services.db.writing(caller.user_id) as db:
             return await _store(db, caller.user_id, key, sent)
 
     accepted = await _retried(once)
@@ -114,7 +114,7 @@ async def request_cancel(
     Raises:
         BatonError: NOT_FOUND.
     """
-    async with services.db.writing() as db:
+    async with services.db.writing(caller.user_id) as db:
         run = await runs.find(db, caller.user_id, run_id)
         if run is None or thread_id not in (None, run.thread):
             raise BatonError(Code.NOT_FOUND)

@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.services import Services
 from gateway.store import agents
+from gateway.store.turns import Own
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 
@@ -18,7 +19,7 @@ async def known_agents(services: Services) -> dict[str, dict[str, Any]]:
     if cached and time.monotonic() - cached[0] < FRESH_S:
         return cached[1]
     asked_at = time.monotonic()
-    async with services.db.reading() as db:
+    async with services.db.reading(Own.UPKEEP) as db:
         found = await agents.announced(db)
     services.agents = (asked_at, found)
     return found

@@ -213,7 +213,7 @@ class Socket:
         self.out.put(frame("ack", id=asked.id))
 
     async def _thread(self, public_id: str) -> ThreadRow:
-        async with self.services.db.reading() as db:
+        async with self.services.db.reading(self.caller.user_id) as db:
             thread = await threads.find(db, self.caller.user_id, public_id)
         if thread is None:
             raise BatonError(Code.NOT_FOUND)
@@ -240,7 +240,7 @@ class Socket:
         A reset may be long, so that it is read only when the client has taken what came before.
         """
         await self.out.drained()
-        async with self.services.db.reading() as db:
+        async with self.services.db.reading(self.caller.user_id) as db:
             cursor, fields = await read_reset(db, listener.thread)
         if self._listeners.get(listener.public_id) is not listener:
             return  # the client has unsubscribed meanwhile, or subscribed anew

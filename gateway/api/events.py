@@ -44,7 +44,7 @@ async def thread_events(
 ) -> Response:
     """Read a thread's stored events in order, from the beginning or after a cursor."""
     position = _position(after)
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         thread = await threads.find(db, caller.user_id, thread_id)
         if thread is None:
             raise BatonError(Code.NOT_FOUND)
@@ -63,7 +63,7 @@ async def run_events(
 ) -> Response:
     """Read a run's stored events in order; the cursors are those of its thread."""
     position = _position(after)
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         run = await runs.find(db, caller.user_id, run_id)
         thread = await threads.find(db, caller.user_id, run.thread) if run else None
         if run is None or thread is None:

@@ -41,7 +41,7 @@ async def invite(
     """Make a link that signs the person in once; from then on the address may sign in."""
     email, token = normal_email(body.email), new_secret()
     expires = datetime.now(UTC) + VALID_FOR
-    async with services.db.writing() as db:
+    async with services.db.writing(caller.user_id) as db:
         await invites.make(db, email, hash_of(token), caller.user_id, expires)
     log.info("somebody was invited")
     url = f"{base_url(request, services.settings)}/auth/invite#{token}"

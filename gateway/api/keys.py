@@ -75,7 +75,7 @@ class MadeKey(Key):
 async def create_key(body: NewKey, caller: SignedIn, services: WithServices) -> MadeKey:
     """Make a key. It is shown here and nowhere else ever again."""
     key = new_key()
-    async with services.db.writing() as db:
+    async with services.db.writing(caller.user_id) as db:
         row = await keys.make(
             db,
             await _owner(db, body.email, caller, services),
@@ -100,7 +100,7 @@ async def list_keys(
     if everybody and not caller.admin:
         raise BatonError(Code.FORBIDDEN, "Only admins see other people's keys.")
     before = parse_time_cursor(cursor)
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         rows = await keys.page(
             db,
             user=None if everybody else caller.user_id,
@@ -119,7 +119,7 @@ async def revoke_key(key_id: PathId, caller: SignedIn, services: WithServices) -
         key = UUID(key_id)
     except ValueError:
         raise BatonError(Code.NOT_FOUND) from None
-    async with services.db.writing() as db:
+    async with services.db.writing(caller.user_id) as db:
         if not await keys.revoke(db, key, user=None if caller.admin else caller.user_id):
             raise BatonError(Code.NOT_FOUND)
     log.info("a key was revoked", key=str(key))

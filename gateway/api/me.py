@@ -38,7 +38,7 @@ class Me(Shape):
 
 async def describe(services: Services, caller: Caller) -> Me:
     """Read the caller's own row."""
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         person = await people.by_id(db, caller.user_id)
     if person is None:
         raise BatonError(Code.NOT_SIGNED_IN)

@@ -28,7 +28,7 @@ async def list_messages(
 
     `next` is the oldest message's id where older ones exist; give it as `before`.
     """
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         thread = await threads.find(db, caller.user_id, thread_id)
         if thread is None:
             raise BatonError(Code.NOT_FOUND)

@@ -152,7 +152,7 @@ async def list_runs(
     """List my runs, the newest first."""
     before = parse_time_cursor(cursor)
     statuses = LIVE if status == "live" else [status] if status else None
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         rows = await runs.page(
             db,
             caller.user_id,
@@ -169,7 +169,7 @@ async def list_runs(
 @router.get("/runs/{id}", operation_id="getRun")
 async def get_run(run_id: PathId, caller: SignedIn, services: WithServices) -> Run:
     """Read a run."""
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         row = await runs.find(db, caller.user_id, run_id)
     if row is None:
         raise BatonError(Code.NOT_FOUND)

@@ -84,7 +84,7 @@ class Status(Shape):
 async def get_status(caller: SignedIn, services: WithServices) -> Status:
     """See processes, leases, broken agents and the queue; without admin rights, my own queue."""
     everything = caller.admin or services.settings.dev_mode
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         queue = await status.queue(db, None if everything else caller.user_id)
         rows = await status.processes(db) if everything else None
     processes = [Process.of(row) for row in rows] if rows is not None else None

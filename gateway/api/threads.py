@@ -65,7 +65,7 @@ async def create_thread(
     """Make a thread. The same id with the same content again answers 200 with the same thread."""
     await require_agent(services, body.agent)
     public_id = body.id or new_thread_id()
-    async with services.db.writing() as db:
+    async with services.db.writing(caller.user_id) as db:
         made = await threads.make(db, caller.user_id, public_id, body.agent, body.title)
         row = made or await threads.find(db, caller.user_id, public_id)
     if row is None or (row.agent, row.title) != (body.agent, body.title):
@@ -86,7 +86,7 @@ async def list_threads(
 ) -> Page[Thread]:
     """List my threads, the last changed first."""
     before = parse_time_cursor(cursor)
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         rows = await threads.page(db, caller.user_id, limit=limit + 1, before=before)
     more, rows = len(rows) > limit, rows[:limit]
     following = time_cursor(rows[-1].updated_at, rows[-1].key) if more else None
@@ -96,7 +96,7 @@ async def list_threads(
 @router.get("/threads/{id}", operation_id="getThread")
 async def get_thread(thread_id: PathId, caller: SignedIn, services: WithServices) -> Thread:
     """Read a thread."""
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         row = await threads.find(db, caller.user_id, thread_id)
     if row is None:
         raise BatonError(Code.NOT_FOUND)
@@ -111,7 +111,7 @@ async def change_thread(
     services: WithServices,
 ) -> Thread:
     """Give a thread another title, or none."""
-    async with services.db.writing() as db:
+    async with services.db.writing(caller.user_id) as db:
         row = await threads.rename(db, caller.user_id, thread_id, body.title)
     if row is None:
         raise BatonError(Code.NOT_FOUND)
@@ -122,7 +122,7 @@ async def change_thread(
 @router.delete("/threads/{id}", status_code=204, operation_id="deleteThread")
 async def delete_thread(thread_id: PathId, caller: SignedIn, services: WithServices) -> None:
     """Delete a thread; its runs are stopped."""
-    async with services.db.writing() as db:
+    async with services.db.writing(caller.user_id) as db:
         row = await threads.lock(db, caller.user_id, thread_id)
         if row is None or row.deleted_at:
             raise BatonError(Code.NOT_FOUND)

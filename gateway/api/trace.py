@@ -47,7 +47,7 @@ class Trace(Shape):
 @router.get("/runs/{id}/trace", operation_id="getTrace")
 async def get_trace(run_id: PathId, caller: SignedIn, services: WithServices) -> Trace:
     """Read the trace that a run belongs to."""
-    async with services.db.reading() as db:
+    async with services.db.reading(caller.user_id) as db:
         run = await runs.find(db, caller.user_id, run_id)
         if run is None:
             raise BatonError(Code.NOT_FOUND)

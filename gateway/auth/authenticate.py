@@ -16,6 +16,7 @@ from gateway.auth.origin import origin_allowed
 from gateway.services import Services
 from gateway.store import people
 from gateway.store.database import Database
+from gateway.store.turns import Own
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.frames import BEARER_PREFIX
@@ -68,7 +69,7 @@ async def still_valid(db: Database, callers: Iterable[Caller]) -> frozenset[byte
     operators = {caller.credential for caller in callers if caller.how is How.OPERATOR}
     if not asked:
         return frozenset(operators)
-    async with db.reading() as connection:
+    async with db.reading(Own.SIGN_IN) as connection:
         return await people.living(connection, list(asked)) | operators
 
 
@@ -77,7 +78,7 @@ async def _by_cookie(services: Services, connection: HTTPConnection) -> Caller:
     if not sign_in or len(sign_in) > MAX_SECRET_CHARS:
         raise BatonError(Code.NOT_SIGNED_IN)
     hashed = hash_of(sign_in)
-    async with services.db.reading() as db:
+    async with services.db.reading(Own.SIGN_IN) as db:
         found = await people.of_sign_in(db, hashed)
     if not found:
         raise BatonError(Code.NOT_SIGNED_IN)
@@ -92,7 +93,7 @@ async def _by_bearer(services: Services, secret: str) -> Caller:
         return await _operator(services, hashed)
     if not secret.startswith(KEY_PREFIX):
         raise BatonError(Code.NOT_SIGNED_IN)
-    async with services.db.reading() as db:
+    async with services.db.reading(Own.SIGN_IN) as db:
         found = await people.of_key(db, hashed)
     if not found:
         raise BatonError(Code.NOT_SIGNED_IN)
@@ -107,7 +108,7 @@ def _is_operator(services: Services, hashed: bytes) -> bool:
 
 
 async def _operator(services: Services, hashed: bytes) -> Caller:
-    async with services.db.reading() as db:
+    async with services.db.reading(Own.SIGN_IN) as db:
         person = await people.by_email(db, OPERATOR_EMAIL)
         if person is None or not person.admin:
             person = await people.ensure(db, OPERATOR_EMAIL, admin=True)
@@ -133,5 +134,5 @@ def _caller(found: people.Credential, how: How, hashed: bytes) -> Caller:
 
 
 async def _note_use(services: Services, hashed: bytes) -> None:
-    async with services.db.reading() as db:
+    async with services.db.reading(Own.SIGN_IN) as db:
         await people.note_use(db, hashed)

@@ -19,6 +19,7 @@ from gateway.auth.policy import is_admin
 from gateway.auth.routes import auth_router
 from gateway.auth.sign_in import open_sign_in
 from gateway.store import invites, people
+from gateway.store.turns import Own
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger, user_hash
@@ -45,7 +46,7 @@ async def take_invite(
 ) -> Me:
     """Sign in by an invitation, once."""
     settings = services.settings
-    async with services.db.writing() as db:
+    async with services.db.writing(Own.SIGN_IN) as db:
         email = await invites.take(db, hash_of(body.token))
         if email is None:
             raise BatonError(Code.NOT_FOUND)

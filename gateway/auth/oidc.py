@@ -17,6 +17,7 @@ from gateway.auth.pages import refusal_page
 from gateway.auth.policy import admit_subject, normal_email
 from gateway.auth.sign_in import open_sign_in
 from gateway.services import Services
+from gateway.store.turns import Own
 from shared.errors import BatonError
 from shared.settings import GatewaySettings
 from shared.telemetry.logs import get_logger, user_hash
@@ -112,7 +113,7 @@ async def _sign_in(services: Services, request: Request, claims: dict[str, Any])
     settings = services.settings
     email = normal_email(str(claims["email"]))
     subject = f"{claims['iss']}|{claims['sub']}"
-    async with services.db.writing() as db:
+    async with services.db.writing(Own.SIGN_IN) as db:
         person = await admit_subject(db, email, subject, settings)
         sign_in = await open_sign_in(db, request, person, settings)
     response = RedirectResponse("/", 303)

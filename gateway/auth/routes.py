@@ -19,6 +19,7 @@ from gateway.auth.cookies import drop_cookie, put_cookie
 from gateway.auth.origin import host_is_ours
 from gateway.auth.policy import admit, normal_email
 from gateway.auth.sign_in import end_sign_in, open_sign_in
+from gateway.store.turns import Own
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger, user_hash
@@ -82,7 +83,7 @@ def _name_of(issuer: str) -> str:
 @router.post("/logout", status_code=204, operation_id="signOut")
 async def logout(request: Request, services: WithServices) -> Response:
     """End this browser's sign-in; its sockets close soon after."""
-    async with services.db.writing() as db:
+    async with services.db.writing(Own.SIGN_IN) as db:
         await end_sign_in(db, request, services.settings)
     response = Response(status_code=204)
     drop_cookie(response, services.settings)
@@ -96,7 +97,7 @@ async def dev_login(
     """Sign in by e-mail alone. In dev mode only; elsewhere this route does not exist."""
     if not host_is_ours(request.headers.get("host", ""), services.settings):
         raise BatonError(Code.FORBIDDEN, "Open this page as localhost, or set BATON_PUBLIC_URL.")
-    async with services.db.writing() as db:
+    async with services.db.writing(Own.SIGN_IN) as db:
         person = await admit(db, normal_email(body.email), services.settings)
         sign_in = await open_sign_in(db, request, person, services.settings)
     put_cookie(response, sign_in, services.settings)

@@ -15,6 +15,7 @@ from gateway.relay.listener import Listener
 from gateway.relay.reader import Reader
 from gateway.relay.sql import read_rows, threads_committed
 from gateway.store.database import Database
+from gateway.store.turns import Own
 from shared.bus.append import Entry
 from shared.bus.connect import AWAY as REDIS_AWAY
 from shared.bus.connect import Redis
@@ -251,7 +252,7 @@ class Relay:
         """What follows the cursor, and whether that is all; `None` while SQL is away."""
         entries, all_entries = await self._entries(listener)
         try:
-            async with self._db.reading() as db:
+            async with self._db.reading(Own.RELAY) as db:
                 settled, rows = await read_rows(
                     db, listener.thread, listener.cursor, limit=listener.page
                 )
@@ -293,7 +294,7 @@ class Relay:
         """Where SQL had ids above a cursor already at the look before, that is a gap too."""
         since = time.monotonic() - self._looked_at + LOOK_OVERLAP_S
         begun = time.monotonic()
-        async with self._db.reading() as db:
+        async with self._db.reading(Own.RELAY) as db:
             committed = await threads_committed(db, since)
         self._looked_at = begun
         for thread, feed in self._feeds.items():

@@ -1,5 +1,7 @@
 """Connections whose use is bounded: a request must answer within 3 s, also when Postgres is frozen.
 
+Where Postgres does answer and there is just too much to do, a request waits for its turn.
+
 A frozen server is not a broken one: the kernel keeps its sockets alive, and psycopg waits for an
 answer even after it was cancelled. So the socket of an overdue connection is shut down, which ends
 the wait like any other lost connection.
@@ -14,13 +16,23 @@ from contextlib import asynccontextmanager
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared.errors import StoreAwayError
+from gateway.store.turns import Own, Turns, Who
+from shared.errors import BatonError, StoreAwayError
+from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
 #: From asking for a connection to the end of its use; leaves half a second for the rest.
 BUDGET_S = 2.5
+#: Postgres answers as long as it has finished some work within this time.
+ANSWERING_S = 1.0
+#: While it does, a request waits this long for its turn before it is told to come again.
+PATIENCE_S = 10.0
+#: What is left for the work itself after a long wait.
+LEAST_S = 1.0
+#: Connections of one gateway, of one person, and those that people leave to the gateway itself.
+CONNECTIONS, SHARE, OWN = 10, 3, 2
 
 
 class Database:
@@ -30,39 +42,83 @@ class Database:
         self.engine = engine
         self.budget_s = budget_s
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._turns = Turns(CONNECTIONS, share=SHARE, own=OWN)
+        self._answered_at = -ANSWERING_S
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection on which every statement stands alone: no BEGIN, no ROLLBACK to wait for."""
-        async with self._connected(self._autocommit) as connection:
+    async def reading(self, who: Who) -> AsyncIterator[AsyncConnection]:
+        """A connection on which every statement stands alone: no BEGIN, no ROLLBACK to wait for.
+
+        `who` has the work done: a person, or the gateway itself.
+
+        Raises:
+            BatonError: UNAVAILABLE; RATE_LIMITED where there is too much to do.
+        """
+        async with self._connected(self._autocommit, who) as connection:
             yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A connection inside one transaction, committed at the end of the block."""
-        async with self._connected(self.engine) as connection, connection.begin():
+    async def writing(self, who: Who) -> AsyncIterator[AsyncConnection]:
+        """A connection inside one transaction, committed at the end of the block.
+
+        Raises:
+            BatonError: as `reading`.
+        """
+        async with self._connected(self.engine, who) as connection, connection.begin():
             yield connection
 
     async def check(self) -> None:
         """Raise if Postgres cannot answer."""
-        async with self.reading() as connection:
+        async with self.reading(Own.UPKEEP) as connection:
             await connection.execute(text("SELECT 1"))
 
     @asynccontextmanager
-    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async def _connected(self, engine: AsyncEngine, who: Who) -> AsyncIterator[AsyncConnection]:
         loop = asyncio.get_running_loop()
-        overdue = loop.time() + self.budget_s
+        asked = loop.time()
+        async with self._turn(who):
+            overdue = asked + self.budget_s
+            if self._answering():
+                overdue = max(overdue, loop.time() + LEAST_S)
+            try:
+                async with asyncio.timeout_at(overdue):
+                    connection = await engine.connect()
+            except TimeoutError:
+                raise StoreAwayError("Postgres") from None
+            cutting = loop.call_at(overdue, _cut, connection)
+            try:
+                yield connection
+            finally:
+                cutting.cancel()
+                if not connection.invalidated:
+                    self._answered_at = loop.time()
+                await connection.close()
+
+    @asynccontextmanager
+    async def _turn(self, who: Who) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        turn = self._turns.ask(who)
         try:
-            async with asyncio.timeout_at(overdue):
-                connection = await engine.connect()
-        except TimeoutError:
-            raise StoreAwayError("Postgres") from None
-        cutting = loop.call_at(overdue, _cut, connection)
-        try:
-            yield connection
+            asked = loop.time()
+            patience = self.budget_s
+            while not turn.done():
+                await asyncio.wait({turn}, timeout=patience)
+                if not turn.done():
+                    self._check_patience(loop.time() - asked)
+                patience = ANSWERING_S
+            yield
         finally:
-            cutting.cancel()
-            await connection.close()
+            self._turns.give_back(who, turn)
+
+    def _answering(self) -> bool:
+        return asyncio.get_running_loop().time() - self._answered_at < ANSWERING_S
+
+    def _check_patience(self, waited_s: float) -> None:
+        """Raise if waiting for a turn makes no sense any more."""
+        if not self._answering():
+            raise StoreAwayError("Postgres")
+        if waited_s > PATIENCE_S:
+            raise BatonError(Code.RATE_LIMITED)
 
 
 def _cut(connection: AsyncConnection) -> None:

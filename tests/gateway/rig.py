@@ -18,6 +18,7 @@ from gateway.app import make_app
 from gateway.auth.caller import Caller, How
 from gateway.services import Services
 from gateway.store import people
+from gateway.store.turns import Own
 from shared.settings import GatewaySettings
 
 OPERATOR_KEY = "operator-key-operator-key-operator-key"
@@ -63,7 +64,7 @@ class Rig:
 
     async def caller(self, email: str = "ada@example.com", *, admin: bool = False) -> Caller:
         """Somebody, for what is called without HTTP."""
-        async with self.services.db.writing() as db:
+        async with self.services.db.writing(Own.UPKEEP) as db:
             person = await people.ensure(db, email, admin=admin)
         return Caller(
             user_id=person.id,
@@ -75,7 +76,7 @@ class Rig:
         )
 
     async def sql(self, statement: str, **values: Any) -> list[Any]:
-        async with self.services.db.writing() as db:
+        async with self.services.db.writing(Own.UPKEEP) as db:
             found = await db.execute(text(statement), values)
             return list(found) if found.returns_rows else []
 

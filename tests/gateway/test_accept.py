@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.accept import Accepted, accept_run
 from gateway.auth.caller import Caller
+from gateway.store.turns import Who
 from shared.bus.keys import user_channel
 from shared.errors import BatonError, StoreAwayError
 from shared.protocol.codes import Code
@@ -271,8 +272,8 @@ def _losing_once(writing: Any) -> Any:
     tries: list[bool] = []
 
     @asynccontextmanager
-    async def lossy() -> Any:
-        async with writing() as db:
+    async def lossy(who: Who) -> Any:
+        async with writing(who) as db:
             yield db
         if not tries:
             tries.append(True)

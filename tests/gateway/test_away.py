@@ -3,14 +3,20 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
 import pytest_asyncio
 
 from gateway.accept import accept_run
+from gateway.store.database import SHARE
+from shared.errors import BatonError
+from shared.protocol.codes import Code
 from tests.gateway.proxy import Proxy, proxy_to
 from tests.gateway.rig import (
     Rig,
@@ -102,6 +108,50 @@ async def test_connections_that_postgres_closed_are_not_noticed_by_a_new_run(
     accepted = await accept_run(rig.services, caller, **given, input=run_input())
     assert (accepted.created, accepted.queued) == (True, True)
     assert (await ada.get("/api/runs/run_1")).status_code == 200
+
+
+async def test_a_flood_of_one_person_holds_up_nobody_else(rig: Rig, database_url: str) -> None:
+    """All of Ada's messages wait for a row that somebody has locked; Bob does not notice."""
+    ada, bob = await rig.sign_in("ada@example.com"), await rig.sign_in("bob@example.com")
+    assert (await ada.post("/api/threads/t/runs", json=body("r0"))).status_code == 202
+    lock = await psycopg.AsyncConnection.connect(database_url)
+    async with lock, lock.transaction():
+        await lock.execute("SELECT FROM threads FOR UPDATE")
+        flood = [
+            asyncio.create_task(ada.post("/api/threads/t/runs", json=body(f"r{n}")))
+            for n in range(1, 60)
+        ]
+        await asyncio.wait(flood, timeout=0.2)
+        for _ in range(5):
+            assert (await timed(bob.get("/api/threads"))).status_code == 200
+            assert (await timed(bob.get("/readyz"))).json()["checks"]["postgres"]
+    answers = await asyncio.gather(*flood)
+    assert {answer.status_code for answer in answers} == {202}
+
+
+async def test_who_waits_too_long_behind_others_is_told_so(
+    rig: Rig, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres answers all the while, so nobody may say that it cannot be reached."""
+    monkeypatch.setattr("gateway.store.database.PATIENCE_S", 0.3)
+    monkeypatch.setattr("gateway.store.database.ANSWERING_S", 0.2)
+    rig.services.db.budget_s = 0.5
+    ada = (await rig.caller()).user_id
+    async with AsyncExitStack() as busy:
+        for _ in range(SHARE):
+            await busy.enter_async_context(rig.services.db.reading(ada))
+        asking = asyncio.create_task(_read(rig, ada))
+        while not asking.done():
+            await rig.services.db.check()
+        with pytest.raises(BatonError, match="Too many requests") as refused:
+            await asking
+        assert refused.value.code is Code.RATE_LIMITED
+    await _read(rig, ada)
+
+
+async def _read(rig: Rig, who: UUID) -> None:
+    async with rig.services.db.reading(who):
+        pass
 
 
 async def test_a_postgres_that_is_not_there(redis_url: str) -> None:

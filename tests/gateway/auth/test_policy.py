@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.auth.policy import admit, admit_subject, is_admin, listed
+from gateway.store.turns import Own
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from tests.gateway.rig import Rig, gateway_settings
@@ -44,7 +45,7 @@ def test_a_domain_makes_nobody_an_admin() -> None:
 @pytest.mark.asyncio
 async def test_a_subject_is_who_somebody_is(rig: Rig) -> None:
     settings = gateway_settings("postgresql://x/y", "redis://x", **LISTS)
-    async with rig.services.db.writing() as db:
+    async with rig.services.db.writing(Own.UPKEEP) as db:
         ada = await admit_subject(db, "ada@example.com", "issuer|1", settings)
         again = await admit_subject(db, "ada@example.com", "issuer|1", settings)
         moved = await admit_subject(db, "new@example.com", "issuer|1", settings)
@@ -70,6 +71,6 @@ async def test_the_invited_may_sign_in(rig: Rig) -> None:
     settings = gateway_settings("postgresql://x/y", "redis://x", **LISTS)
     operator = await rig.operator()
     await operator.post("/api/invites", json={"email": "eve@elsewhere.example"})
-    async with rig.services.db.writing() as db:
+    async with rig.services.db.writing(Own.UPKEEP) as db:
         eve = await admit(db, "eve@elsewhere.example", settings)
         assert (await admit_subject(db, eve.email, "issuer|9", settings)).id == eve.id
