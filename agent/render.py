@@ -15,6 +15,7 @@ from agent.output import Output
 from agent.text import PROMPT, arguments, count, one_line, plain, text_of
 from agent.watch import Placed
 from agent.wrap import Wrapper
+from shared.protocol.transcript import has_failed
 
 HANDOFF = "transfer_to_"
 TAKEN_OVER = "↻ another runner has taken over; what was unfinished is written anew"
@@ -152,7 +153,8 @@ class Screen:
             self._note(Text.assemble("▸ ", (name, "cyan"), " ", (given, "dim")))
         elif kind == "TOOL_CALL_RESULT":
             room = self._width - len(name)
-            self._note(Text.assemble("✓ ", name, " ", one_line(event.get("content", ""), room)))
+            mark = ("✗ ", "red") if has_failed(event) else ("✓ ", "")
+            self._note(Text.assemble(mark, name, " ", one_line(event.get("content", ""), room)))
 
     def _subagent(self, kind: str, event: dict[str, Any]) -> None:
         if kind == "SUBAGENT_STARTED":

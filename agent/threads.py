@@ -113,7 +113,8 @@ def _show(output: Output, message: dict[str, Any]) -> None:
             if text:
                 output.show(Text(text))
         case "tool":
-            output.show(Text(f"  ✓ {one_line(text)}", "dim"))
+            mark = "✗" if message.get("error") else "✓"
+            output.show(Text(f"  {mark} {one_line(text)}", "dim"))
         case "reasoning":
             output.show(Text(f"  {one_line(text)}", "dim italic"))
         case _:

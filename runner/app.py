@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from secrets import token_urlsafe
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -49,6 +50,7 @@ def make_app(settings: RunnerSettings) -> ASGIApp:
 async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None]:
     """Everything from the first connection to the last run given away."""
     runner = f"{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}"
+    secret = token_urlsafe(32)
     url = settings.redis_url.get_secret_value()
     patch_runner()
     async with AsyncExitStack() as lifetime:
@@ -56,7 +58,9 @@ async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None
         lifetime.push_async_callback(redis.aclose)
         blocking = blocking_client(url, "baton-doorbell", block_s=BLOCK_MS / 1000)
         lifetime.push_async_callback(blocking.aclose)
-        record = Record(settings.toolsvc_urls, settings.runner_key.get_secret_value())
+        record = Record(
+            settings.toolsvc_urls, settings.runner_key.get_secret_value(), secret=secret
+        )
         lifetime.push_async_callback(record.close)
         client = make_client(settings)
         lifetime.push_async_callback(client.close)
@@ -74,7 +78,7 @@ async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None
             configs=RunConfigs(settings, UpstreamProvider(settings, client)),
         )
         await _announce(record, worker, catalog)
-        await lifetime.enter_async_context(_loops(worker))
+        await lifetime.enter_async_context(_loops(worker, secret))
         app.include_router(health_router(_checks(worker)))
         log.info("ready", runner=runner, agents=sorted(catalog.agents), broken=len(catalog.broken))
         yield
@@ -94,16 +98,15 @@ async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
 
 
 @asynccontextmanager
-async def _loops(worker: Worker) -> AsyncIterator[None]:
+async def _loops(worker: Worker, secret: str) -> AsyncIterator[None]:
     """The worker's loops; at the end runs are given away while the pump still works."""
     settings = worker.settings
     heartbeat = HeartbeatThread(
         worker.id,
         settings.toolsvc_urls,
         settings.runner_key.get_secret_value(),
-        slots=settings.concurrency,
-        version=settings.code_version,
-        carried=worker.carried,
+        secret=secret,
+        beat=worker.beat,
         heard=worker.heard,
     )
     heartbeat.start()

@@ -88,6 +88,8 @@ class CarriedRun:
         self.shown: list[dict[str, Any]] = []
         self.writing: list[Callable[[], list[dict[str, Any]]]] = []
         self.answered: set[str] = set()
+        #: Calls whose result tells the model of a failure.
+        self.failed_calls: set[str] = set()
         self.usage: dict[str, dict[str, int]] = {}
         self._call_ids: set[str] = set()
         self._begun = time.monotonic()

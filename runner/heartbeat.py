@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import httpx
 
-from shared.protocol.record import Carried, Heartbeat, HeartbeatAnswer
+from shared.protocol.record import RUNNER_SECRET, Heartbeat, HeartbeatAnswer
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
@@ -25,7 +25,7 @@ STUCK_EXIT = 70
 
 
 class HeartbeatThread:
-    """Renews until stopped; `carried` and `heard` run on the event loop."""
+    """Renews until stopped; `beat` and `heard` run on the event loop."""
 
     def __init__(
         self,
@@ -33,17 +33,16 @@ class HeartbeatThread:
         urls: tuple[str, ...],
         key: str,
         *,
-        slots: int,
-        version: str,
-        carried: Callable[[], list[Carried]],
+        secret: str,
+        beat: Callable[[], Heartbeat],
         heard: Callable[[HeartbeatAnswer], None],
     ) -> None:
-        self._runner, self._urls, self._key = runner, [url.rstrip("/") for url in urls], key
-        self._slots, self._version = slots, version
-        self._carried, self._heard = carried, heard
+        self._runner, self._urls = runner, [url.rstrip("/") for url in urls]
+        self._sent = {"authorization": f"Bearer {key}", RUNNER_SECRET: secret}
+        self._beat, self._heard = beat, heard
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
-        self._named: list[Carried] = []
+        self._next = Heartbeat()
         self._moved_at = time.monotonic()
         self._current = 0
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -52,7 +51,7 @@ class HeartbeatThread:
 
     def start(self) -> None:
         """Begin to renew."""
-        self._named = self._carried()
+        self._next = self._beat()
         self._thread.start()
 
     def stop(self) -> None:
@@ -63,22 +62,21 @@ class HeartbeatThread:
     def _run(self) -> None:
         with httpx.Client(timeout=TRY_S, trust_env=False) as http:
             while not self._stop.is_set():
-                self._beat(http)
+                self._renew(http)
                 self._loop.call_soon_threadsafe(self._look)
                 self._stop.wait(EVERY_S)
 
-    def _beat(self, http: httpx.Client) -> None:
+    def _renew(self, http: httpx.Client) -> None:
         still_s = time.monotonic() - self._moved_at
         if still_s > STUCK_S:
             log.critical("the event loop is stuck, the process ends", still_s=round(still_s))
             os._exit(STUCK_EXIT)
-        beat = Heartbeat(runs=self._named, slots=self._slots, version=self._version)
         url = self._urls[self._current % len(self._urls)]
         try:
             answer = http.post(
                 f"{url}/runners/{self._runner}/heartbeat",
-                content=beat.model_dump_json(),
-                headers={"authorization": f"Bearer {self._key}"},
+                content=self._next.model_dump_json(),
+                headers=self._sent,
             )
             answer.raise_for_status()
             news = HeartbeatAnswer.model_validate_json(answer.content)
@@ -91,7 +89,7 @@ class HeartbeatThread:
     def _look(self) -> None:
         """On the loop: it moves, and these are its runs."""
         self._moved_at = time.monotonic()
-        self._named = self._carried()
+        self._next = self._beat()
 
     def _tell(self, news: HeartbeatAnswer) -> None:
         self.leased.set()

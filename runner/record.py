@@ -18,6 +18,7 @@ import orjson
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
+    RUNNER_SECRET,
     Catalogue,
     ClaimAnswer,
     ClaimRequest,
@@ -39,12 +40,16 @@ _AWAY = (502, 503, 504)
 
 
 class Record:
-    """HTTP to toolsvc, with the runner's key or a run's token."""
+    """HTTP to toolsvc, with the runner's key or a run's token.
 
-    def __init__(self, urls: Sequence[str], key: str) -> None:
+    `secret` is this very process's, by which it alone speaks as the runner it is.
+    """
+
+    def __init__(self, urls: Sequence[str], key: str, *, secret: str) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._current = 0
         self._key = key
+        self._mine = {RUNNER_SECRET: secret}
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=KEEPALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -62,11 +67,12 @@ class Record:
     async def announce(self, runner: str, catalogue: Catalogue) -> None:
         """Say what this runner serves."""
         body = catalogue.model_dump_json().encode()
-        await self._until_answered("POST", f"/runners/{runner}/catalogue", body, self._key)
+        path = f"/runners/{runner}/catalogue"
+        await self._until_answered("POST", path, body, self._key, self._mine)
 
     async def leave(self, runner: str) -> None:
         """End the lease, so that others take over at once."""
-        await self._once("DELETE", f"/runners/{runner}", b"", self._key)
+        await self._once("DELETE", f"/runners/{runner}", b"", self._key, self._mine)
 
     async def commit(self, run: UUID, token: str, commit: Commit) -> CommitAnswer:
         """Commit, however long it takes.

@@ -189,6 +189,7 @@ class Driver:
         if not isinstance(call_id, str) or call_id in run.answered or run.journal.replaying:
             return
         run.answered.add(call_id)
+        run.failed_calls.add(call_id)
         run.shown.append(show_result(run, run.root, call_id, codec.as_text(str(item.output))))
 
     async def _call_tool(self, name: str, arguments: Any, call_id: str) -> Any:
@@ -205,6 +206,7 @@ class Driver:
             return codec.as_text(result)
         except BatonError as error:
             if error.details.get("onError") == "model":
+                run.failed_calls.add(call_id)
                 return f"The tool failed: {error.message}"
             lost = error.code is Code.FENCED
             return await run.park(Stop(StopKind.LOST if lost else StopKind.FAILED, error))

@@ -13,20 +13,26 @@ IGNORED = "Multiple handoffs detected, ignoring this one."
 
 
 def show_result(run: CarriedRun, scope: Scope, call_id: str, content: str) -> dict[str, Any]:
-    """Emit the result of a call; the message that a client makes of it."""
-    message = {
+    """Emit the result of a call; the message that a client makes of it.
+
+    What the model is told of a failure looks like any other result, so people are told apart.
+    """
+    message: dict[str, Any] = {
         "id": new_id("msg"),
         "role": "tool",
         "toolCallId": call_id,
         "content": content,
     }
-    event = {
+    event: dict[str, Any] = {
         "type": "TOOL_CALL_RESULT",
         "messageId": message["id"],
         "toolCallId": call_id,
         "content": content,
         "role": "tool",
     }
+    if call_id in run.failed_calls:
+        event["metadata"] = {"baton": {"failed": True}}
+        message["error"] = content
     if subagent := run.stage.subagent(scope):
         event["subagentRunId"] = subagent
     run.outbox.emit(event)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,14 @@ from shared.bus.keys import runner_key
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.ids import trace_id
-from shared.protocol.record import Carried, ClaimedRun, ClaimRequest, HeartbeatAnswer
+from shared.protocol.record import (
+    RUN_TOKEN_LIFE_S,
+    Carried,
+    ClaimedRun,
+    ClaimRequest,
+    Heartbeat,
+    HeartbeatAnswer,
+)
 from shared.settings import RunnerSettings
 from shared.telemetry.logs import bound, get_logger, user_hash
 from shared.telemetry.metrics import RUNS_LIVE
@@ -212,12 +220,22 @@ class Worker:
             outbox.refill()
 
     # ------------------------------------------------------------------ news
-    def carried(self) -> list[Carried]:
-        """What a heartbeat names."""
-        return [
-            Carried(run.claimed.run, run.claimed.fence, run.committer.token_expires)
-            for run in self._runs.values()
-        ]
+    def beat(self) -> Heartbeat:
+        """What a heartbeat says: the runs, and their tokens in the second half of their lives."""
+        runs, soon = self._runs.values(), time.time() + RUN_TOKEN_LIFE_S / 2
+        return Heartbeat(
+            runs=[
+                Carried(run.claimed.run, run.claimed.fence, run.committer.token_expires)
+                for run in runs
+            ],
+            tokens={
+                run.claimed.run: run.committer.token
+                for run in runs
+                if run.committer.token_expires < soon
+            },
+            slots=self.settings.concurrency,
+            version=self.settings.code_version,
+        )
 
     def heard(self, news: HeartbeatAnswer) -> None:
         """What a heartbeat brought back."""

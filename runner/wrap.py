@@ -136,6 +136,17 @@ class _SdkInvoker(_Journaling, SdkInvoker):
         return await self.invoke(ctx, input)
 
 
+def _noting(handled: Callable[..., None]) -> Callable[..., None]:
+    """What the SDK does when it turns a tool's error into a text, after it has been noted."""
+
+    def note(tool: FunctionTool, error: Exception, given: str, context: ToolContext[Any]) -> None:
+        if run := CARRIED.get():
+            run.failed_calls.add(context.tool_call_id)
+        handled(tool, error, given, context)
+
+    return note
+
+
 class _PlainInvoker(_Journaling):
     """In place of a function that an author gave as `on_invoke_tool`."""
 
@@ -149,10 +160,12 @@ class _PlainInvoker(_Journaling):
 def _wrap_tool(tool: FunctionTool) -> None:
     if isinstance(tool.on_invoke_tool, _Journaling):
         return
-    inner = dataclasses.replace(tool)
+    old: Any = tool.on_invoke_tool
+    if isinstance(old, SdkInvoker):
+        old._on_handled_error = _noting(old._on_handled_error)
+    inner = dataclasses.replace(tool)  # which binds a copy of the invoker
     inner._is_agent_tool = tool._is_agent_tool
     tool.timeout_seconds = None  # the time-out acts inside, on what is really invoked
-    old: Any = tool.on_invoke_tool
     tool.on_invoke_tool = (
         _SdkInvoker(old, inner) if isinstance(old, SdkInvoker) else _PlainInvoker(inner)
     )

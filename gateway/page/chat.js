@@ -230,7 +230,7 @@ class ItemList {
       if (text) show(`text ${message.id}`, TextView, text, message.role);
       for (const call of message.toolCalls ?? []) {
         const result = Turn.resultOf(call.id, messages);
-        const target = handedOverTo(call.function.name, result);
+        const target = handedOverTo(call.function.name, result?.text ?? null);
         if (target !== null) show(`hand-off ${call.id}`, HandOffView, target);
         else show(`call ${call.id}`, CallView, call, result, turn, running);
       }
@@ -297,19 +297,21 @@ class CallView {
         el("div", {}, el("h3", {}, "Arguments"), this.input), this.agents, this.outputPart));
   }
 
-  /** @param {import("./conversation.js").ToolCall} call @param {string | null} result
+  /** @param {import("./conversation.js").ToolCall} call
+   * @param {import("./conversation.js").Result | null} result
    * @param {Turn} turn @param {boolean} running */
   update(call, result, turn, running) {
     const { name } = call.function;
     const agents = turn.inside(call.id);
-    const state = result !== null ? "done" : running ? "running" : "no result";
+    const ended = result?.failed ? "failed" : "done";
+    const state = result !== null ? ended : running ? "running" : "no result";
     const asking = running && result === null && !turn.asked.has(call.id);
     const handing = name.startsWith("transfer_to_");
     setText(this.name, handing && running && result === null ? "Handing over" : name);
     setText(this.state, asking ? "preparing" : state);
     this.element.dataset.state = state.replace(" ", "-");
     setText(this.input, pretty(call.function.arguments));
-    setText(this.output, pretty(result ?? ""));
+    setText(this.output, pretty(result?.text ?? ""));
     this.outputPart.hidden = result === null;
     arrange(this.agents, agents.map((agent) => this.#agent(agent, turn)));
   }

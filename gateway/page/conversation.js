@@ -7,7 +7,8 @@
  *
  * @typedef {{id: string, type: string, function: {name: string, arguments: string}}} ToolCall
  * @typedef {{id: string, role: string, content?: any, toolCalls?: ToolCall[], toolCallId?: string,
- *   metadata?: Record<string, any>}} Message
+ *   error?: string, metadata?: Record<string, any>}} Message
+ * @typedef {{text: string, failed: boolean}} Result
  * @typedef {{type: string, [field: string]: any}} AgUiEvent
  * @typedef {{id: string, event: AgUiEvent}} PlacedEvent
  * @typedef {{code: string, message: string}} Failure
@@ -67,6 +68,7 @@ export class Transcript {
       case "TOOL_CALL_RESULT":
         this.messages.push({
           id: event.messageId, role: "tool", toolCallId: event.toolCallId, content: event.content,
+          error: event.metadata?.baton?.failed ? event.content : undefined,
         });
         break;
       case "MESSAGES_SNAPSHOT":
@@ -241,10 +243,11 @@ export class Turn {
     );
   }
 
-  /** The result of a call, if it has come. @param {string} callId @param {Message[]} messages */
+  /** The result of a call, if it has come. @param {string} callId @param {Message[]} messages
+   * @returns {Result | null} */
   static resultOf(callId, messages) {
     const found = messages.find((one) => one.role === "tool" && one.toolCallId === callId);
-    return found ? textOf(found.content) : null;
+    return found ? { text: textOf(found.content), failed: Boolean(found.error) } : null;
   }
 }
 

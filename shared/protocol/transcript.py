@@ -16,6 +16,12 @@ def messages_of(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return transcript.messages
 
 
+def has_failed(result: dict[str, Any]) -> bool:
+    """Whether a TOOL_CALL_RESULT is what the model was told of a failure."""
+    ours = (result.get("metadata") or {}).get("baton") or {}
+    return ours.get("failed") is True
+
+
 class Transcript:
     """Messages so far; feed it events in order. Sub-agents' inner messages are left out."""
 
@@ -58,14 +64,15 @@ class Transcript:
         self._calls[event["toolCallId"]] = call
 
     def _result(self, event: dict[str, Any]) -> None:
-        self.messages.append(
-            {
-                "id": event["messageId"],
-                "role": "tool",
-                "toolCallId": event["toolCallId"],
-                "content": event["content"],
-            }
-        )
+        message = {
+            "id": event["messageId"],
+            "role": "tool",
+            "toolCallId": event["toolCallId"],
+            "content": event["content"],
+        }
+        if has_failed(event):
+            message["error"] = event["content"]
+        self.messages.append(message)
 
     def _message(self, id_: str, role: str) -> dict[str, Any]:
         known: dict[str, Any]

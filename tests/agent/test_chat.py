@@ -80,6 +80,9 @@ def test_tools_hand_offs_and_sub_agents_are_quiet_lines(known: Baton, standin: S
             {"type": "SUBAGENT_STARTED", "subagentRunId": "s1", "name": "Summarizer"},
             text("inner") | {"subagentRunId": "s1"},
             {"type": "TOOL_CALL_RESULT", "toolCallId": "c1", "content": '{"id":7}'},
+            {"type": "TOOL_CALL_START", "toolCallId": "c3", "toolCallName": "delete_note"},
+            {"type": "TOOL_CALL_RESULT", "toolCallId": "c3", "content": "No such note."}
+            | {"metadata": {"baton": {"failed": True}}},
             {"type": "TOOL_CALL_START", "toolCallId": "c2", "toolCallName": "transfer_to_x"},
             {"type": "TOOL_CALL_END", "toolCallId": "c2"},
             {"type": "STEP_STARTED", "stepName": "Researcher"},
@@ -98,6 +101,7 @@ def test_tools_hand_offs_and_sub_agents_are_quiet_lines(known: Baton, standin: S
         '▸ save_note text="plants"',
         "⇢ Summarizer",
         '✓ save_note {"id":7}',
+        "✗ delete_note No such note.",
         "⇢ Researcher",
         "↻ another runner has taken over; what was unfinished is written anew",
         "done · 1,234 tokens",

@@ -135,6 +135,15 @@ async def test_a_tool_without_a_result_does_not_seem_to_run(ada: Screen) -> None
     await expect(turn.locator(".failure")).to_contain_text("nope")
 
 
+async def test_a_failure_that_the_model_was_told_of_does_not_seem_done(ada: Screen) -> None:
+    turn = await ada.say('[[tool=update_profile {"colour": "red"}]]')
+    await is_state(turn, "done")
+    call = ada.page.locator("details.call > summary")
+    await expect(call).to_have_text(re.compile("update_profile.*failed"))
+    await ada.page.reload()
+    await expect(call).to_have_text(re.compile("update_profile.*failed"))
+
+
 async def test_what_is_written_meanwhile_waits_and_can_be_withdrawn(ada: Screen) -> None:
     first = await ada.send("[[deltas=60]] [[tokens_per_s=15]]")
     await expect(first.locator(".text")).to_contain_text("word3 ")

@@ -102,7 +102,11 @@ async def test_an_error_for_the_model_lets_the_run_go_on(ada: Person, call: str,
     events = await outcome(ada, f"[[tool={call}]]")
     result = next(event for event in events if event["type"] == "TOOL_CALL_RESULT")
     assert told in result["content"]
+    assert result["metadata"] == {"baton": {"failed": True}}
     assert events[-1]["type"] == "RUN_FINISHED"
+    messages = (await ada.http.get(f"/api/threads/{events[0]['threadId']}/messages")).json()
+    (kept,) = [one for one in messages["data"] if one["role"] == "tool"]
+    assert kept["error"] == kept["content"] == result["content"]
 
 
 async def test_too_many_turns_end_the_run(ada: Person) -> None:

@@ -41,6 +41,17 @@ def test_chunks_of_a_message_are_one_text() -> None:
     ]
 
 
+def test_what_tells_of_a_failure_is_kept_as_one() -> None:
+    failed = result("1", "No.") | {"metadata": {"baton": {"failed": True}}}
+    assert messages_of([*call("1", "{}"), failed])[-1] == {
+        "id": "m_1",
+        "role": "tool",
+        "toolCallId": "1",
+        "content": "No.",
+        "error": "No.",
+    }
+
+
 def test_calls_belong_to_their_message_and_results_follow() -> None:
     events = [
         chunk("a", "I look."),
