@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import httpx
 
-from shared.protocol.record import RUNNER_SECRET, Heartbeat, HeartbeatAnswer
+from shared.protocol.record import RUNNER_PROOF, Heartbeat, HeartbeatAnswer
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
@@ -38,7 +38,7 @@ class HeartbeatThread:
         heard: Callable[[HeartbeatAnswer], None],
     ) -> None:
         self._runner, self._urls = runner, [url.rstrip("/") for url in urls]
-        self._sent = {"authorization": f"Bearer {key}", RUNNER_SECRET: secret}
+        self._sent = {"authorization": f"Bearer {key}", RUNNER_PROOF: secret}
         self._beat, self._heard = beat, heard
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()

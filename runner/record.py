@@ -18,7 +18,7 @@ import orjson
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
-    RUNNER_SECRET,
+    RUNNER_PROOF,
     Catalogue,
     ClaimAnswer,
     ClaimRequest,
@@ -49,7 +49,7 @@ class Record:
         self._urls = [url.rstrip("/") for url in urls]
         self._current = 0
         self._key = key
-        self._mine = {RUNNER_SECRET: secret}
+        self._mine = {RUNNER_PROOF: secret}
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=KEEPALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,7 +1,7 @@
 """Run tokens: what a runner shows at toolsvc, so that it has power over one run and no other.
 
-A token is a JWT signed with HS256. It lives for minutes, is renewed with the heartbeat, and carries
-the fence of its claim: the database decides whether that is still the newest one.
+A token is a JWT signed with HS256. It lives for minutes, is renewed with the heartbeat by showing
+it, and carries the fence of its claim: the database decides whether that is still the newest one.
 
 python-jose is loose by default: it accepts a missing audience, an unknown `crit`, an empty secret,
 and a public key in DER as an HMAC secret. So this is the one place that imports it, only its
@@ -10,7 +10,7 @@ signature check is used, and everything else is checked here.
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated, Final, Literal
 from uuid import UUID
@@ -23,11 +23,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.ids import ID_PATTERN, new_id
+from shared.protocol.record import RUN_TOKEN_LIFE_S
 
 ISSUER: Final = "baton"
 AUDIENCE: Final = "baton-run"
-RUN_TOKEN_LIFE_S: Final = 300
 
+#: A token that expired so long ago may still be renewed: no pause of ours ends a run that goes on.
+RENEWABLE_FOR_S: Final = 86_400
 #: Clocks of two machines may differ by this much, either way.
 LEEWAY_S: Final = 60
 #: RFC 7518, section 3.2: a key for HS256 is at least as long as its hash.
@@ -149,6 +151,29 @@ def verify_run_token(key: str, token: str) -> RunClaims:
         BatonError: `not_signed_in`, with a sentence that says why and never repeats the token.
         ValueError: for a key that is too short or public by nature.
     """
+    return _verified(key, token, expired_for_s=0)
+
+
+def renewed_run_token(
+    key: str, token: str, *, run: UUID, fence: int, scopes: tuple[str, ...]
+) -> str:
+    """A new token that says what `token` says, for whoever shows one of this very run and fence.
+
+    Only the scopes are those of today. Nothing is asked but the token: whether its fence still is
+    the newest one, the caller knows from SQL.
+
+    Raises:
+        BatonError: `not_signed_in`, as `verify_run_token`, but a token may have expired within the
+            last `RENEWABLE_FOR_S`; `forbidden` for one of another run or claim.
+        ValueError: as `mint_run_token`.
+    """
+    claims = _verified(key, token, expired_for_s=RENEWABLE_FOR_S)
+    if (claims.run, claims.fence) != (run, fence):
+        raise BatonError(Code.FORBIDDEN, "The run token was made for another run or claim.")
+    return mint_run_token(key, replace(claims, scopes=scopes))
+
+
+def _verified(key: str, token: str, *, expired_for_s: int) -> RunClaims:
     signed = _signed_payload(_hmac_key(key), token)
     try:
         payload = _Payload.model_validate_json(signed)
@@ -157,7 +182,7 @@ def verify_run_token(key: str, token: str) -> RunClaims:
     now = time.time()
     if payload.iat > now + LEEWAY_S:
         raise _refused("it was made in the future")
-    if payload.exp + LEEWAY_S <= now:
+    if payload.exp + LEEWAY_S + expired_for_s <= now:
         raise _refused("it has expired")
     return payload.as_claims()
 

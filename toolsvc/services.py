@@ -1,6 +1,7 @@
 """What toolsvc's parts share; wired together in app.py, nowhere else."""
 
 from dataclasses import dataclass, field
+from secrets import token_bytes
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,6 +19,7 @@ class Services:
     engine: AsyncEngine
     redis: Redis
     registry: Registry
-    #: This process as holder of leases and effects.
+    #: This process as holder of leases and effects, and what nobody else may act for it without.
     instance: str
+    secret: bytes = field(default_factory=lambda: token_bytes(32))
     judge: LeaseJudge = field(default_factory=lambda: LeaseJudge(4))

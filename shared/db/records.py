@@ -112,3 +112,5 @@ class Runner(SQLModel, table=True):
     agents: Any = json_column()
     broken: Any = json_column()
     carried: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    #: SHA-256 of the secret by which it alone speaks under this id; of the first one shown.
+    secret: bytes | None = None

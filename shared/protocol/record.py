@@ -5,10 +5,15 @@ Lists of events travel as rows (`[seq, seqTo, type, data]`), for they are most o
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+#: How long a run token lives. In its second half it is renewed, by a heartbeat that brings it.
+RUN_TOKEN_LIFE_S: Final = 300
+#: The header by which a runner is known under its id: a secret of its own making.
+RUNNER_PROOF: Final = "baton-runner-proof"
 
 
 class Outcome(StrEnum):
@@ -160,6 +165,8 @@ class Heartbeat(_Message):
     """A runner renews its lease, for all its runs at once."""
 
     runs: list[Carried] = []
+    #: The tokens that are to be renewed: a claim is carried on by whoever has its token.
+    tokens: dict[UUID, str] = {}
     slots: int = 0
     version: str = ""
 

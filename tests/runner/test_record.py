@@ -12,10 +12,12 @@ from runner import record as module
 from runner.record import AwayError, Record
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
-from shared.protocol.record import ClaimRequest, Commit
+from shared.protocol.record import RUNNER_PROOF, Catalogue, ClaimRequest, Commit
 from stack.program import free_port
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SECRET = "what this very runner made"
 
 
 class Toolsvc:
@@ -25,10 +27,12 @@ class Toolsvc:
         self.url = f"http://127.0.0.1:{free_port()}"
         self.answers: list[Answer] = []
         self.got: list[tuple[str, str, bytes]] = []
+        self.secrets: list[str | None] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.got.append((request.method, request.path, await request.read()))
         assert request.headers["authorization"].startswith("Bearer ")
+        self.secrets.append(request.headers.get(RUNNER_PROOF))
         return await (self.answers.pop(0) if self.answers else good)(request)
 
 
@@ -72,7 +76,7 @@ async def toolsvc() -> AsyncIterator[Toolsvc]:
 
 @pytest_asyncio.fixture
 async def record(toolsvc: Toolsvc) -> AsyncIterator[Record]:
-    made = Record([toolsvc.url], "key")
+    made = Record([toolsvc.url], "key", secret=SECRET)
     yield made
     await made.close()
 
@@ -98,7 +102,7 @@ async def test_a_commit_is_sent_as_the_same_bytes_until_it_is_answered(
 
 @pytest.mark.asyncio
 async def test_another_instance_is_asked_when_one_cannot_be_reached(toolsvc: Toolsvc) -> None:
-    record = Record([f"http://127.0.0.1:{free_port()}", toolsvc.url], "key")
+    record = Record([f"http://127.0.0.1:{free_port()}", toolsvc.url], "key", secret=SECRET)
     try:
         assert (await record.commit(uuid4(), "token", Commit(fence=1, n=1))).cancelled
     finally:
@@ -123,3 +127,14 @@ async def test_refusals_are_told_by_their_code(toolsvc: Toolsvc, record: Record)
         await record.commit(uuid4(), "token", Commit(fence=1, n=1))
     assert refused.value.code is Code.BAD_INPUT
     assert len(toolsvc.got) == 2
+
+
+@pytest.mark.asyncio
+async def test_only_what_concerns_the_runner_itself_carries_its_own_secret(
+    toolsvc: Toolsvc, record: Record
+) -> None:
+    await record.announce("r", Catalogue(agents={}))
+    await record.leave("r")
+    await record.claim(ClaimRequest(runner="r", slots=1))
+    await record.commit(uuid4(), "token", Commit(fence=1, n=1))
+    assert toolsvc.secrets == [SECRET, SECRET, None, None]

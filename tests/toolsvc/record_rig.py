@@ -21,7 +21,7 @@ from shared.bus.events import read_all_after
 from shared.db.engine import engine
 from shared.protocol.ids import uuid7
 from shared.protocol.position import START, Position
-from shared.protocol.record import ClaimAnswer, ClaimedRun, HeartbeatAnswer
+from shared.protocol.record import RUNNER_PROOF, ClaimAnswer, ClaimedRun, HeartbeatAnswer
 from shared.settings import ToolsvcSettings
 from shared.web.errors import install_error_handlers
 from shared.web.middleware import Outermost
@@ -60,6 +60,12 @@ class RunnerDouble:
 
     rig: "RecordRig"
     id: str
+    #: What it shows as its own secret; runners of old show none.
+    secret: str | None = None
+
+    @property
+    def shown(self) -> dict[str, str]:
+        return {} if self.secret is None else {RUNNER_PROOF: self.secret}
 
     async def ask(self, hint: UUID | None = None) -> ClaimedRun | None:
         body = {"runner": self.id, "slots": 1, "hint": str(hint) if hint else None}
@@ -72,23 +78,28 @@ class RunnerDouble:
         assert claimed is not None
         return claimed
 
-    async def beat(self, *runs: ClaimedRun, expires: int | None = None) -> HeartbeatAnswer:
-        named = [
-            [str(one.run), one.fence, one.token_expires if expires is None else expires]
-            for one in runs
-        ]
-        answer = await self.rig.post(f"/runners/{self.id}/heartbeat", {"runs": named}, RUNNER_KEY)
+    async def beat(
+        self, *runs: ClaimedRun, tokens: dict[UUID, str] | None = None
+    ) -> HeartbeatAnswer:
+        answer = await self.try_beat(*runs, tokens=tokens)
         assert answer.status_code == 200, answer.text
         return HeartbeatAnswer.model_validate_json(answer.content)
 
+    async def try_beat(
+        self, *runs: ClaimedRun, tokens: dict[UUID, str] | None = None
+    ) -> httpx.Response:
+        body: dict[str, Any] = {"runs": [[str(r.run), r.fence, r.token_expires] for r in runs]}
+        if tokens is not None:
+            body["tokens"] = {str(run): token for run, token in tokens.items()}
+        return await self.rig.post(f"/runners/{self.id}/heartbeat", body, RUNNER_KEY, self.shown)
+
     async def announce(self, agents: Any = None) -> httpx.Response:
         body = {"agents": AGENTS if agents is None else agents}
-        return await self.rig.post(f"/runners/{self.id}/catalogue", body, RUNNER_KEY)
+        return await self.rig.post(f"/runners/{self.id}/catalogue", body, RUNNER_KEY, self.shown)
 
-    async def leave(self) -> None:
-        sent = {"authorization": f"Bearer {RUNNER_KEY}"}
-        answer = await self.rig.http.delete(f"/runners/{self.id}", headers=sent)
-        assert answer.status_code == 200
+    async def leave(self) -> httpx.Response:
+        sent = {"authorization": f"Bearer {RUNNER_KEY}"} | self.shown
+        return await self.rig.http.delete(f"/runners/{self.id}", headers=sent)
 
     async def lose_lease(self) -> None:
         """Its lease ends, as if it had been silent for long."""
@@ -113,10 +124,12 @@ class RecordRig:
         return self.services.judge
 
     # -------------------------------------------------------------------- requests
-    async def post(self, path: str, body: Any, key: str) -> httpx.Response:
+    async def post(
+        self, path: str, body: Any, key: str, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
         sent = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-        return await self.http.post(path, content=raw, headers=sent)
+        return await self.http.post(path, content=raw, headers=sent | (headers or {}))
 
     async def commit(self, claimed: ClaimedRun, n: int = 1, **more: Any) -> httpx.Response:
         body = {"fence": claimed.fence, "n": n} | more
@@ -131,9 +144,11 @@ class RecordRig:
     async def refusal(self, claimed: ClaimedRun, n: int = 1, **more: Any) -> tuple[int, str]:
         return refused(await self.commit(claimed, n, **more))
 
-    async def runner(self, name: str = "r1", agents: Any = None) -> RunnerDouble:
+    async def runner(
+        self, name: str = "r1", agents: Any = None, *, secret: str | None = "its own"
+    ) -> RunnerDouble:
         """A runner that has announced its agents and holds a lease."""
-        double = RunnerDouble(self, name)
+        double = RunnerDouble(self, name, secret)
         assert (await double.announce(agents)).status_code == 200
         await double.beat()
         return double

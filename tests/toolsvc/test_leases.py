@@ -2,14 +2,25 @@
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 
-from shared.tokens import RUN_TOKEN_LIFE_S, verify_run_token
-from tests.toolsvc.record_rig import RUNNER_KEY, TOKEN_KEY, RecordRig, opened, refused
+from shared.protocol.record import RUN_TOKEN_LIFE_S, ClaimedRun
+from shared.tokens import LEEWAY_S, RENEWABLE_FOR_S, mint_run_token, verify_run_token
+from tests.toolsvc.record_rig import (
+    RUNNER_KEY,
+    TOKEN_KEY,
+    RecordRig,
+    RunnerDouble,
+    opened,
+    refused,
+)
+from toolsvc.runs import close
 from toolsvc.runs.lease import LeaseJudge
 
 
@@ -93,7 +104,7 @@ async def test_a_runner_that_leaves_gives_its_runs_away_at_once(rig: RecordRig) 
     run = await rig.run(await rig.person())
     leaving, staying = await rig.runner("leaving"), await rig.runner("staying")
     await leaving.claim()
-    await leaving.leave()
+    assert (await leaving.leave()).status_code == 200
     assert await lease_left_s(rig, "leaving") <= 0
     assert (await staying.claim(run)).fence == 2
 
@@ -139,24 +150,137 @@ async def test_an_older_claim_of_the_same_runner_is_told_that_it_is_lost(rig: Re
     assert (await runner.beat(new)).fenced == []
 
 
+# ------------------------------------------------------------------------------ run tokens
+def minted(claimed: ClaimedRun, *, key: str = TOKEN_KEY, life_s: int = 60, **changes: Any) -> str:
+    """A token like that of the claim, with changes."""
+    return mint_run_token(
+        key, replace(verify_run_token(TOKEN_KEY, claimed.token), **changes), life_s=life_s
+    )
+
+
 @pytest.mark.stores
 @pytest.mark.asyncio
-async def test_tokens_are_renewed_in_their_second_half_and_only_for_carried_runs(
-    rig: RecordRig,
-) -> None:
+async def test_a_token_is_renewed_against_itself_and_only_for_carried_runs(rig: RecordRig) -> None:
     ada = await rig.person()
     await rig.run(ada)
     await rig.run(ada)
     runner = await rig.runner()
     mine, lost = await runner.claim(), await runner.claim()
     await rig.sql("UPDATE runs SET runner_id = 'other' WHERE id = :run", run=lost.run)
-    assert (await runner.beat(mine, lost)).tokens == {}
-    soon = int(time.time() + RUN_TOKEN_LIFE_S / 2) - 5
-    tokens = (await runner.beat(mine, lost, expires=soon)).tokens
+    tokens = (
+        await runner.beat(mine, lost, tokens={mine.run: mine.token, lost.run: lost.token})
+    ).tokens
     assert set(tokens) == {mine.run}
     token, expires = tokens[mine.run]
     assert expires > time.time() + RUN_TOKEN_LIFE_S - 5
-    assert verify_run_token(TOKEN_KEY, token).fence == mine.fence
+    old, new = (verify_run_token(TOKEN_KEY, one) for one in (mine.token, token))
+    assert replace(new, expires=0) == replace(old, expires=0)
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+async def test_whoever_only_names_a_run_gets_no_token_for_it(rig: RecordRig) -> None:
+    await rig.run(await rig.person())
+    runner = await rig.runner()
+    claimed = await runner.claim()
+    expired = claimed.model_copy(update={"token_expires": 1})
+    for attempt in (None, {}, {uuid4(): claimed.token}):
+        assert (await runner.beat(expired, tokens=attempt)).tokens == {}
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+async def test_a_pause_of_ours_does_not_keep_a_token_from_being_renewed(rig: RecordRig) -> None:
+    await rig.run(await rig.person())
+    runner = await rig.runner()
+    claimed = await runner.claim()
+    late = minted(claimed, life_s=LEEWAY_S - RENEWABLE_FOR_S)
+    tokens = (await runner.beat(claimed, tokens={claimed.run: late})).tokens
+    assert verify_run_token(TOKEN_KEY, tokens[claimed.run][0]).fence == claimed.fence
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+async def test_a_token_of_something_else_renews_nothing_and_spoils_nothing(rig: RecordRig) -> None:
+    ada = await rig.person()
+    await rig.run(ada)
+    await rig.run(ada)
+    runner = await rig.runner()
+    claimed, other = await runner.claim(), await runner.claim()
+    for token in (
+        "",
+        "nonsense",
+        minted(claimed, fence=claimed.fence + 1),
+        minted(claimed, key="a key of somebody else with 32 bytes or more"),
+        minted(claimed, life_s=-RENEWABLE_FOR_S - LEEWAY_S - 5),
+        other.token,
+    ):
+        named = {claimed.run: token, other.run: other.token}
+        answer = await runner.beat(claimed, other, tokens=named)
+        assert (set(answer.tokens), answer.fenced) == ({other.run}, [])
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+async def test_a_token_of_an_older_claim_renews_nothing(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    runner = await rig.runner()
+    old = await runner.claim()
+    await rig.sql("UPDATE runs SET runner_id = NULL")
+    new = await runner.claim(run)
+    for named in (old, new):
+        assert (await runner.beat(named, tokens={run: old.token})).tokens == {}
+
+
+# ------------------------------------------------------------------------------ whose id it is
+@pytest.mark.stores
+@pytest.mark.asyncio
+@pytest.mark.parametrize("secret", [None, "", "another's"])
+async def test_nobody_else_speaks_under_a_runners_id(rig: RecordRig, secret: str | None) -> None:
+    runner = await rig.runner()
+    await rig.run(await rig.person())
+    claimed = await runner.claim()
+    await grow_old(rig, claimed.run, 3600)
+    before = await rig.one("SELECT * FROM runners")
+    impostor = RunnerDouble(rig, runner.id, secret)
+    for answer in (
+        await impostor.try_beat(),
+        await impostor.announce({"Stolen": {}}),
+        await impostor.leave(),
+    ):
+        assert refused(answer) == (403, "forbidden")
+    assert await rig.one("SELECT * FROM runners") == before
+    assert (await runner.beat(claimed)).fenced == []
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+async def test_of_a_secret_only_its_digest_is_kept(rig: RecordRig) -> None:
+    await rig.runner(secret="a secret")
+    assert (await rig.one("SELECT secret FROM runners")).secret == sha256(b"a secret").digest()
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+async def test_a_runner_of_an_older_release_shows_no_secret_until_somebody_does(
+    rig: RecordRig,
+) -> None:
+    old = await rig.runner(secret=None)
+    await old.beat()
+    new = RunnerDouble(rig, old.id, "its own")
+    await new.beat()
+    assert refused(await old.try_beat()) == (403, "forbidden")
+    assert (await new.leave()).status_code == 200
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+async def test_the_runner_key_does_not_reach_the_lease_of_a_toolsvc(rig: RecordRig) -> None:
+    services = rig.services
+    async with close._own_lease(services):
+        impostor = RunnerDouble(rig, services.instance, "guessed")
+        assert refused(await impostor.leave()) == (403, "forbidden")
+        assert await lease_left_s(rig, services.instance) > 0
 
 
 # ------------------------------------------------------------------------------ a lost answer
@@ -195,6 +319,9 @@ BAD_BEATS: list[Any] = [
     {"runs": [[str(UUID(int=1)), 1]]},
     {"runs": {}},
     {"version": "a\0"},
+    {"tokens": ["x"]},
+    {"tokens": {"x": "y"}},
+    {"tokens": {str(UUID(int=1)): None}},
 ]
 BAD_CATALOGUES: list[Any] = [
     b"",

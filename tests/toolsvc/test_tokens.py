@@ -16,7 +16,15 @@ from jose import jwe, jws, jwt
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.ids import uuid7
-from shared.tokens import LEEWAY_S, MAX_TOKEN_CHARS, RunClaims, mint_run_token, verify_run_token
+from shared.tokens import (
+    LEEWAY_S,
+    MAX_TOKEN_CHARS,
+    RENEWABLE_FOR_S,
+    RunClaims,
+    mint_run_token,
+    renewed_run_token,
+    verify_run_token,
+)
 
 KEY = "0Y-a-secret-of-the-tests-with-enough-bytes"
 CLAIMS = RunClaims(
@@ -195,6 +203,45 @@ def test_clocks_may_differ_by_a_minute(claim: str, offset_s: int, why: str | Non
         assert why in refusal(token)
     else:
         assert verify_run_token(KEY, token).run == CLAIMS.run
+
+
+def renewed(token: str, *, run: UUID = CLAIMS.run, fence: int = CLAIMS.fence) -> str:
+    return renewed_run_token(KEY, token, run=run, fence=fence, scopes=("new:read",))
+
+
+def test_a_renewed_token_says_the_same_with_the_scopes_of_today() -> None:
+    read = verify_run_token(KEY, renewed(mint_run_token(KEY, CLAIMS, life_s=1)))
+    assert replace(read, expires=0) == replace(CLAIMS, scopes=("new:read",))
+    assert read.expires > time.time() + 200
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_token_is_not_renewed(name: str) -> None:
+    with pytest.raises(BatonError) as caught:
+        renewed(FORGERIES[name]())
+    assert caught.value.code is Code.NOT_SIGNED_IN
+
+
+@pytest.mark.parametrize("claim", sorted(payload()))
+def test_a_token_with_a_claim_missing_is_not_renewed(claim: str) -> None:
+    with pytest.raises(BatonError, match=f"'{claim}'"):
+        renewed(signed(payload(**{claim: ...})))
+
+
+@pytest.mark.parametrize("named", [{"run": uuid7()}, {"fence": 6}, {"fence": 8}])
+def test_a_token_of_another_run_or_claim_is_not_renewed(named: Any) -> None:
+    with pytest.raises(BatonError) as caught:
+        renewed(mint_run_token(KEY, CLAIMS), **named)
+    assert caught.value.code is Code.FORBIDDEN
+
+
+def test_a_token_may_be_renewed_for_a_day_after_its_end_and_not_longer() -> None:
+    ended = int(time.time()) - LEEWAY_S - RENEWABLE_FOR_S
+    assert renewed(signed(payload(exp=ended + 10)))
+    with pytest.raises(BatonError, match="expired"):
+        renewed(signed(payload(exp=ended - 1)))
+    with pytest.raises(BatonError, match="future"):
+        renewed(signed(payload(iat=int(time.time()) + LEEWAY_S + 10)))
 
 
 @pytest.mark.parametrize(

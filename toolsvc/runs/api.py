@@ -23,6 +23,7 @@ from shared.bus.doorbell import Ring, ring
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
+    RUNNER_PROOF,
     Catalogue,
     ClaimAnswer,
     ClaimedRun,
@@ -68,7 +69,7 @@ async def heartbeat(request: Request) -> Response:
     named = await _body(request, Heartbeat)
     life_s = services.settings.lease_s
     async with _transaction(services) as db:
-        news = await lease.renew(db, request.path_params["runner"], named, life_s=life_s)
+        news = await lease.renew(db, _holder(request), named, life_s=life_s)
     services.judge.served()
     by_run = {one.run: one for one in news}
     lost = [
@@ -80,7 +81,7 @@ async def heartbeat(request: Request) -> Response:
         lease_s=life_s,
         fenced=lost,
         cancelled=[one.run for one in news if one.cancelled and one.run not in lost],
-        tokens=await renewed_tokens(services, [c for c in named.runs if c.run not in lost]),
+        tokens=renewed_tokens(services, named, lost),
     )
     return _json(answer)
 
@@ -90,9 +91,7 @@ async def catalogue(request: Request) -> Response:
     services = _for_runner(request)
     served = await _body(request, Catalogue)
     async with _transaction(services) as db:
-        await lease.announce(
-            db, request.path_params["runner"], served, life_s=services.settings.lease_s
-        )
+        await lease.announce(db, _holder(request), served, life_s=services.settings.lease_s)
     return _json(CommitAnswer())
 
 
@@ -100,7 +99,7 @@ async def leave(request: Request) -> Response:
     """A runner ends: what it still carries may be taken over at once."""
     services = _for_runner(request)
     async with _transaction(services) as db:
-        await lease.release(db, request.path_params["runner"])
+        await lease.release(db, _holder(request))
     return _json(CommitAnswer())
 
 
@@ -236,6 +235,12 @@ def _for_runner(request: Request) -> Services:
     services: Services = request.app.state.services
     _require(request, services.settings.runner_key.get_secret_value())
     return services
+
+
+def _holder(request: Request) -> lease.Holder:
+    secret = request.headers.get(RUNNER_PROOF, "")
+    shown = sha256(secret.encode()).digest() if secret else None
+    return lease.Holder(request.path_params["runner"], shown)
 
 
 def _require(request: Request, key: str) -> None:

@@ -28,7 +28,7 @@ from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import RUNS_ENDED
 from toolsvc.runs.claim import Claim, claim_to_close
 from toolsvc.runs.commit import Committed, apply_commit
-from toolsvc.runs.lease import renew
+from toolsvc.runs.lease import Holder, renew
 from toolsvc.services import Services
 
 log = get_logger(__name__)
@@ -83,7 +83,8 @@ async def _ends_by_itself(services: Services, run: UUID) -> bool:
 @asynccontextmanager
 async def _own_lease(services: Services) -> AsyncIterator[None]:
     """A closer holds a lease too: should it die half-way, the run is stranded and taken over."""
-    closer, life_s = services.instance, services.settings.lease_s
+    closer = Holder(services.instance, services.secret)
+    life_s = services.settings.lease_s
 
     async def keep() -> None:
         while True:

@@ -7,13 +7,16 @@ runners must first get the chance to renew.
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.errors import FencedError
+from shared.errors import BatonError, FencedError
+from shared.protocol.codes import Code
 from shared.protocol.record import Catalogue, Heartbeat
 
 
@@ -45,6 +48,14 @@ class LeaseJudge:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """A holder of a lease, and the SHA-256 of the secret it showed; runners of old show none."""
+
+    id: str
+    secret: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class News:
     """What a runner learns about a run that it named."""
 
@@ -54,28 +65,36 @@ class News:
     cancelled: bool
 
 
+# A row belongs to the first that shows a secret under its id; no row comes back for others.
+_MINE = "(runners.secret IS NULL OR runners.secret = :secret)"
+
 # The lease is renewed; runs that the runner owns but has not named for a lease's life were lost
-# with the answer to their claim, and are set free; the rest is news about the runs it named.
-_RENEW = text("""
+# with the answer to their claim, and are set free; the rest is news about the runs it named, one
+# row at least.
+_RENEW = text(f"""
     WITH lease AS (
-        INSERT INTO runners (id, lease_until, version, slots, carried)
-        VALUES (:runner, now() + make_interval(secs => :life), :version, :slots, :carried)
+        INSERT INTO runners (id, lease_until, version, slots, carried, secret)
+        VALUES (:runner, now() + make_interval(secs => :life), :version, :slots, :carried, :secret)
         ON CONFLICT (id) DO UPDATE SET
             lease_until = excluded.lease_until, version = excluded.version,
-            slots = excluded.slots, carried = excluded.carried
+            slots = excluded.slots, carried = excluded.carried, secret = excluded.secret
+        WHERE {_MINE}
+        RETURNING id
     ), stranded AS (
         UPDATE runs SET runner_id = NULL
-        WHERE runner_id = :runner AND status = 'running'
+        WHERE EXISTS (SELECT FROM lease) AND runner_id = :runner AND status = 'running'
             AND claimed_at < now() - make_interval(secs => :life)
             AND NOT id = ANY(CAST(:named AS uuid[]))
     )
     SELECT runs.id, threads.fence, runs.cancel_requested_at IS NOT NULL AS cancelled,
         runs.status = 'running' AND runs.runner_id = :runner AS carried
-    FROM runs JOIN threads ON threads.id = runs.thread_id
-    WHERE runs.id = ANY(CAST(:named AS uuid[]))
-""")
+    FROM lease LEFT JOIN (runs JOIN threads ON threads.id = runs.thread_id)
+        ON runs.id = ANY(CAST(:named AS uuid[]))
+""")  # noqa: S608
 
-_RELEASE = text("UPDATE runners SET lease_until = now(), carried = 0 WHERE id = :runner")
+_RELEASE = text(f"""
+    UPDATE runners SET lease_until = now(), carried = 0 WHERE id = :runner AND {_MINE} RETURNING id
+""")  # noqa: S608
 
 _CARRIED_UNDER = text("""
     SELECT threads.fence FROM runs JOIN threads ON threads.id = runs.thread_id
@@ -83,23 +102,30 @@ _CARRIED_UNDER = text("""
 """)
 
 # By way of jsonb, which claims read: what it does not take (NUL) must not come in.
-_ANNOUNCE = text("""
-    INSERT INTO runners (id, lease_until, version, slots, agents, broken)
+_ANNOUNCE = text(f"""
+    INSERT INTO runners (id, lease_until, version, slots, agents, broken, secret)
     VALUES (:runner, now() + make_interval(secs => :life), :version, :slots,
-        CAST(CAST(:agents AS jsonb) AS json), CAST(CAST(:broken AS jsonb) AS json))
+        CAST(CAST(:agents AS jsonb) AS json), CAST(CAST(:broken AS jsonb) AS json), :secret)
     ON CONFLICT (id) DO UPDATE SET agents = excluded.agents, broken = excluded.broken,
-        version = excluded.version, slots = excluded.slots
-""")
+        version = excluded.version, slots = excluded.slots, secret = excluded.secret
+    WHERE {_MINE}
+    RETURNING id
+""")  # noqa: S608
 
 
 async def renew(
-    db: AsyncConnection, runner: str, heartbeat: Heartbeat, *, life_s: float
+    db: AsyncConnection, runner: Holder, heartbeat: Heartbeat, *, life_s: float
 ) -> list[News]:
-    """Renew a runner's lease; news for each run it named that still exists."""
+    """Renew a runner's lease; news for each run it named that still exists.
+
+    Raises:
+        BatonError: `forbidden` where the id is another process's.
+    """
     found = await db.execute(
         _RENEW,
         {
-            "runner": runner,
+            "runner": runner.id,
+            "secret": runner.secret,
             "life": life_s,
             "version": heartbeat.version,
             "slots": heartbeat.slots,
@@ -107,7 +133,11 @@ async def renew(
             "named": [carried.run for carried in heartbeat.runs],
         },
     )
-    return [News(row.id, row.fence, row.carried, row.cancelled) for row in found]
+    return [
+        News(row.id, row.fence, row.carried, row.cancelled)
+        for row in _own(found.all())
+        if row.id is not None
+    ]
 
 
 async def confirm(db: AsyncConnection, run: UUID, fence: int) -> None:
@@ -117,19 +147,21 @@ async def confirm(db: AsyncConnection, run: UUID, fence: int) -> None:
         raise FencedError(fence)
 
 
-async def release(db: AsyncConnection, runner: str) -> None:
-    """End a lease: its runs may be taken over at once."""
-    await db.execute(_RELEASE, {"runner": runner})
+async def release(db: AsyncConnection, runner: Holder) -> None:
+    """End a lease: its runs may be taken over at once. Raises as `renew` does."""
+    found = await db.execute(_RELEASE, {"runner": runner.id, "secret": runner.secret})
+    _own(found.all())
 
 
 async def announce(
-    db: AsyncConnection, runner: str, catalogue: Catalogue, *, life_s: float
+    db: AsyncConnection, runner: Holder, catalogue: Catalogue, *, life_s: float
 ) -> None:
-    """Keep what a runner serves; gateways and claims read it."""
-    await db.execute(
+    """Keep what a runner serves; gateways and claims read it. Raises as `renew` does."""
+    found = await db.execute(
         _ANNOUNCE,
         {
-            "runner": runner,
+            "runner": runner.id,
+            "secret": runner.secret,
             "life": life_s,
             "version": catalogue.version,
             "slots": catalogue.slots,
@@ -137,3 +169,12 @@ async def announce(
             "broken": json.dumps(catalogue.broken),
         },
     )
+    _own(found.all())
+
+
+def _own(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    if not rows:
+        raise BatonError(
+            Code.FORBIDDEN, "This runner id is another process's, which showed another secret."
+        )
+    return rows

@@ -1,22 +1,17 @@
 """Run tokens: made at the claim, renewed with the heartbeat, dead with the run's fence."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-
-from shared.protocol.record import Carried
-from shared.tokens import RUN_TOKEN_LIFE_S, RunClaims, mint_run_token
+from shared.errors import BatonError
+from shared.protocol.record import RUN_TOKEN_LIFE_S, Heartbeat
+from shared.telemetry.logs import get_logger
+from shared.tokens import RunClaims, mint_run_token, renewed_run_token
 from toolsvc.services import Services
 
-_RUNS = text("""
-    SELECT runs.id, runs.public_id, runs.root_id, runs.user_id, runs.thread_id, runs.project_id,
-        runs.agent, threads.public_id AS thread_public_id, threads.fence
-    FROM runs JOIN threads ON threads.id = runs.thread_id
-    WHERE runs.id = ANY(CAST(:runs AS uuid[]))
-""")
+log = get_logger(__name__)
 
 
 def token_for(services: Services, row: Any, fence: int) -> tuple[str, int]:
@@ -34,20 +29,37 @@ def token_for(services: Services, row: Any, fence: int) -> tuple[str, int]:
         public_thread=row.thread_public_id,
         agent=row.agent,
     )
-    key = services.settings.run_token_key.get_secret_value()
-    return mint_run_token(key, claims), int(time.time()) + RUN_TOKEN_LIFE_S
+    return mint_run_token(_key(services), claims), _expiry()
 
 
-async def renewed_tokens(
-    services: Services, carried: Sequence[Carried]
+def renewed_tokens(
+    services: Services, beat: Heartbeat, lost: Collection[UUID]
 ) -> dict[UUID, tuple[str, int]]:
-    """New tokens for those runs whose token has lived more than half of its life."""
-    soon = time.time() + RUN_TOKEN_LIFE_S / 2
-    fences = {one.run: one.fence for one in carried if one.token_expires < soon}
-    if not fences:
-        return {}
-    async with services.engine.connect() as db:
-        rows = (await db.execute(_RUNS, {"runs": list(fences)})).all()
-    return {
-        row.id: token_for(services, row, row.fence) for row in rows if row.fence == fences[row.id]
-    }
+    """New tokens for those that the heartbeat brings, of runs whose claim it names and holds.
+
+    A token that cannot be renewed is left out: the others count, and SQL takes its run back when
+    its runner can commit no more.
+    """
+    renewed = {}
+    for carried in beat.runs:
+        token = beat.tokens.get(carried.run)
+        if token is None or carried.run in lost:
+            continue
+        try:
+            scopes = services.registry.scopes
+            new = renewed_run_token(
+                _key(services), token, run=carried.run, fence=carried.fence, scopes=scopes
+            )
+        except BatonError as error:
+            log.warning("a run token was not renewed", run=str(carried.run), why=error.message)
+            continue
+        renewed[carried.run] = new, _expiry()
+    return renewed
+
+
+def _key(services: Services) -> str:
+    return services.settings.run_token_key.get_secret_value()
+
+
+def _expiry() -> int:
+    return int(time.time()) + RUN_TOKEN_LIFE_S
