@@ -9,7 +9,7 @@ import orjson
 from benchmarks.dialects import BatonDialect
 from benchmarks.raw_socket import connect
 from benchmarks.targets import Target
-from runner.record import Record
+from runner.record import Record, RunToken
 from shared.protocol.record import (
     Catalogue,
     ClaimedRun,
@@ -39,7 +39,7 @@ async def commit_times_ms(target: Target, stack: Stack, count: int) -> list[floa
         times = [await _timed(record, claimed, number) for number in range(1, count + 1)]
         end = End(outcome=Outcome.FINISHED)
         last = Commit(fence=claimed.fence, n=count + 1, end=end)
-        await record.commit(claimed.run, claimed.token, last)
+        await record.commit(claimed.run, _token(claimed), last)
         return times
     finally:
         await record.close()
@@ -97,8 +97,12 @@ async def _timed(record: Record, claimed: ClaimedRun, number: int) -> float:
         spans=[_span(), _span()],
     )
     begun = time.perf_counter()
-    await record.commit(claimed.run, claimed.token, commit)
+    await record.commit(claimed.run, _token(claimed), commit)
     return (time.perf_counter() - begun) * 1e3
+
+
+def _token(claimed: ClaimedRun) -> RunToken:
+    return RunToken(claimed.token, claimed.token_expires)
 
 
 def _span() -> SpanRecord:

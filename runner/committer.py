@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from runner.outbox import Outbox
-from runner.record import Record
+from runner.record import Record, RunToken
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
@@ -46,7 +46,7 @@ class Committer:
     ) -> None:
         self._record, self._claimed, self._outbox = record, claimed, outbox
         self._spans, self._stored, self._refused = spans, stored, refused
-        self.token, self.token_expires = claimed.token, claimed.token_expires
+        self.token = RunToken(claimed.token, claimed.token_expires)
         self.cancelled = claimed.cancelled
         self._number = 0
         self._waiting: list[tuple[StepRecord | None, asyncio.Future[None]]] = []

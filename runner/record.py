@@ -7,7 +7,9 @@ so toolsvc knows a repeat. While toolsvc or Postgres is away, runs wait.
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -36,7 +38,18 @@ CONNECT_S = 1.0
 KEEPALIVE_S = 4.0
 MOST_CONNECTIONS = 64
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+#: Within this time a heartbeat brings a new token, if the claim still holds.
+RENEWAL_S = 5.0
 _AWAY = (502, 503, 504)
+
+
+@dataclass(slots=True)
+class RunToken:
+    """What a claim shows at toolsvc; the heartbeat puts a newer one in its place."""
+
+    value: str
+    #: Seconds since the epoch.
+    expires: int
 
 
 class Record:
@@ -74,7 +87,7 @@ class Record:
         """End the lease, so that others take over at once."""
         await self._once("DELETE", f"/runners/{runner}", b"", self._key, self._mine)
 
-    async def commit(self, run: UUID, token: str, commit: Commit) -> CommitAnswer:
+    async def commit(self, run: UUID, token: RunToken, commit: Commit) -> CommitAnswer:
         """Commit, however long it takes.
 
         Raises:
@@ -91,7 +104,7 @@ class Record:
             raise
         return CommitAnswer.model_validate_json(raw)
 
-    async def confirm(self, run: UUID, token: str) -> None:
+    async def confirm(self, run: UUID, token: RunToken) -> None:
         """Ask whether the token's claim still is the thread's newest.
 
         Raises:
@@ -106,7 +119,7 @@ class Record:
         return found
 
     async def call_tool(
-        self, name: str, arguments: Any, *, token: str, call_id: str, scope: str
+        self, name: str, arguments: Any, *, token: RunToken, call_id: str, scope: str
     ) -> Any:
         """Run a tool of toolsvc; the call's id makes repeats harmless.
 
@@ -128,17 +141,24 @@ class Record:
         method: str,
         path: str,
         body: bytes,
-        key: str,
+        key: str | RunToken,
         headers: dict[str, str] | None = None,
         *,
         timeout_s: float = TRY_S,
     ) -> bytes:
-        pause = FIRST_PAUSE_S
+        pause, refused_at = FIRST_PAUSE_S, None
         for attempt in itertools.count(1):
+            shown = key.value if isinstance(key, RunToken) else key
             try:
-                return await self._once(method, path, body, key, headers, timeout_s=timeout_s)
+                return await self._once(method, path, body, shown, headers, timeout_s=timeout_s)
             except AwayError as error:
                 log.warning("toolsvc is away", path=path, attempt=attempt, error=repr(error))
+            except BatonError as error:
+                # Its token may have run out while toolsvc was away; the next heartbeat renews it.
+                refused_at = refused_at or time.monotonic()
+                late = time.monotonic() - refused_at > RENEWAL_S
+                if late or shown is key or error.code is not Code.NOT_SIGNED_IN:
+                    raise
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE_S)
         raise AssertionError("unreachable")

@@ -225,13 +225,13 @@ class Worker:
         runs, soon = self._runs.values(), time.time() + RUN_TOKEN_LIFE_S / 2
         return Heartbeat(
             runs=[
-                Carried(run.claimed.run, run.claimed.fence, run.committer.token_expires)
+                Carried(run.claimed.run, run.claimed.fence, run.committer.token.expires)
                 for run in runs
             ],
             tokens={
-                run.claimed.run: run.committer.token
+                run.claimed.run: run.committer.token.value
                 for run in runs
-                if run.committer.token_expires < soon
+                if run.committer.token.expires < soon
             },
             slots=self.settings.concurrency,
             version=self.settings.code_version,
@@ -246,7 +246,7 @@ class Worker:
             self.cancel(id_)
         for id_, (token, expires) in news.tokens.items():
             if run := self._runs.get(id_):
-                run.committer.token, run.committer.token_expires = token, expires
+                run.committer.token.value, run.committer.token.expires = token, expires
 
     def cancel(self, id_: UUID) -> None:
         """Somebody asked for a run to stop."""

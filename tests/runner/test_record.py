@@ -9,7 +9,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from runner import record as module
-from runner.record import AwayError, Record
+from runner.record import AwayError, Record, RunToken
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import RUNNER_PROOF, Catalogue, ClaimRequest, Commit
@@ -18,6 +18,7 @@ from stack.program import free_port
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SECRET = "what this very runner made"
+TOKEN = RunToken("token", 0)
 
 
 class Toolsvc:
@@ -27,11 +28,13 @@ class Toolsvc:
         self.url = f"http://127.0.0.1:{free_port()}"
         self.answers: list[Answer] = []
         self.got: list[tuple[str, str, bytes]] = []
+        self.keys: list[str] = []
         self.secrets: list[str | None] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.got.append((request.method, request.path, await request.read()))
         assert request.headers["authorization"].startswith("Bearer ")
+        self.keys.append(request.headers["authorization"])
         self.secrets.append(request.headers.get(RUNNER_PROOF))
         return await (self.answers.pop(0) if self.answers else good)(request)
 
@@ -93,7 +96,7 @@ async def test_a_commit_is_sent_as_the_same_bytes_until_it_is_answered(
     toolsvc.answers = [hangs_up, half_an_answer, refuses(503, "unavailable"), good]
     run = uuid4()
 
-    answer = await record.commit(run, "token", Commit(fence=7, n=1))
+    answer = await record.commit(run, TOKEN, Commit(fence=7, n=1))
 
     assert answer.cancelled
     assert len(toolsvc.got) == 4
@@ -104,7 +107,7 @@ async def test_a_commit_is_sent_as_the_same_bytes_until_it_is_answered(
 async def test_another_instance_is_asked_when_one_cannot_be_reached(toolsvc: Toolsvc) -> None:
     record = Record([f"http://127.0.0.1:{free_port()}", toolsvc.url], "key", secret=SECRET)
     try:
-        assert (await record.commit(uuid4(), "token", Commit(fence=1, n=1))).cancelled
+        assert (await record.commit(uuid4(), TOKEN, Commit(fence=1, n=1))).cancelled
     finally:
         await record.close()
 
@@ -122,9 +125,9 @@ async def test_a_claim_is_sent_once(toolsvc: Toolsvc, record: Record, answer: An
 async def test_refusals_are_told_by_their_code(toolsvc: Toolsvc, record: Record) -> None:
     toolsvc.answers = [refuses(409, "fenced"), refuses(400, "bad_input")]
     with pytest.raises(FencedError):
-        await record.commit(uuid4(), "token", Commit(fence=1, n=1))
+        await record.commit(uuid4(), TOKEN, Commit(fence=1, n=1))
     with pytest.raises(BatonError) as refused:
-        await record.commit(uuid4(), "token", Commit(fence=1, n=1))
+        await record.commit(uuid4(), TOKEN, Commit(fence=1, n=1))
     assert refused.value.code is Code.BAD_INPUT
     assert len(toolsvc.got) == 2
 
@@ -136,5 +139,39 @@ async def test_only_what_concerns_the_runner_itself_carries_its_own_secret(
     await record.announce("r", Catalogue(agents={}))
     await record.leave("r")
     await record.claim(ClaimRequest(runner="r", slots=1))
-    await record.commit(uuid4(), "token", Commit(fence=1, n=1))
+    await record.commit(uuid4(), TOKEN, Commit(fence=1, n=1))
     assert toolsvc.secrets == [SECRET, SECRET, None, None]
+
+
+@pytest.mark.asyncio
+async def test_a_token_that_ran_out_while_toolsvc_was_away_is_looked_at_anew(
+    toolsvc: Toolsvc, record: Record
+) -> None:
+    token = RunToken("old", 0)
+
+    async def renews_by_heartbeat(request: web.Request) -> web.StreamResponse:
+        token.value = "new"
+        return await refuses(401, "not_signed_in")(request)
+
+    toolsvc.answers = [hangs_up, renews_by_heartbeat, good]
+    assert (await record.commit(uuid4(), token, Commit(fence=1, n=1))).cancelled
+    assert toolsvc.keys == ["Bearer old", "Bearer old", "Bearer new"]
+
+
+@pytest.mark.asyncio
+async def test_a_token_that_nobody_renews_is_refused_in_the_end(
+    toolsvc: Toolsvc, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RENEWAL_S", 0.0)
+    toolsvc.answers = [refuses(401, "not_signed_in")] * 3
+    with pytest.raises(BatonError) as refused:
+        await record.commit(uuid4(), TOKEN, Commit(fence=1, n=1))
+    assert refused.value.code is Code.NOT_SIGNED_IN
+
+
+@pytest.mark.asyncio
+async def test_a_wrong_runner_key_is_refused_at_once(toolsvc: Toolsvc, record: Record) -> None:
+    toolsvc.answers = [refuses(401, "not_signed_in")]
+    with pytest.raises(BatonError):
+        await record.announce("r", Catalogue(agents={}))
+    assert len(toolsvc.got) == 1

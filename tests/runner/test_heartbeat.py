@@ -1,0 +1,100 @@
+"""The heartbeat: what it says of the runs, and by whose right."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aiohttp import web
+
+from runner.heartbeat import HeartbeatThread
+from runner.record import RunToken
+from runner.worker import Worker
+from shared.protocol.record import (
+    RUN_TOKEN_LIFE_S,
+    RUNNER_PROOF,
+    Carried,
+    Heartbeat,
+    HeartbeatAnswer,
+)
+from shared.settings import RunnerSettings
+from stack.program import free_port
+
+
+def worker_with(*tokens: RunToken) -> tuple[Worker, list[UUID]]:
+    """A worker that carries a run for each token, and connects to nothing."""
+    settings = RunnerSettings.model_validate(
+        {"redis_url": "redis://127.0.0.1:1", "runner_key": "k" * 32}
+    )
+    nothing: Any = None
+    worker = Worker(
+        "r1",
+        settings,
+        redis=nothing,
+        blocking=nothing,
+        record=nothing,
+        catalog=nothing,
+        exporter=nothing,
+        configs=nothing,
+    )
+    ids = [uuid4() for _ in tokens]
+    for id_, token in zip(ids, tokens, strict=True):
+        run: Any = SimpleNamespace(
+            claimed=SimpleNamespace(run=id_, fence=7), committer=SimpleNamespace(token=token)
+        )
+        worker._runs[id_] = run
+    return worker, ids
+
+
+def test_a_heartbeat_brings_the_tokens_that_have_lived_for_half_their_lives() -> None:
+    now = int(time.time())
+    fresh = RunToken("fresh", now + RUN_TOKEN_LIFE_S)
+    old = RunToken("old", now + RUN_TOKEN_LIFE_S // 2 - 5)
+    late = RunToken("late", now - 600)
+    worker, ids = worker_with(fresh, old, late)
+    beat = worker.beat()
+    assert beat.runs[0] == Carried(ids[0], 7, fresh.expires)
+    assert [one.run for one in beat.runs] == ids
+    assert beat.tokens == {ids[1]: "old", ids[2]: "late"}
+
+
+def test_a_renewed_token_takes_the_place_of_the_old_one_wherever_it_is_used() -> None:
+    token = RunToken("old", 1)
+    worker, (run,) = worker_with(token)
+    worker.heard(HeartbeatAnswer(lease_s=4, tokens={run: ("new", 99), uuid4(): ("other", 1)}))
+    assert token == RunToken("new", 99)
+
+
+@pytest.mark.asyncio
+async def test_every_heartbeat_shows_the_runners_own_secret() -> None:
+    got: asyncio.Queue[tuple[str, str | None, Heartbeat]] = asyncio.Queue()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        beat = Heartbeat.model_validate_json(await request.read())
+        got.put_nowait((request.path, request.headers.get(RUNNER_PROOF), beat))
+        return web.Response(body=HeartbeatAnswer(lease_s=4).model_dump_json())
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    toolsvc = web.AppRunner(app)
+    await toolsvc.setup()
+    port = free_port()
+    await web.TCPSite(toolsvc, "127.0.0.1", port).start()
+    said = Heartbeat(slots=3, tokens={uuid4(): "t"})
+    heartbeat = HeartbeatThread(
+        "r1",
+        (f"http://127.0.0.1:{port}",),
+        "key",
+        secret="its own",
+        beat=lambda: said,
+        heard=lambda _: None,
+    )
+    heartbeat.start()
+    try:
+        assert await got.get() == ("/runners/r1/heartbeat", "its own", said)
+        await heartbeat.leased.wait()
+    finally:
+        await asyncio.to_thread(heartbeat.stop)
+        await toolsvc.cleanup()
