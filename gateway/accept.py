@@ -12,8 +12,7 @@ from uuid import UUID
 
 import orjson
 from ag_ui.core import RunAgentInput
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import IntegrityError
 
 from gateway.agents import require_agent
 from gateway.auth.caller import Caller
@@ -25,6 +24,8 @@ from gateway.toolsvc import close_run
 from shared.bus import doorbell
 from shared.bus.connect import AWAY
 from shared.db.conversations import LIVE, RunStatus
+from shared.db.direct import Transaction
+from shared.db.line import ConnectionLostError
 from shared.errors import BatonError, StoreAwayError
 from shared.protocol.codes import Code
 from shared.protocol.frames import IfBusy
@@ -97,7 +98,7 @@ async def accept_run(
     key = uuid7()
 
     async def once() -> Accepted:
-        async with services.db.writing(caller.user_id) as db:
+        async with services.db.locking(caller.user_id) as db:
             return await _store(db, caller.user_id, key, sent)
 
     accepted = await _retried(once)
@@ -114,13 +115,15 @@ async def request_cancel(
     Raises:
         BatonError: NOT_FOUND.
     """
-    async with services.db.writing(caller.user_id) as db:
+    async with services.db.reading(caller.user_id) as db:
         run = await runs.find(db, caller.user_id, run_id)
-        if run is None or thread_id not in (None, run.thread):
-            raise BatonError(Code.NOT_FOUND)
-        await threads.lock(db, caller.user_id, run.thread)
-        stopped = await runs.ask_to_stop(db, run.thread_key, run.key)
-        status = stopped[0].status if stopped else await runs.status(db, run.key)
+    if run is None or thread_id not in (None, run.thread):
+        raise BatonError(Code.NOT_FOUND)
+    async with services.db.locking(caller.user_id) as tx:
+        threads.lock(tx, caller.user_id, run.thread)
+        stopping = runs.ask_to_stop(tx, run.thread_key, run.key)
+        status = await runs.status(tx, run.key)
+    stopped = stopping.rows
     announce_stops(services, caller, run.thread, stopped)
     return Cancelled(run_id=run.public_id, thread_id=run.thread, status=status)
 
@@ -136,10 +139,9 @@ def announce_stops(
             services.tell(caller.user_id, "queue", thread_id)
 
 
-async def _store(db: AsyncConnection, user: UUID, key: UUID, sent: Submission) -> Accepted:
+async def _store(db: Transaction, user: UUID, key: UUID, sent: Submission) -> Accepted:
     """One transaction: thread, idempotency, messages, run."""
-    thread = await _thread(db, user, sent)
-    past = await runs.before(db, user, thread.key, sent.run_id, sent.message_ids)
+    thread, past = await _thread(db, user, sent)
     if past.known:
         return _same(past.known, key, thread, sent)
     new = new_input(sent, past.held)
@@ -147,9 +149,11 @@ async def _store(db: AsyncConnection, user: UUID, key: UUID, sent: Submission) -
     if past.busy and sent.if_busy == "reject":
         raise BatonError(Code.BUSY)
     if past.busy and sent.if_busy == "interrupt":
-        stopped = await runs.ask_to_stop(db, thread.key)
+        stopping = runs.ask_to_stop(db, thread.key)
+        await db.run()
+        stopped = stopping.rows
     run = _run(user, key, thread, sent, new, ready=not past.busy)
-    await runs.accept(db, run)
+    runs.accept(db, run)
     return Accepted(
         run_key=key,
         thread_key=thread.key,
@@ -164,18 +168,32 @@ async def _store(db: AsyncConnection, user: UUID, key: UUID, sent: Submission) -
     )
 
 
-async def _thread(db: AsyncConnection, user: UUID, sent: Submission) -> ThreadRow:
-    """The thread, locked; made where it does not exist."""
-    thread = await threads.lock(db, user, sent.thread_id)
-    if thread is None:
+async def _thread(db: Transaction, user: UUID, sent: Submission) -> tuple[ThreadRow, runs.Before]:
+    """The thread, locked, and what was before; made where it does not exist."""
+    found = await _locked(db, user, sent)
+    if found is None:
         if sent.agent is None:
             raise BatonError(Code.BAD_INPUT, "agent: a new thread needs one.")
-        thread = await threads.make(db, user, sent.thread_id, sent.agent)
+        made = threads.make(db, user, sent.thread_id, sent.agent)
+        past = runs.before(db, user, sent.thread_id, sent.run_id, sent.message_ids)
+        await db.run()
+        if made.row and past.row:
+            return made.row, past.row
         # Somebody else made it a moment ago, and has committed it.
-        thread = thread or await threads.lock(db, user, sent.thread_id)
-    if thread is None or thread.deleted_at:
+        found = await _locked(db, user, sent)
+    if found is None or found[0].deleted_at:
         raise BatonError(Code.NOT_FOUND)
-    return thread
+    return found
+
+
+async def _locked(
+    db: Transaction, user: UUID, sent: Submission
+) -> tuple[ThreadRow, runs.Before] | None:
+    """The thread's lock, and what its holder sees, in one round trip."""
+    thread = threads.lock(db, user, sent.thread_id)
+    past = runs.before(db, user, sent.thread_id, sent.run_id, sent.message_ids)
+    await db.run()
+    return (thread.row, past.row) if thread.row and past.row else None
 
 
 def _same(known: runs.Known, key: UUID, thread: ThreadRow, sent: Submission) -> Accepted:
@@ -228,8 +246,8 @@ async def _retried(attempt: Callable[[], Awaitable[T]]) -> T:
             return await attempt()
         except IntegrityError:
             log.info("a row was made by somebody else meanwhile")
-        except DBAPIError as error:
-            if not error.connection_invalidated or time.monotonic() - begun > QUICK_S:
+        except ConnectionLostError:
+            if time.monotonic() - begun > QUICK_S:
                 raise
     raise BatonError(Code.CONFLICT)
 

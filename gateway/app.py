@@ -26,10 +26,11 @@ from gateway.auth import routes as auth
 from gateway.auth.oidc import STATE_COOKIE, STATE_LIFE_S, oidc_router
 from gateway.relay.relay import Relay
 from gateway.services import Services
-from gateway.store.database import Database
+from gateway.store.database import CONNECTIONS, Database
 from gateway.toolsvc import toolsvc_client
 from gateway.websocket import Realtime, Sockets
 from shared.bus.connect import REDIS, commands_client
+from shared.db.direct import direct as opened_direct
 from shared.db.engine import POSTGRES
 from shared.db.engine import engine as opened_engine
 from shared.process import essential
@@ -104,14 +105,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def opened_services(settings: GatewaySettings) -> AsyncIterator[Services]:
     """Everything the routes need, closed in reverse order."""
     async with AsyncExitStack() as lifetime:
-        engine = await lifetime.enter_async_context(
-            opened_engine(settings.database_url.get_secret_value())
-        )
+        url = settings.database_url.get_secret_value()
+        engine = await lifetime.enter_async_context(opened_engine(url, pool_size=CONNECTIONS))
+        direct = await lifetime.enter_async_context(opened_direct(url, size=CONNECTIONS))
         redis = commands_client(settings.redis_url.get_secret_value(), PROCESS)
         lifetime.push_async_callback(redis.aclose)
         toolsvc = await lifetime.enter_async_context(toolsvc_client())
         services = Services(
-            settings=settings, engine=engine, db=Database(engine), redis=redis, toolsvc=toolsvc
+            settings=settings,
+            engine=engine,
+            db=Database(engine, direct),
+            redis=redis,
+            toolsvc=toolsvc,
         )
         lifetime.push_async_callback(services.background.finish)
         yield services

@@ -65,9 +65,12 @@ async def create_thread(
     """Make a thread. The same id with the same content again answers 200 with the same thread."""
     await require_agent(services, body.agent)
     public_id = body.id or new_thread_id()
-    async with services.db.writing(caller.user_id) as db:
-        made = await threads.make(db, caller.user_id, public_id, body.agent, body.title)
-        row = made or await threads.find(db, caller.user_id, public_id)
+    async with services.db.locking(caller.user_id) as tx:
+        inserted = threads.make(tx, caller.user_id, public_id, body.agent, body.title)
+    row = made = inserted.row
+    if made is None:
+        async with services.db.reading(caller.user_id) as db:
+            row = await threads.find(db, caller.user_id, public_id)
     if row is None or (row.agent, row.title) != (body.agent, body.title):
         raise BatonError(Code.CONFLICT)
     if made:
@@ -122,11 +125,13 @@ async def change_thread(
 @router.delete("/threads/{id}", status_code=204, operation_id="deleteThread")
 async def delete_thread(thread_id: PathId, caller: SignedIn, services: WithServices) -> None:
     """Delete a thread; its runs are stopped."""
-    async with services.db.writing(caller.user_id) as db:
-        row = await threads.lock(db, caller.user_id, thread_id)
+    async with services.db.locking(caller.user_id) as db:
+        locked = threads.lock(db, caller.user_id, thread_id)
+        await db.run()
+        row = locked.row
         if row is None or row.deleted_at:
             raise BatonError(Code.NOT_FOUND)
-        stopped = await runs.ask_to_stop(db, row.key)
-        await threads.mark_deleted(db, row.key)
-    announce_stops(services, caller, thread_id, stopped)
+        stopping = runs.ask_to_stop(db, row.key)
+        threads.mark_deleted(db, row.key)
+    announce_stops(services, caller, thread_id, stopping.rows)
     services.tell(caller.user_id, "thread", thread_id)

@@ -4,24 +4,28 @@ Where Postgres does answer and there is just too much to do, a request waits for
 
 A frozen server is not a broken one: the kernel keeps its sockets alive, and psycopg waits for an
 answer even after it was cancelled. So the socket of an overdue connection is shut down, which ends
-the wait like any other lost connection.
+the wait like any other lost connection. SQLAlchemy's connections and our own have the same turns.
 """
 
 import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.store.turns import Own, Turns, Who
+from shared.db.direct import Direct, Transaction, transaction
+from shared.db.line import Line
 from shared.errors import BatonError, StoreAwayError
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
+C = TypeVar("C", AsyncConnection, Line)
 
 #: From asking for a connection to the end of its use; leaves half a second for the rest.
 BUDGET_S = 2.5
@@ -38,8 +42,10 @@ CONNECTIONS, SHARE, OWN = 10, 3, 2
 class Database:
     """Postgres as the routes see it; `budget_s` is there for tests."""
 
-    def __init__(self, engine: AsyncEngine, *, budget_s: float = BUDGET_S) -> None:
-        self.engine = engine
+    def __init__(
+        self, engine: AsyncEngine, direct: Direct, *, budget_s: float = BUDGET_S
+    ) -> None:
+        self.engine, self.direct = engine, direct
         self.budget_s = budget_s
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turns = Turns(CONNECTIONS, share=SHARE, own=OWN)
@@ -54,7 +60,7 @@ class Database:
         Raises:
             BatonError: UNAVAILABLE; RATE_LIMITED where there is too much to do.
         """
-        async with self._connected(self._autocommit, who) as connection:
+        async with self._connected(self._autocommit.connect(), who) as connection:
             yield connection
 
     @asynccontextmanager
@@ -64,8 +70,18 @@ class Database:
         Raises:
             BatonError: as `reading`.
         """
-        async with self._connected(self.engine, who) as connection, connection.begin():
+        async with self._connected(self.engine.connect(), who) as connection, connection.begin():
             yield connection
+
+    @asynccontextmanager
+    async def locking(self, who: Who) -> AsyncIterator[Transaction]:
+        """The same for what takes the lock of a thread's row, on a connection of our own.
+
+        Raises:
+            BatonError: as `reading`.
+        """
+        async with self._connected(self.direct.line(), who) as line, transaction(line) as made:
+            yield made
 
     async def check(self) -> None:
         """Raise if Postgres cannot answer."""
@@ -73,16 +89,18 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     @asynccontextmanager
-    async def _connected(self, engine: AsyncEngine, who: Who) -> AsyncIterator[AsyncConnection]:
+    async def _connected(
+        self, opening: AbstractAsyncContextManager[C], who: Who
+    ) -> AsyncIterator[C]:
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        async with self._turn(who):
+        async with self._turn(who), AsyncExitStack() as use:
             overdue = asked + self.budget_s
             if self._answering():
                 overdue = max(overdue, loop.time() + LEAST_S)
             try:
                 async with asyncio.timeout_at(overdue):
-                    connection = await engine.connect()
+                    connection = await use.enter_async_context(opening)
             except TimeoutError:
                 raise StoreAwayError("Postgres") from None
             cutting = loop.call_at(overdue, _cut, connection)
@@ -90,9 +108,8 @@ class Database:
                 yield connection
             finally:
                 cutting.cancel()
-                if not connection.invalidated:
+                if not _lost(connection):
                     self._answered_at = loop.time()
-                await connection.close()
 
     @asynccontextmanager
     async def _turn(self, who: Who) -> AsyncIterator[None]:
@@ -121,8 +138,16 @@ class Database:
             raise BatonError(Code.RATE_LIMITED)
 
 
-def _cut(connection: AsyncConnection) -> None:
-    """Shut the socket down; whoever waits for Postgres meets a lost connection."""
+def _lost(connection: AsyncConnection | Line) -> bool:
+    return connection.closed if isinstance(connection, Line) else connection.invalidated
+
+
+def _cut(connection: AsyncConnection | Line) -> None:
+    """End the connection; whoever waits for Postgres meets a lost connection."""
+    if isinstance(connection, Line):
+        log.warning("postgres did not answer in time")
+        connection.close("postgres did not answer in time")
+        return
     raw = connection.sync_connection
     driver = raw and not raw.closed and not raw.invalidated and raw.connection.driver_connection
     if not driver or driver.closed:

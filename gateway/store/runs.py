@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, bindparam, func, select, text, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import RUNS, THREADS
-from shared.db.conversations import LIVE
+from shared.db.direct import Transaction
+from shared.db.line import Command, Statement
 
 
 class Known(NamedTuple):
@@ -29,6 +30,12 @@ class Before(NamedTuple):
     known: Known | None
     busy: bool
     held: frozenset[str]
+
+    @classmethod
+    def of(cls, columns: Sequence[Any]) -> "Before":
+        """A row of `before`."""
+        *known, busy, held = columns
+        return cls(Known(*known) if known[0] else None, busy, frozenset(held))
 
 
 class NewRun(NamedTuple):
@@ -80,29 +87,34 @@ class RunRow:
     ended_at: datetime | None
 
 
-_BEFORE = text("""
+_BEFORE = Statement(
+    """
     SELECT known.id, known.input_digest, known.agent, known.status, known.ready,
-        EXISTS (SELECT 1 FROM runs WHERE thread_id = :thread AND status IN ('queued', 'running')),
-        ARRAY(SELECT id FROM messages WHERE thread_id = :thread AND id = ANY(:ids))
-    FROM (VALUES (1)) AS one
-    LEFT JOIN runs AS known ON known.user_id = :user AND known.public_id = :run
-""").bindparams(bindparam("ids", type_=ARRAY(Text)))
+        EXISTS (
+            SELECT FROM runs WHERE thread_id = threads.id AND status IN ('queued', 'running')
+        ),
+        ARRAY(SELECT id FROM messages WHERE thread_id = threads.id AND id = ANY(:ids))
+    FROM threads LEFT JOIN runs AS known ON known.user_id = :user AND known.public_id = :run
+    WHERE threads.user_id = :user AND threads.public_id = :thread
+    """,
+    Before.of,
+)
 
 
-async def before(
-    db: AsyncConnection, user: UUID, thread: UUID, run: str, ids: Sequence[str]
-) -> Before:
-    """A run of this id, whether the thread is busy, and which of the messages it holds."""
-    found = await db.execute(
-        _BEFORE, {"user": user, "thread": thread, "run": run, "ids": list(ids)}
-    )
-    *known, busy, held = found.one()
-    return Before(Known(*known) if known[0] else None, busy, frozenset(held))
+def before(
+    db: Transaction, user: UUID, thread: str, run: str, ids: Sequence[str]
+) -> Command[Before]:
+    """A run of this id, whether the thread is busy, and which of the messages it holds.
+
+    Added after the statement that locks the thread it may go with it: it begins, and so looks,
+    when it has the lock. No row where there is no such thread.
+    """
+    return db.add(_BEFORE(user=user, thread=thread, run=run, ids=list(ids)))
 
 
 # Round robin over people: a run's turn is its owner's last turn + 1, but never lower than the
 # lowest that waits, so that who was away for a week has not saved up turns.
-_ACCEPT = text("""
+_ACCEPT = Statement("""
     WITH next AS (
         UPDATE users SET turn = GREATEST(users.turn + 1, COALESCE((
             SELECT runs.turn FROM runs
@@ -127,32 +139,36 @@ _ACCEPT = text("""
 """)
 
 
-async def accept(db: AsyncConnection, run: NewRun) -> None:
+def accept(db: Transaction, run: NewRun) -> None:
     """Store a run and its messages, give it a turn; the caller holds the thread's lock.
 
-    Raises:
-        IntegrityError: a run with this id came in between, in another thread.
+    Sent with the commit, which raises IntegrityError where a run with this id came in between, in
+    another thread.
     """
-    await db.execute(_ACCEPT, run._asdict())
+    db.add(_ACCEPT(**run._asdict()))
 
 
-async def ask_to_stop(db: AsyncConnection, thread: UUID, run: UUID | None = None) -> list[Stopped]:
+_STOP = Statement(
+    """
+    UPDATE runs SET cancel_requested_at = COALESCE(cancel_requested_at, now())
+    WHERE thread_id = :thread AND status IN ('queued', 'running')
+        AND id = COALESCE(CAST(:run AS uuid), id)
+    RETURNING id, public_id, status
+    """,
+    Stopped._make,
+)
+_STATUS = Statement("SELECT status FROM runs WHERE id = :run")
+
+
+def ask_to_stop(db: Transaction, thread: UUID, run: UUID | None = None) -> Command[Stopped]:
     """Mark live runs of a thread (or one of them); the caller holds the thread's lock."""
-    statement = (
-        update(RUNS)
-        .where(RUNS.c.thread_id == thread, RUNS.c.status.in_(LIVE))
-        .values(cancel_requested_at=func.coalesce(RUNS.c.cancel_requested_at, func.now()))
-        .returning(RUNS.c.id, RUNS.c.public_id, RUNS.c.status)
-    )
-    if run:
-        statement = statement.where(RUNS.c.id == run)
-    return [Stopped(*row) for row in await db.execute(statement)]
+    return db.add(_STOP(thread=thread, run=run))
 
 
-async def status(db: AsyncConnection, run: UUID) -> str:
+async def status(db: Transaction, run: UUID) -> str:
     """Where a run stands now."""
-    found = await db.execute(select(RUNS.c.status).where(RUNS.c.id == run))
-    return str(found.scalar_one())
+    ((found,),) = await db.all(_STATUS(run=run))
+    return str(found)
 
 
 _COLUMNS = (

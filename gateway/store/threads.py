@@ -1,37 +1,20 @@
 """Threads: making, reading, listing; and the lock of their runs."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row, bindparam, func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import THREADS
+from shared.db.direct import Transaction
+from shared.db.line import Command, Statement
 from shared.protocol.ids import uuid7
 from shared.protocol.position import Position
 
-_COLUMNS = (
-    THREADS.c.id.label("key"),
-    THREADS.c.public_id,
-    THREADS.c.agent,
-    THREADS.c.title,
-    THREADS.c.project_id,
-    THREADS.c.fence,
-    THREADS.c.settled,
-    THREADS.c.last_fence,
-    THREADS.c.last_seq,
-    THREADS.c.head,
-    THREADS.c.created_at,
-    THREADS.c.updated_at,
-    THREADS.c.deleted_at,
-)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThreadRow:
+class ThreadRow(NamedTuple):
     """A thread as SQL has it."""
 
     key: UUID
@@ -55,14 +38,14 @@ class ThreadRow:
 
 
 def _thread(row: Row[*tuple[Any, ...]]) -> ThreadRow:
-    return ThreadRow(**row._mapping)
+    return ThreadRow(*row)
 
 
+_NAMES = ["id", *ThreadRow._fields[1:]]
+_COLUMNS = [THREADS.c[name] for name in _NAMES]
 #: Parameters of `_MINE`; statements are built once, for building costs more than running them.
 _MINE = (THREADS.c.user_id == bindparam("user")) & (THREADS.c.public_id == bindparam("thread"))
 _FIND = select(*_COLUMNS).where(_MINE, THREADS.c.deleted_at.is_(None))
-_LOCK = select(*_COLUMNS).where(_MINE).with_for_update(key_share=True)
-_MAKE = insert(THREADS).on_conflict_do_nothing().returning(*_COLUMNS)
 _RENAME = (
     update(THREADS)
     .where(_MINE, THREADS.c.deleted_at.is_(None))
@@ -77,22 +60,42 @@ async def find(db: AsyncConnection, user: UUID, public_id: str) -> ThreadRow | N
     return _thread(row) if row else None
 
 
-async def lock(db: AsyncConnection, user: UUID, public_id: str) -> ThreadRow | None:
+_LOCK = Statement(
+    f"""
+    SELECT {", ".join(_NAMES)} FROM threads
+    WHERE user_id = :user AND public_id = :thread FOR NO KEY UPDATE
+    """,  # noqa: S608
+    ThreadRow._make,
+)
+_MAKE = Statement(
+    f"""
+    INSERT INTO threads (id, user_id, public_id, agent, title)
+    VALUES (:id, :user, :thread, :agent, :title)
+    ON CONFLICT DO NOTHING RETURNING {", ".join(_NAMES)}
+    """,  # noqa: S608
+    ThreadRow._make,
+)
+_DELETE = Statement("UPDATE threads SET deleted_at = now() WHERE id = :thread")
+
+
+def lock(db: Transaction, user: UUID, public_id: str) -> Command[ThreadRow]:
     """Lock a thread's row, deleted or not: the one lock of its runs.
 
     `FOR NO KEY UPDATE` lets rows that refer to the thread be inserted meanwhile.
     """
-    row = (await db.execute(_LOCK, {"user": user, "thread": public_id})).one_or_none()
-    return _thread(row) if row else None
+    return db.add(_LOCK(user=user, thread=public_id))
 
 
-async def make(
-    db: AsyncConnection, user: UUID, public_id: str, agent: str, title: str | None = None
-) -> ThreadRow | None:
-    """Insert a thread, which locks it; `None` where somebody else just made it."""
-    values = {"id": uuid7(), "user_id": user, "public_id": public_id}
-    row = (await db.execute(_MAKE, values | {"agent": agent, "title": title})).one_or_none()
-    return _thread(row) if row else None
+def make(
+    db: Transaction, user: UUID, public_id: str, agent: str, title: str | None = None
+) -> Command[ThreadRow]:
+    """Insert a thread, which locks it; no row where somebody else just made it."""
+    return db.add(_MAKE(id=uuid7(), user=user, thread=public_id, agent=agent, title=title))
+
+
+def mark_deleted(db: Transaction, key: UUID) -> None:
+    """Hide a thread from everybody."""
+    db.add(_DELETE(thread=key))
 
 
 async def page(
@@ -118,7 +121,3 @@ async def rename(
     row = (await db.execute(_RENAME, values)).one_or_none()
     return _thread(row) if row else None
 
-
-async def mark_deleted(db: AsyncConnection, key: UUID) -> None:
-    """Hide a thread from everybody."""
-    await db.execute(update(THREADS).where(THREADS.c.id == key).values(deleted_at=func.now()))

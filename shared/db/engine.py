@@ -1,9 +1,13 @@
-"""One pool of connections per process."""
+"""One pool of connections per process, for everything that is not asked all the time."""
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+import psycopg
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -12,9 +16,16 @@ from shared.errors import Store
 #: A request must answer within 3 s even when Postgres is away; connecting gets most of it.
 CONNECT_TIMEOUT_S = 2
 STATEMENT_TIMEOUT_MS = 10_000
+#: No connection is used for longer.
+RECYCLE_S = 300
+CONNECT_ARGS: dict[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+    "application_name": "baton",
+}
 
 #: What "Postgres is away" looks like, as opposed to a mistake of ours.
-AWAY = (OperationalError, PoolTimeoutError, OSError)
+AWAY = (OperationalError, PoolTimeoutError, psycopg.OperationalError, OSError)
 
 
 def driver_url(url: str) -> str:
@@ -27,18 +38,28 @@ def driver_url(url: str) -> str:
 
 def make_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     """An engine whose waits are bounded: connect 2 s, pool 2 s, statement 10 s."""
-    return create_async_engine(
+    made = create_async_engine(
         driver_url(url),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_S,
-        pool_recycle=300,
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
-            "application_name": "baton",
-        },
+        pool_recycle=RECYCLE_S,
+        connect_args=CONNECT_ARGS,
     )
+    event.listen(made.sync_engine, "checkout", _refuse_ended)
+    return made
+
+
+def _refuse_ended(_driver: Any, record: Any, _proxy: Any) -> None:
+    """Have a connection replaced that Postgres has closed while it was in the pool.
+
+    Nothing is due on it, so what can be read is its end (or a notice, and then it is replaced for
+    nothing); one system call, where a ping would be a round trip.
+    """
+    socket = select.poll()
+    socket.register(record.driver_connection.pgconn.socket, select.POLLIN)
+    if socket.poll(0):
+        raise DisconnectionError("closed by Postgres")
 
 
 @asynccontextmanager
@@ -58,4 +79,4 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
-POSTGRES = Store("Postgres", (SQLAlchemyError,), is_away)
+POSTGRES = Store("Postgres", (SQLAlchemyError, psycopg.Error), is_away)

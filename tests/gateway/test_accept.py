@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from sqlalchemy.exc import OperationalError
 
 from gateway.accept import Accepted, accept_run
 from gateway.auth.caller import Caller
 from gateway.store.turns import Who
 from shared.bus.keys import user_channel
+from shared.db.line import ConnectionLostError
 from shared.errors import BatonError, StoreAwayError
 from shared.protocol.codes import Code
 from tests.gateway.rig import Rig, heard, run_input, user_message, wait_until
@@ -260,24 +260,24 @@ async def test_a_commit_whose_answer_was_lost_is_the_same_run(
     """The second try finds the first one's run and still rings, for nobody has heard of it."""
     await rig.announce("Assistant")
     ada = await rig.caller()
-    writing = rig.services.db.writing
-    rig.services.db.writing = _losing_once(writing)  # type: ignore[method-assign]
+    locking = rig.services.db.locking
+    rig.services.db.locking = _losing_once(locking)  # type: ignore[method-assign]
     accepted = await accept(rig, ada)
     assert accepted.created
     assert await rig.value("SELECT count(*) FROM runs") == 1
     await wait_until(rig.rings)
 
 
-def _losing_once(writing: Any) -> Any:
+def _losing_once(locking: Any) -> Any:
     tries: list[bool] = []
 
     @asynccontextmanager
     async def lossy(who: Who) -> Any:
-        async with writing(who) as db:
+        async with locking(who) as db:
             yield db
         if not tries:
             tries.append(True)
-            raise OperationalError("COMMIT", {}, Exception("gone"), connection_invalidated=True)
+            raise ConnectionLostError("gone")
 
     return lossy
 

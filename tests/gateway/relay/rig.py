@@ -18,6 +18,7 @@ from gateway.relay.relay import Relay
 from gateway.store.database import Database
 from shared.bus.append import Answer, Batch, Entry, Mode, append
 from shared.bus.connect import Redis, commands_client
+from shared.db.direct import Direct
 from shared.db.engine import engine
 from shared.protocol.ids import uuid7
 from shared.protocol.position import START, Position
@@ -182,7 +183,7 @@ async def running_relay(redis_url: str, database_url: str) -> AsyncIterator[Rela
     before = {*asyncio.all_tasks(), None}
     redis = commands_client(redis_url, "test")
     async with engine(database_url) as opened:
-        relay = Relay(redis_url, redis, Database(opened))
+        relay = Relay(redis_url, redis, Database(opened, Direct(database_url, size=1)))
         rig = RelayRig(relay, redis, database_url)
 
         def count(*_: Any) -> None:
