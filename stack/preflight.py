@@ -1,5 +1,6 @@
 """What can be seen before anything starts: wrong or misspelt settings, stores that are away."""
 
+import contextlib
 import difflib
 import socket
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,9 @@ from shared.settings import (
     RunnerSettings,
     ToolsvcSettings,
 )
-from shared.settings.common import BatonSettings
+from shared.settings.common import BatonSettings, variable
 from stack.errors import StackError
+from stack.program import ROOT
 
 SERVICES: tuple[type[ProcessSettings], ...] = (GatewaySettings, RunnerSettings, ToolsvcSettings)
 #: Variables of ours that are no setting of a process.
@@ -76,10 +78,11 @@ def _wrong(kind: type[ProcessSettings], environ: Mapping[str, str]) -> Iterator[
         if field.is_required() and field.alias not in given
     }
     try:
-        kind.model_validate(stand_ins | given)
+        with contextlib.chdir(ROOT):  # as the processes will be
+            kind.model_validate(stand_ins | given)
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
-            name = str(problem["loc"][0]) if problem["loc"] else "the settings together"
+            name = variable(kind, problem["loc"])
             if name in stand_ins:
                 continue
             yield f"Wrong setting: {name}: {problem['msg']}."

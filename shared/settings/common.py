@@ -1,13 +1,18 @@
 """What all processes share, and how a wrong value is reported."""
 
+import os
 import sys
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+#: A process that ends with this status would end so again: nobody has to start it anew.
+WRONG_SETTING = 2
 
 
 class LogFormat(StrEnum):
@@ -64,6 +69,22 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_secret_url_of("redis", "rediss",
 HttpUrlList = Annotated[tuple[HttpUrl, ...], NoDecode]
 
 
+def _folder(path: Path) -> Path:
+    try:
+        there = path.is_dir()
+    except OSError:
+        there = False
+    if not there:
+        raise ValueError(f"there is no folder at {str(path)!r}")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ValueError(f"the folder {str(path)!r} cannot be read by this user")
+    return path
+
+
+#: A folder that others fill: one that is not there is a mistake, and no empty one.
+Folder = Annotated[Path, AfterValidator(_folder)]
+
+
 def split_commas(value: object) -> object:
     """`"a, b"` → `("a", "b")`; anything but a string is left to pydantic."""
     if isinstance(value, str):
@@ -118,15 +139,27 @@ def load_settings(settings: type[S]) -> S:
         _refuse(settings, error)
 
 
+def refuse_setting(name: str, why: str, *, status: int = WRONG_SETTING) -> NoReturn:
+    """End the process in words, for a setting of which only trying could tell that it is wrong."""
+    _end([f"Wrong setting: {name}: {why}."], status)
+
+
 def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:
-    for problem in error.errors(include_input=False, include_url=False):
-        name = _variable(settings, problem["loc"])
-        print(f"Wrong setting: {name}: {problem['msg']}.", file=sys.stderr)
-    print("docs/settings.md explains every setting.", file=sys.stderr)
-    raise SystemExit(2)
+    problems = error.errors(include_input=False, include_url=False)
+    _end(
+        [f"Wrong setting: {variable(settings, one['loc'])}: {one['msg']}." for one in problems],
+        WRONG_SETTING,
+    )
 
 
-def _variable(settings: type[BaseSettings], location: tuple[int | str, ...]) -> str:
+def _end(sentences: list[str], status: int) -> NoReturn:
+    for sentence in (*sentences, "docs/settings.md explains every setting."):
+        print(sentence, file=sys.stderr)
+    raise SystemExit(status)
+
+
+def variable(settings: type[BaseSettings], location: tuple[int | str, ...]) -> str:
+    """What people call the setting that a problem is about."""
     name = str(location[0]) if location else "the settings together"
     field = settings.model_fields.get(name)
     return str(field.alias) if field and field.alias else name

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 
 from shared.settings.common import (
+    Folder,
     HttpUrl,
     HttpUrlList,
     ProcessSettings,
@@ -37,8 +38,11 @@ class RunnerSettings(ProcessSettings):
     runner_key: ServiceSecret = Field(
         alias="BATON_RUNNER_KEY", description="Secret by which toolsvc knows a runner."
     )
-    agents_dir: Path = Field(
-        Path("src/agents"), alias="BATON_AGENTS_HOME", description="Folder of the agents."
+    agents_dir: Folder = Field(
+        Path("src/agents"),
+        alias="BATON_AGENTS_HOME",
+        validate_default=True,
+        description="Folder of the agents.",
     )
     concurrency: int = Field(
         32, alias="BATON_CONCURRENCY", ge=1, le=1000, description="Runs at once in one runner."

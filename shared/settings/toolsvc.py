@@ -1,11 +1,12 @@
 """Settings of toolsvc."""
 
-from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from shared.settings.common import (
-    CommaList,
+    Folder,
     PostgresUrl,
     ProcessSettings,
     RedisUrl,
@@ -31,7 +32,7 @@ class ToolsvcSettings(ProcessSettings):
     gateway_key: ServiceSecret = Field(
         alias="BATON_GATEWAY_KEY", description="Secret by which a gateway is known."
     )
-    tools_dirs: CommaList = Field(
+    tool_folders: Annotated[tuple[Folder, ...], NoDecode] = Field(
         (),
         alias="BATON_TOOLS_DIR",
         description="Further folders of tools, separated by commas.",
@@ -64,9 +65,4 @@ class ToolsvcSettings(ProcessSettings):
         description="How long a thread's stream stays in Redis after its last run, in seconds.",
     )
 
-    _split = field_validator("tools_dirs", mode="before")(split_commas)
-
-    @property
-    def tool_folders(self) -> tuple[Path, ...]:
-        """The folders of `BATON_TOOLS_DIR`."""
-        return tuple(Path(folder) for folder in self.tools_dirs)
+    _split = field_validator("tool_folders", mode="before")(split_commas)

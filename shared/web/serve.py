@@ -23,6 +23,7 @@ from wsproto.events import CloseConnection
 from shared.process import end_with_supervisor
 from shared.settings.common import ProcessSettings
 from shared.telemetry.logs import get_logger
+from shared.web.listening import bound_sockets
 
 log = get_logger(__name__)
 
@@ -177,7 +178,7 @@ def serve(app: ASGIApp, settings: ProcessSettings, *, process: str) -> None:
         end_with_supervisor()
     server = _Server(server_config(app, settings))
     try:
-        server.run()
+        server.run(bound_sockets(settings))
     except asyncio.CancelledError:
         if not server.should_exit:
             raise

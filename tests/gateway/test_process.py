@@ -92,13 +92,17 @@ def test_it_starts_without_stores_and_says_so_when_asked() -> None:
         assert answer.json()["checks"] == {"postgres": False, "redis": False}
 
 
-def test_a_port_that_is_taken_is_named() -> None:
+@pytest.mark.parametrize(("supervised", "status"), [("false", 2), ("true", 1)])
+def test_a_port_that_is_taken_is_named(supervised: str, status: int) -> None:
+    """A supervisor tries again, for its own process of before may be the one that has it."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        with started(environment(BATON_PORT=str(port))) as process:
-            said, _ = process.communicate(timeout=20)
-    assert process.returncode not in (0, 2)
-    assert str(port) in said
+        env = environment(BATON_PORT=str(port), BATON_SUPERVISED=supervised)
+        with started(env) as process:
+            assert process.stdout
+            said = process.stdout.read()
+            assert process.wait(20) == status
+    assert f"Wrong setting: BATON_PORT: port {port} of 127.0.0.1" in said
     assert "Traceback" not in said
 
 
@@ -109,6 +113,11 @@ def test_a_port_that_is_taken_is_named() -> None:
         ({"BATON_COOKIE_KEY": "short"}, "BATON_COOKIE_KEY"),
         ({"DATABASE_URL": ""}, "DATABASE_URL"),
         ({"BATON_DEV_MODE": "1", "BATON_HOST": "0.0.0.0"}, "BATON_DEV_MODE"),
+        ({"BATON_HOST": "no such host"}, "Wrong setting: BATON_HOST: 'no such host'"),
+        ({"BATON_HOST": "http://127.0.0.1"}, "Wrong setting: BATON_HOST"),
+        ({"BATON_HOST": "127.0.0.1:8000"}, "Wrong setting: BATON_HOST"),
+        ({"BATON_HOST": "x" * 64 + "."}, "Wrong setting: BATON_HOST"),
+        ({"BATON_HOST": "192.0.2.1"}, "Wrong setting: BATON_HOST: '192.0.2.1' is not an address"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_sentence(more: dict[str, str], named: str) -> None:

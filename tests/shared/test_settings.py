@@ -1,5 +1,7 @@
 """Settings come from their own variables, and from no others."""
 
+from pathlib import Path
+
 import pytest
 
 from shared.settings import (
@@ -58,6 +60,11 @@ def test_other_programs_variables_are_not_settings(
         (GatewaySettings, "BATON_OIDC_ISSUER", "short"),
         (GatewaySettings, "BATON_SIGN_IN_DAYS", "1e999"),
         (ToolsvcSettings, "BATON_LEASE_S", "inf"),
+        (ToolsvcSettings, "BATON_TOOLS_DIR", "no/such/folder"),
+        (ToolsvcSettings, "BATON_TOOLS_DIR", f"tests,{__file__}"),
+        (ToolsvcSettings, "BATON_TOOLS_DIR", "x" * 5000),
+        (RunnerSettings, "BATON_AGENTS_HOME", "no/such/folder"),
+        (RunnerSettings, "BATON_AGENTS_HOME", __file__),
         (ToolsvcSettings, "BATON_RUN_TOKEN_KEY", "-----BEGIN PUBLIC KEY-----" + "x" * 40),
     ],
 )
@@ -93,3 +100,15 @@ def test_only_openais_own_hosts_are_openais(
     monkeypatch.setenv("OPENAI_BASE_URL", url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
     assert (RunnerSettings().export_key is not None) == at_openai
+
+
+@pytest.mark.usefixtures("_required")
+def test_the_folder_of_the_agents_is_looked_for_where_nobody_named_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        load_settings(RunnerSettings)
+    assert "BATON_AGENTS_HOME: Value error, there is no folder at 'src/agents'" in (
+        capsys.readouterr().err
+    )

@@ -1,6 +1,7 @@
 """What `up` refuses or mentions before it starts anything."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,14 @@ def test_an_ordinary_environment_is_fine() -> None:
     assert misspelt(environ) == []
 
 
+def test_folders_are_looked_for_from_where_the_processes_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert wrong_settings({"BATON_TOOLS_DIR": "tests/fixtures/tools"}) == []
+    assert Path.cwd() == tmp_path
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -21,6 +30,7 @@ def test_an_ordinary_environment_is_fine() -> None:
         ("BATON_LOG_LEVEL", "LOUD"),
         ("BATON_LEASE_S", "0"),
         ("BATON_SIGN_IN_DAYS", "-1"),
+        ("BATON_AGENTS_HOME", "no/such/folder"),
     ],
 )
 def test_a_wrong_setting_is_named_once(name: str, value: str) -> None:

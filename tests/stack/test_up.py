@@ -91,6 +91,7 @@ def start() -> Iterator[Start]:
     with scratch_folder() as tree:
         for name in ("stack", "shared"):
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (tree / "src" / "agents").mkdir(parents=True)
         shutil.copy(Path(__file__).parent / "standins" / "service.py", tree / "standin.py")
         for name in ("gateway", "runner", "toolsvc"):
             (tree / name).mkdir()
