@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from shared.bus.connect import REDIS, commands_client
 from shared.bus.doorbell import ensure_group
+from shared.db.direct import direct as opened_direct
 from shared.db.engine import POSTGRES
 from shared.db.engine import engine as make_engine
 from shared.process import essential
@@ -33,6 +34,8 @@ log = get_logger(__name__)
 #: A commit carries up to 5 s of events and whole model responses.
 BODY_LIMIT = 64 * 1_048_576
 POOL_SIZE = 16
+#: For claims and commits, which take some milliseconds each.
+DIRECT_SIZE = 8
 
 
 def make_app(settings: ToolsvcSettings) -> ASGIApp:
@@ -61,13 +64,16 @@ def make_app(settings: ToolsvcSettings) -> ASGIApp:
 @asynccontextmanager
 async def _services(settings: ToolsvcSettings) -> AsyncIterator[Services]:
     redis = commands_client(settings.redis_url.get_secret_value(), "baton-toolsvc")
+    url = settings.database_url.get_secret_value()
     try:
-        async with make_engine(
-            settings.database_url.get_secret_value(), pool_size=POOL_SIZE
-        ) as engine:
+        async with (
+            make_engine(url, pool_size=POOL_SIZE) as engine,
+            opened_direct(url, size=DIRECT_SIZE) as direct,
+        ):
             yield Services(
                 settings=settings,
                 engine=engine,
+                direct=direct,
                 redis=redis,
                 registry=load_registry(settings.tool_folders),
                 instance=f"toolsvc-{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}",

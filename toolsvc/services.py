@@ -6,6 +6,7 @@ from secrets import token_bytes
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.bus.connect import Redis
+from shared.db.direct import Direct
 from shared.settings import ToolsvcSettings
 from toolsvc.registry import Registry
 from toolsvc.runs.lease import LeaseJudge
@@ -17,6 +18,8 @@ class Services:
 
     settings: ToolsvcSettings
     engine: AsyncEngine
+    #: Connections for claims and commits.
+    direct: Direct
     redis: Redis
     registry: Registry
     #: This process as holder of leases and effects, and what nobody else may act for it without.

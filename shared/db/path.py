@@ -6,6 +6,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.line import Statement
+
 
 class Path(NamedTuple):
     """Messages of a path, oldest first, each as AG-UI has it; `more` says that older ones exist."""
@@ -15,7 +17,7 @@ class Path(NamedTuple):
 
 
 # Walks from the leaf to the root, one row of the primary key a step, and stops at the limit.
-_PATH = text("""
+_PATH = """
     WITH RECURSIVE path AS (
         SELECT id, parent, content, 1 AS depth FROM messages
         WHERE thread_id = :thread AND id = :leaf
@@ -25,13 +27,20 @@ _PATH = text("""
         WHERE path.depth <= :limit
     )
     SELECT content FROM path ORDER BY depth
-""")
+"""
+_READ = text(_PATH)
+#: The same for a claim, whose transaction it ends.
+PATH = Statement(_PATH, lambda columns: columns[0])
 
 
 async def read_path(db: AsyncConnection, thread: UUID, leaf: str | None, limit: int) -> Path:
     """The newest `limit` messages of the path that ends with message `leaf`."""
     if leaf is None:
         return Path([], more=False)
-    found = await db.execute(_PATH, {"thread": thread, "leaf": leaf, "limit": limit})
-    newest_first = [row.content for row in found]
+    found = await db.execute(_READ, {"thread": thread, "leaf": leaf, "limit": limit})
+    return path_of([row.content for row in found], limit)
+
+
+def path_of(newest_first: list[dict[str, Any]], limit: int) -> Path:
+    """What the statement found; one more than the limit says that there is more."""
     return Path(newest_first[:limit][::-1], more=len(newest_first) > limit)

@@ -18,6 +18,7 @@ from shared.bus.append import Batch, Entry, Mode, Reply, append
 from shared.bus.connect import commands_client
 from shared.bus.doorbell import ensure_group, waiting
 from shared.bus.events import read_all_after
+from shared.db.direct import direct
 from shared.db.engine import engine
 from shared.protocol.ids import uuid7
 from shared.protocol.position import START, Position
@@ -326,7 +327,10 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
         }
     )
     redis = commands_client(redis_url, "baton-test")
-    async with engine(database_url, pool_size=16) as made:
+    async with (
+        engine(database_url, pool_size=16) as made,
+        direct(database_url, size=8) as own,
+    ):
         app = FastAPI()
         app.router.routes.extend(ROUTES)
         install_error_handlers(app)
@@ -334,6 +338,7 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
         app.state.services = services = Services(
             settings=settings,
             engine=made,
+            direct=own,
             redis=redis,
             registry=load_registry(),
             instance="toolsvc-test",

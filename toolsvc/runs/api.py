@@ -5,12 +5,13 @@ Plain Starlette endpoints with one validation each: a commit is on every step's 
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import UUID
 
+import psycopg
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -51,8 +52,9 @@ async def claims(request: Request) -> Response:
     """Give a runner the run whose turn it is, or nothing."""
     services = _for_runner(request)
     wanted = await _body(request, ClaimRequest)
-    async with _transaction(services) as db:
-        claim = await claim_next(db, wanted, may_judge=services.judge.may_judge())
+    with _mistakes():
+        async with services.direct.transaction() as db:
+            claim = await claim_next(db, wanted, may_judge=services.judge.may_judge())
     if claim is None:
         CLAIMS.labels("nothing").inc()
         return _json(ClaimAnswer())
@@ -162,8 +164,9 @@ async def _commit(request: Request, *, ending: bool) -> Response:
     if ending != (commit.end is not None):
         raise BatonError(Code.BAD_INPUT, "`end` belongs to /finish, and /finish needs it.")
     try:
-        async with _transaction(services) as db:
-            done = await apply_commit(db, run, commit, sha256(raw).digest())
+        with _mistakes():
+            async with services.direct.transaction() as db:
+                done = await apply_commit(db, run, commit, sha256(raw).digest())
     except BatonError as error:
         COMMITS.labels(error.code).inc()
         raise
@@ -178,14 +181,22 @@ async def _commit(request: Request, *, ending: bool) -> Response:
 
 @asynccontextmanager
 async def _transaction(services: Services) -> AsyncIterator[AsyncConnection]:
-    """A transaction; what SQL cannot hold, or has no place for, is the caller's mistake."""
-    try:
+    """A transaction for what is not asked all the time."""
+    with _mistakes():
         async with services.engine.begin() as db:
             yield db
-    except IntegrityError:
+
+
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """What SQL cannot hold, or has no place for, is the caller's mistake."""
+    try:
+        yield
+    except (IntegrityError, psycopg.IntegrityError):
         raise BatonError(Code.CONFLICT, "Something else stands where this belongs.") from None
-    except DataError as error:
-        why = str(error.orig).partition("\n")[0]
+    except (DataError, psycopg.DataError) as error:
+        driver = error.orig if isinstance(error, DataError) else error
+        why = str(driver).partition("\n")[0]
         raise BatonError(Code.BAD_INPUT, f"A value cannot be stored: {why}.") from None
 
 

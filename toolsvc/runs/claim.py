@@ -6,22 +6,47 @@ other's way, so a claim may find nothing although something waits: toolsvc rings
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 from ag_ui.core import PROTOCOL_VERSION
-from sqlalchemy import Row as SqlRow
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.path import read_path
+from shared.db.direct import Transaction
+from shared.db.line import Command, Statement
+from shared.db.path import PATH, path_of
 from shared.protocol.brackets import BRACKETS
 from shared.protocol.record import ClaimRequest, ForeignRow, StepRecord
 from toolsvc.runs.chain import extend, sealed
 
 #: A conversation longer than this is given to the model without its oldest messages.
 HISTORY_LIMIT = 1000
+
+
+class ClaimRow(NamedTuple):
+    """A run and its thread just before the claim, both locked."""
+
+    id: UUID
+    public_id: str
+    user_id: UUID
+    thread_id: UUID
+    root_id: UUID
+    agent: str
+    status: str
+    base: str | None
+    message_id: str | None
+    input: Any
+    project_id: UUID | None
+    first_fence: int | None
+    cancelled: bool
+    thread_public_id: str
+    fence: int
+    settled: int
+    last_fence: int
+    last_seq: int
+    chain: bytes | None
+    head: str | None
+
 
 _COLUMNS = """
     runs.id, runs.public_id, runs.user_id, runs.thread_id, runs.root_id, runs.agent, runs.status,
@@ -34,7 +59,8 @@ _COLUMNS = """
 
 # Uses the index runs_waiting; only agents that the asking runner has announced count, but anybody
 # can end a cancelled run.
-_NEXT = text(f"""
+_NEXT = Statement(
+    f"""
     SELECT {_COLUMNS}
     JOIN runners ON runners.id = :runner AND runners.lease_until > now()
     WHERE runs.status = 'queued' AND runs.ready AND (
@@ -43,10 +69,13 @@ _NEXT = text(f"""
     )
     ORDER BY runs.priority, runs.turn, runs.id
     LIMIT 1 FOR UPDATE OF runs, threads SKIP LOCKED
-""")
+    """,
+    ClaimRow._make,
+)
 
 # Whoever takes a run over serves its agent; to end a cancelled one nobody needs the agent.
-_STRANDED = text(f"""
+_STRANDED = Statement(
+    f"""
     SELECT {_COLUMNS}
     JOIN runners AS asking ON asking.id = :runner AND asking.lease_until > now()
     WHERE runs.id = :run AND runs.status = 'running' AND NOT EXISTS (
@@ -55,15 +84,20 @@ _STRANDED = text(f"""
         jsonb_exists(CAST(asking.agents AS jsonb), runs.agent)
         OR runs.cancel_requested_at IS NOT NULL
     ) FOR UPDATE OF runs, threads SKIP LOCKED
-""")  # noqa: S608
+    """,  # noqa: S608
+    ClaimRow._make,
+)
 
-_TO_CLOSE = text(f"""
+_TO_CLOSE = Statement(
+    f"""
     SELECT {_COLUMNS}
     WHERE runs.id = :run AND runs.status = 'running' FOR UPDATE OF threads, runs
-""")
+    """,
+    ClaimRow._make,
+)
 
 # One statement: the claim stands or falls as a whole, in one round trip.
-_TAKE = text("""
+_TAKE = Statement("""
     WITH thread AS (
         UPDATE threads SET fence = :fence, settled = :settled, last_fence = :last_fence,
             last_seq = :last_seq, chain = :chain, head = :head, committed_at = now()
@@ -86,29 +120,37 @@ _TAKE = text("""
     VALUES (:thread, :fence, 1, 1, :run, :type, :data, :salt, :digest, :hash)
 """)
 
-_STARTS = text("""
+_STARTS = Statement(
+    """
     SELECT fence, seq, type, data FROM events
     WHERE run_id = :run AND seq = 1 AND type IN ('RUN_STARTED', 'CUSTOM') ORDER BY fence
-""")
-_JOURNAL = text("""
-    SELECT scope, kind, place, digest, record FROM steps WHERE root_id = :root ORDER BY ordinal
-""")
+    """,
+    ForeignRow._make,
+)
+_STEP = ("scope", "kind", "place", "digest", "record")
+_JOURNAL = Statement(
+    f"SELECT {', '.join(_STEP)} FROM steps WHERE root_id = :root ORDER BY ordinal",  # noqa: S608
+    lambda columns: StepRecord.model_construct(**dict(zip(_STEP, columns, strict=True))),
+)
 # What was under way when the predecessor died will not end any more.
-_CLOSE_SPANS = text("""
+_CLOSE_SPANS = Statement("""
     UPDATE spans SET ended_at = now(), error = '{"message": "taken_over"}'
     WHERE root_id = :root AND ended_at IS NULL
 """)
-_BRACKETS = text("""
+_BRACKETS = Statement(
+    """
     SELECT data FROM events WHERE run_id = :run AND type = ANY(:types) AND hash IS NOT NULL
     ORDER BY fence, seq
-""")
+    """,
+    lambda columns: str(columns[0]),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A claimed run as SQL has it; the answer to the runner is made of it."""
 
-    row: SqlRow[Any]
+    row: ClaimRow
     fence: int
     starts: list[ForeignRow]
     history: list[dict[str, Any]]
@@ -126,58 +168,56 @@ class Claim:
         return not self.first
 
 
-async def claim_next(
-    db: AsyncConnection, request: ClaimRequest, *, may_judge: bool
-) -> Claim | None:
-    """The run whose turn it is, or the stranded one that the hint names.
+async def claim_next(db: Transaction, request: ClaimRequest, *, may_judge: bool) -> Claim | None:
+    """The run whose turn it is, or the stranded one that the hint names; ends the transaction.
 
     The stranded one goes first, for its entry is consumed by this very request.
     """
-    row = (await db.execute(_NEXT, {"runner": request.runner})).one_or_none()
+    row = await db.one(_NEXT(runner=request.runner))
     if request.hint and may_judge and (row is None or row.id != request.hint):
-        asked = {"runner": request.runner, "run": request.hint}
-        stranded = (await db.execute(_STRANDED, asked)).one_or_none()
-        row = stranded or row
+        row = await db.one(_STRANDED(runner=request.runner, run=request.hint)) or row
     return await _take(db, row, request.runner) if row else None
 
 
-async def claim_to_close(db: AsyncConnection, run: UUID, closer: str) -> Claim | None:
+async def claim_to_close(db: Transaction, run: UUID, closer: str) -> Claim | None:
     """A run that is carried, by whomever; `None` when it is over or was never begun."""
-    row = (await db.execute(_TO_CLOSE, {"run": run})).one_or_none()
+    row = await db.one(_TO_CLOSE(run=run))
     return await _take(db, row, closer) if row else None
 
 
-async def _take(db: AsyncConnection, row: SqlRow[Any], owner: str) -> Claim:
+async def _take(db: Transaction, row: ClaimRow, owner: str) -> Claim:
+    """Take the run and read what its carrier needs, in one round trip."""
     fence = row.fence + 1
     first = row.first_fence is None
     said = row.input.get("messages", [])
     start = _run_started(row, said) if first else _resumed(fence)
     stored = sealed(fence, 1, 1, start["type"], orjson.dumps(start).decode())
-    await db.execute(_TAKE, _parameters(row, owner, stored, [m["id"] for m in said]))
-    history = await read_path(db, row.thread_id, row.head if first else row.base, HISTORY_LIMIT)
-    mine = ForeignRow(fence, 1, stored.type, stored.data)
-    if first:
-        return Claim(row, fence, [mine], history.messages, [], [])
-    await db.execute(_CLOSE_SPANS, {"root": row.root_id})
-    return Claim(
-        row,
-        fence,
-        [ForeignRow(*start) for start in await db.execute(_STARTS, {"run": row.id})],
-        history.messages,
-        [
-            StepRecord.model_construct(**step._asdict())
-            for step in await db.execute(_JOURNAL, {"root": row.root_id})
-        ],
-        [
-            found.data
-            for found in await db.execute(_BRACKETS, {"run": row.id, "types": sorted(BRACKETS)})
-        ],
+    db.add(_TAKE(**_parameters(row, owner, stored, [m["id"] for m in said])))
+    leaf = row.head if first else row.base
+    path = db.add(PATH(thread=row.thread_id, leaf=leaf, limit=HISTORY_LIMIT)) if leaf else None
+    past = None if first else _past(db, row)
+    await db.commit()
+    history = path_of(path.rows, HISTORY_LIMIT).messages if path else []
+    if past is None:
+        mine = ForeignRow(fence, 1, stored.type, stored.data)
+        return Claim(row, fence, [mine], history, [], [])
+    starts, journal, brackets = past
+    return Claim(row, fence, starts.rows, history, journal.rows, brackets.rows)
+
+
+def _past(
+    db: Transaction, row: ClaimRow
+) -> tuple[Command[ForeignRow], Command[StepRecord], Command[str]]:
+    """What earlier carriers have left; this claim's own start row is among the starts."""
+    db.add(_CLOSE_SPANS(root=row.root_id))
+    return (
+        db.add(_STARTS(run=row.id)),
+        db.add(_JOURNAL(root=row.root_id)),
+        db.add(_BRACKETS(run=row.id, types=sorted(BRACKETS))),
     )
 
 
-def _parameters(
-    row: SqlRow[Any], owner: str, start: Any, children: Sequence[str]
-) -> dict[str, Any]:
+def _parameters(row: ClaimRow, owner: str, start: Any, children: Sequence[str]) -> dict[str, Any]:
     first = row.first_fence is None
     hashed = extend(row.chain, [start])[0].hash if first else None
     return {
@@ -202,7 +242,7 @@ def _parameters(
     }
 
 
-def _run_started(row: SqlRow[Any], said: list[dict[str, Any]]) -> dict[str, Any]:
+def _run_started(row: ClaimRow, said: list[dict[str, Any]]) -> dict[str, Any]:
     """RUN_STARTED echoes only the new messages: this is how other tabs learn them."""
     return {
         "type": "RUN_STARTED",

@@ -51,7 +51,7 @@ async def close_cancelled(services: Services, run: UUID) -> None:
     if await _ends_by_itself(services, run):
         return
     async with _own_lease(services):
-        async with services.engine.begin() as db:
+        async with services.direct.transaction() as db:
             claim = await claim_to_close(db, run, services.instance)
         if claim is not None:
             await _end_cancelled(services, claim)
@@ -116,7 +116,7 @@ async def _end_cancelled(services: Services, claim: Claim) -> None:
     ]
     end = End(outcome=Outcome.CANCELLED, messages=messages_of(events))
     commit = Commit(fence=fence, n=1, tail=tail, rows=rows, end=end)
-    async with services.engine.begin() as db:
+    async with services.direct.transaction() as db:
         digest = sha256(commit.model_dump_json().encode()).digest()
         done = await apply_commit(db, row.id, commit, digest)
     RUNS_ENDED.labels(row.agent, Outcome.CANCELLED).inc()

@@ -5,32 +5,57 @@ commit that comes again, because its answer was lost, is recognised by its numbe
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Row as SqlRow
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.bus.doorbell import Ring
+from shared.db.direct import Transaction
+from shared.db.line import Statement
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import Commit, End
 from toolsvc.runs.chain import ChainedRow, StoredRow, extend, sealed
 
-_LOCK = text("""
+
+class Locked(NamedTuple):
+    """A run and its thread as they stand under the thread's lock."""
+
+    fence: int
+    settled: int
+    last_fence: int
+    last_seq: int
+    chain: bytes | None
+    head: str | None
+    id: UUID
+    root_id: UUID
+    thread_id: UUID
+    agent: str
+    status: str
+    run_fence: int | None
+    commits: int
+    commit_digest: bytes | None
+    cancelled: bool
+
+
+# The run's row is locked too: else it would be read as it was before the wait for the thread's, and
+# a commit that comes twice at once would not be recognised.
+_LOCK = Statement(
+    """
     SELECT threads.fence, threads.settled, threads.last_fence, threads.last_seq, threads.chain,
         threads.head, runs.id, runs.root_id, runs.thread_id, runs.agent, runs.status,
-        runs.fence AS run_fence, runs.commits, runs.commit_digest, runs.message_id,
+        runs.fence AS run_fence, runs.commits, runs.commit_digest,
         runs.cancel_requested_at IS NOT NULL AS cancelled
     FROM runs JOIN threads ON threads.id = runs.thread_id
-    WHERE runs.id = :run FOR UPDATE OF threads
-""")
+    WHERE runs.id = :run FOR UPDATE OF threads FOR NO KEY UPDATE OF runs
+    """,
+    Locked._make,
+)
 
-# One statement for everything that a commit brings. Rows already there with other content would
-# break the primary key: that is a bug of the writer and ends its commit.
-_STORE = text("""
+# Everything that a commit brings. Rows already there with other content would break the primary
+# key: that is a bug of the writer and ends its commit.
+_BROUGHT = """
     WITH stored AS (
         INSERT INTO events (thread_id, fence, seq, seq_to, run_id, type, data, salt, digest, hash)
         SELECT :thread, fence, seq, seq_to, :run, type, data, salt, digest, hash
@@ -55,45 +80,58 @@ _STORE = text("""
         ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, data = excluded.data,
             error = excluded.error
             WHERE spans.root_id = excluded.root_id
-    ), thread AS (
+    )"""
+
+_STORE = Statement(f"""{_BROUGHT}, thread AS (
         UPDATE threads SET settled = :fence, last_fence = :fence, last_seq = :last_seq,
             chain = :chain, committed_at = now()
         WHERE id = :thread
     )
     UPDATE runs SET commits = :n, commit_digest = :commit_digest WHERE id = :run
-""")
+""")  # noqa: S608
 
-_UNHASHED = text("""
-    SELECT fence, seq, seq_to, type, data, salt, digest FROM events
-    WHERE thread_id = :thread AND fence > :settled AND hash IS NULL ORDER BY fence
-""")
-_HASH = text("""
-    UPDATE events SET hash = rows.hash
-    FROM unnest(CAST(:fences AS bigint[]), CAST(:hashes AS bytea[])) AS rows (fence, hash)
-    WHERE thread_id = :thread AND events.fence = rows.fence AND seq = 1
-""")
-
-_END = text("""
-    WITH kept AS (
+# The same for a run's last commit, and the end of the run. It begins under the thread's lock, so
+# that no run is queued between the look for the next one and the end of this one.
+_FINISH = Statement(
+    f"""{_BROUGHT}, kept AS (
         INSERT INTO messages (thread_id, id, parent, run_id, role, content)
         SELECT :thread, id, parent, :run, role, CAST(content AS json)
-        FROM unnest(CAST(:ids AS text[]), CAST(:parents AS text[]), CAST(:roles AS text[]),
-            CAST(:contents AS text[])) WITH ORDINALITY AS rows (id, parent, role, content, number)
+        FROM unnest(CAST(:message_ids AS text[]), CAST(:message_parents AS text[]),
+            CAST(:roles AS text[]), CAST(:contents AS text[]))
+            WITH ORDINALITY AS rows (id, parent, role, content, number)
         ORDER BY number
         ON CONFLICT (thread_id, id) DO NOTHING
     ), thread AS (
-        UPDATE threads SET head = :head, updated_at = now() WHERE id = :thread
+        UPDATE threads SET settled = :fence, last_fence = :fence, last_seq = :last_seq,
+            chain = :chain, committed_at = now(), head = :head, updated_at = now()
+        WHERE id = :thread
     ), next AS (
         UPDATE runs SET ready = true WHERE id = (
             SELECT id FROM runs WHERE thread_id = :thread AND status = 'queued'
             ORDER BY turn, id LIMIT 1
-        ) RETURNING id
+        ) RETURNING id, thread_id
     ), run AS (
-        UPDATE runs SET status = :status, error_code = :error_code, error_message = :error_message,
+        UPDATE runs SET commits = :n, commit_digest = :commit_digest, status = :status,
+            error_code = :error_code, error_message = :error_message,
             usage = CAST(:usage AS json), ended_at = now(), runner_id = NULL
         WHERE id = :run
     )
-    SELECT id FROM next
+    SELECT id, thread_id FROM next
+    """,  # noqa: S608
+    Ring._make,
+)
+
+_UNHASHED = Statement(
+    """
+    SELECT fence, seq, seq_to, type, data, salt, digest FROM events
+    WHERE thread_id = :thread AND fence > :settled AND hash IS NULL ORDER BY fence
+    """,
+    StoredRow._make,
+)
+_HASH = Statement("""
+    UPDATE events SET hash = rows.hash
+    FROM unnest(CAST(:fences AS bigint[]), CAST(:hashes AS bytea[])) AS rows (fence, hash)
+    WHERE thread_id = :thread AND events.fence = rows.fence AND seq = 1
 """)
 
 
@@ -107,15 +145,15 @@ class Committed:
     next: Ring | None = None
 
 
-async def apply_commit(db: AsyncConnection, run: UUID, commit: Commit, digest: bytes) -> Committed:
-    """Store a commit.
+async def apply_commit(db: Transaction, run: UUID, commit: Commit, digest: bytes) -> Committed:
+    """Store a commit, and end the transaction.
 
     Raises:
         BatonError: `not_found`; `fenced` when another claim has the thread; `gap` when a commit
             before this one is missing; `conflict` when another commit stands under its number.
         IntegrityError, DataError: other content stands in its places; SQL cannot hold a value.
     """
-    row = (await db.execute(_LOCK, {"run": run})).one_or_none()
+    row = await db.one(_LOCK(run=run))
     if row is None:
         raise BatonError(Code.NOT_FOUND)
     if row.run_fence != commit.fence:
@@ -126,18 +164,18 @@ async def apply_commit(db: AsyncConnection, run: UUID, commit: Commit, digest: b
         raise FencedError(commit.fence)
     if commit.n != row.commits + 1:
         raise BatonError(Code.GAP, f"Commit {row.commits + 1} comes next, not {commit.n}.")
-    await _store(db, row, commit, digest)
-    ring = await _end(db, row, commit.end) if commit.end else None
-    return Committed(row.cancelled, repeated=False, agent=row.agent, next=ring)
+    following = await _store(db, row, commit, digest)
+    return Committed(row.cancelled, repeated=False, agent=row.agent, next=following)
 
 
-def _repeat(row: SqlRow[Any], digest: bytes) -> Committed:
+def _repeat(row: Locked, digest: bytes) -> Committed:
     if row.commit_digest != digest:
         raise BatonError(Code.CONFLICT, "Another commit stands under this number.")
     return Committed(row.cancelled, repeated=True, agent=row.agent)
 
 
-async def _store(db: AsyncConnection, row: SqlRow[Any], commit: Commit, digest: bytes) -> None:
+async def _store(db: Transaction, row: Locked, commit: Commit, digest: bytes) -> Ring | None:
+    """Store what it brings, and the end if it is one; then what to ring for next."""
     _check_order(row, commit)
     own = [sealed(commit.fence, *event) for event in commit.rows]
     settling = row.settled < commit.fence
@@ -148,41 +186,38 @@ async def _store(db: AsyncConnection, row: SqlRow[Any], commit: Commit, digest: 
         raise BatonError(Code.CONFLICT, "The tail brings a start row, which is stored already.")
     older = sorted([*tail, *starts], key=lambda stored: stored[:2])
     chained = extend(row.chain, [*older, *own])
-    await db.execute(
-        _STORE,
-        {
-            "thread": row.thread_id,
-            "run": row.id,
-            "root": row.root_id,
-            "fence": commit.fence,
-            "n": commit.n,
-            "commit_digest": digest,
-            "last_seq": own[-1].seq_to if own else (1 if settling else row.last_seq),
-            "chain": chained[-1].hash if chained else row.chain,
-            **_event_columns([one for one in chained if one.row[:2] not in known]),
-            **_step_columns(commit),
-            **_span_columns(commit),
-        },
-    )
+    brought = {
+        "thread": row.thread_id,
+        "run": row.id,
+        "root": row.root_id,
+        "fence": commit.fence,
+        "n": commit.n,
+        "commit_digest": digest,
+        "last_seq": own[-1].seq_to if own else (1 if settling else row.last_seq),
+        "chain": chained[-1].hash if chained else row.chain,
+        **_event_columns([one for one in chained if one.row[:2] not in known]),
+        **_step_columns(commit),
+        **_span_columns(commit),
+    }
     if starts:
         hashed = [one for one in chained if one.row[:2] in known]
-        await db.execute(
-            _HASH,
-            {
-                "thread": row.thread_id,
-                "fences": [one.row.fence for one in hashed],
-                "hashes": [one.hash for one in hashed],
-            },
-        )
+        fences, hashes = [one.row.fence for one in hashed], [one.hash for one in hashed]
+        db.add(_HASH(thread=row.thread_id, fences=fences, hashes=hashes))
+    if commit.end is None:
+        db.add(_STORE(**brought))
+        await db.commit()
+        return None
+    finished = db.add(_FINISH(**brought, **_end_columns(row, commit.end)))
+    await db.commit()
+    return finished.row
 
 
-async def _unhashed_starts(db: AsyncConnection, row: SqlRow[Any]) -> list[StoredRow]:
+async def _unhashed_starts(db: Transaction, row: Locked) -> list[StoredRow]:
     """Start rows of take-overs, which enter the chain when their fence settles."""
-    found = await db.execute(_UNHASHED, {"thread": row.thread_id, "settled": row.settled})
-    return [StoredRow(*start) for start in found]
+    return await db.all(_UNHASHED(thread=row.thread_id, settled=row.settled))
 
 
-def _check_order(row: SqlRow[Any], commit: Commit) -> None:
+def _check_order(row: Locked, commit: Commit) -> None:
     """Seqs without gaps; a tail exactly with the commit that settles the fence."""
     settling = row.settled < commit.fence
     if settling != (commit.tail is not None):
@@ -235,28 +270,21 @@ def _span_columns(commit: Commit) -> dict[str, list[Any]]:
     }
 
 
-async def _end(db: AsyncConnection, row: SqlRow[Any], end: End) -> Ring | None:
-    """Close the run's books; the answer is what to ring for next."""
+def _end_columns(row: Locked, end: End) -> dict[str, Any]:
+    """What closes the run's books."""
     messages = end.messages
     ids = [message["id"] for message in messages]
-    found = await db.execute(
-        _END,
-        {
-            "thread": row.thread_id,
-            "run": row.id,
-            "ids": ids,
-            "parents": [row.head, *ids][: len(ids)],
-            "roles": [message["role"] for message in messages],
-            "contents": [_storable(message) for message in messages],
-            "head": ids[-1] if ids else row.head,
-            "status": end.outcome,
-            "error_code": end.error_code,
-            "error_message": end.error_message,
-            "usage": _storable(end.usage),
-        },
-    )
-    following = found.scalar_one_or_none()
-    return Ring(following, row.thread_id) if following else None
+    return {
+        "message_ids": ids,
+        "message_parents": [row.head, *ids][: len(ids)],
+        "roles": [message["role"] for message in messages],
+        "contents": [_storable(message) for message in messages],
+        "head": ids[-1] if ids else row.head,
+        "status": end.outcome,
+        "error_code": end.error_code,
+        "error_message": end.error_message,
+        "usage": _storable(end.usage),
+    }
 
 
 def _storable(value: Any) -> str:
