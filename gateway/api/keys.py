@@ -129,9 +129,9 @@ async def _owner(
     db: AsyncConnection, email: str | None, caller: Caller, services: Services
 ) -> UUID:
     """Whose key it will be. The operator may name anybody, an admin whoever may sign in."""
-    wanted = normal_email(email) if email else caller.email
-    if wanted == caller.email:
+    if not email or email.strip().lower() == caller.email:
         return caller.user_id
+    wanted = normal_email(email)
     if not caller.admin:
         raise BatonError(Code.FORBIDDEN, "Only admins make keys for somebody else.")
     if caller.how is How.OPERATOR:

@@ -26,12 +26,12 @@ class Me(Shape):
     display_name: str | None = Field(examples=["Ada"])
 
     @classmethod
-    def of(cls, person: Person) -> Self:
+    def of(cls, person: Person, *, admin: bool) -> Self:
         """A person as they see themself."""
         return cls(
             id=person.id,
             email=person.email,
-            admin=person.admin,
+            admin=admin,
             display_name=person.display_name,
         )
 
@@ -42,7 +42,7 @@ async def describe(services: Services, caller: Caller) -> Me:
         person = await people.by_id(db, caller.user_id)
     if person is None:
         raise BatonError(Code.NOT_SIGNED_IN)
-    return Me.of(person)
+    return Me.of(person, admin=caller.admin)
 
 
 @router.get("/me", operation_id="getMe")

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from gateway.auth.caller import KEY_PREFIX, OPERATOR_EMAIL, Caller, How, hash_of
 from gateway.auth.cookies import sign_in_of
 from gateway.auth.origin import origin_allowed
+from gateway.auth.policy import is_admin, may_stay
 from gateway.services import Services
 from gateway.store import people
 from gateway.store.database import Database
@@ -82,7 +83,11 @@ async def _by_cookie(services: Services, connection: HTTPConnection) -> Caller:
         found = await people.of_sign_in(db, hashed)
     if not found:
         raise BatonError(Code.NOT_SIGNED_IN)
-    return _caller(found, How.SIGN_IN, hashed)
+    if not may_stay(found.email, services.settings, invited=found.invited):
+        raise BatonError(
+            Code.NOT_SIGNED_IN, "This sign-in has ended: its address may not sign in here any more."
+        )
+    return _caller(services, found, How.SIGN_IN, hashed)
 
 
 async def _by_bearer(services: Services, secret: str) -> Caller:
@@ -99,7 +104,7 @@ async def _by_bearer(services: Services, secret: str) -> Caller:
         raise BatonError(Code.NOT_SIGNED_IN)
     if not found.used_at or datetime.now(UTC) - found.used_at > USE_NOTED_EVERY:
         services.background.start(_note_use(services, hashed), "note use of a key")
-    return _caller(found, How.KEY, hashed)
+    return _caller(services, found, How.KEY, hashed)
 
 
 def _is_operator(services: Services, hashed: bytes) -> bool:
@@ -110,8 +115,8 @@ def _is_operator(services: Services, hashed: bytes) -> bool:
 async def _operator(services: Services, hashed: bytes) -> Caller:
     async with services.db.reading(Own.SIGN_IN) as db:
         person = await people.by_email(db, OPERATOR_EMAIL)
-        if person is None or not person.admin:
-            person = await people.ensure(db, OPERATOR_EMAIL, admin=True)
+        if person is None:
+            person = await people.ensure(db, OPERATOR_EMAIL)
     return Caller(
         user_id=person.id,
         email=person.email,
@@ -122,11 +127,11 @@ async def _operator(services: Services, hashed: bytes) -> Caller:
     )
 
 
-def _caller(found: people.Credential, how: How, hashed: bytes) -> Caller:
+def _caller(services: Services, found: people.Credential, how: How, hashed: bytes) -> Caller:
     return Caller(
         user_id=found.user_id,
         email=found.email,
-        admin=found.admin,
+        admin=is_admin(found.email, services.settings),
         how=how,
         expires_at=found.expires_at,
         credential=hashed,

@@ -15,10 +15,10 @@ from gateway.api.shapes import Body
 from gateway.auth.caller import hash_of
 from gateway.auth.cookies import put_cookie
 from gateway.auth.pages import invite_page
-from gateway.auth.policy import is_admin
+from gateway.auth.policy import admit, is_admin
 from gateway.auth.routes import auth_router
 from gateway.auth.sign_in import open_sign_in
-from gateway.store import invites, people
+from gateway.store import invites
 from gateway.store.turns import Own
 from shared.errors import BatonError
 from shared.protocol.codes import Code
@@ -50,8 +50,8 @@ async def take_invite(
         email = await invites.take(db, hash_of(body.token))
         if email is None:
             raise BatonError(Code.NOT_FOUND)
-        person = await people.ensure(db, email, admin=is_admin(email, settings))
+        person = await admit(db, email, settings)
         sign_in = await open_sign_in(db, request, person, settings)
     put_cookie(response, sign_in, settings)
     log.info("signed in", way="invitation", user=user_hash(person.id))
-    return Me.of(person)
+    return Me.of(person, admin=is_admin(person.email, settings))

@@ -17,7 +17,7 @@ from gateway.api.routing import (
 from gateway.api.shapes import Body, Shape
 from gateway.auth.cookies import drop_cookie, put_cookie
 from gateway.auth.origin import host_is_ours
-from gateway.auth.policy import admit, normal_email
+from gateway.auth.policy import admit, is_admin, normal_email
 from gateway.auth.sign_in import end_sign_in, open_sign_in
 from gateway.store.turns import Own
 from shared.errors import BatonError
@@ -102,4 +102,4 @@ async def dev_login(
         sign_in = await open_sign_in(db, request, person, services.settings)
     put_cookie(response, sign_in, services.settings)
     log.info("signed in", way="dev", user=user_hash(person.id))
-    return Me.of(person)
+    return Me.of(person, admin=is_admin(person.email, services.settings))

@@ -14,8 +14,6 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
-    literal,
-    or_,
     select,
     text,
     union_all,
@@ -24,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store import invites
 from gateway.store.tables import API_KEYS, SIGN_INS, USERS
 from shared.protocol.ids import uuid7
 
@@ -35,7 +34,6 @@ class Person:
     id: UUID
     email: str
     subject: str | None
-    admin: bool
     display_name: str | None
 
 
@@ -45,16 +43,16 @@ class Credential:
 
     user_id: UUID
     email: str
-    admin: bool
     expires_at: datetime | None
     used_at: datetime | None = None
+    #: Whether an invitation lets the address in, as `invites.invited` says; asked of sign-ins only.
+    invited: bool = False
 
 
 _PERSON = (
     USERS.c.id,
     USERS.c.email,
     USERS.c.subject,
-    USERS.c.admin,
     USERS.c.display_name,
 )
 
@@ -81,17 +79,23 @@ async def by_subject(db: AsyncConnection, subject: str) -> Person | None:
     return _person((await db.execute(query)).one_or_none())
 
 
-async def ensure(db: AsyncConnection, email: str, *, admin: bool = False) -> Person:
-    """The person of an address, made if need be; `admin` is only ever given, never taken."""
+async def ensure(db: AsyncConnection, email: str) -> Person:
+    """The person of an address, made if need be."""
     statement = (
         postgresql.insert(USERS)
-        .values(id=uuid7(), email=email, admin=admin)
-        .on_conflict_do_update(
-            index_elements=[USERS.c.email], set_={"admin": or_(USERS.c.admin, literal(admin))}
-        )
+        .values(id=uuid7(), email=email, admin=False)
+        .on_conflict_do_update(index_elements=[USERS.c.email], set_={"email": email})
         .returning(*_PERSON)
     )
     return Person(**(await db.execute(statement)).one()._mapping)
+
+
+async def move(db: AsyncConnection, user: UUID, email: str) -> Person | None:
+    """Give a person another address; `None` where somebody else has it."""
+    if await by_email(db, email):
+        return None
+    statement = update(USERS).where(USERS.c.id == user).values(email=email).returning(*_PERSON)
+    return _person((await db.execute(statement)).one_or_none())
 
 
 async def vouch(db: AsyncConnection, user: UUID, subject: str) -> bool:
@@ -129,7 +133,12 @@ _KEY_LIVES = API_KEYS.c.revoked_at.is_(None) & (
 
 # Every request runs one of these two; building them anew would cost more than running them.
 _OF_SIGN_IN = (
-    select(SIGN_INS.c.user_id, USERS.c.email, USERS.c.admin, SIGN_INS.c.expires_at)
+    select(
+        SIGN_INS.c.user_id,
+        USERS.c.email,
+        SIGN_INS.c.expires_at,
+        invites.lets_in(USERS.c.email).label("invited"),
+    )
     .join(USERS, USERS.c.id == SIGN_INS.c.user_id)
     .where(SIGN_INS.c.id_hash == bindparam("hash"), _SIGN_IN_LIVES)
 )
@@ -137,7 +146,6 @@ _OF_KEY = (
     select(
         API_KEYS.c.user_id,
         USERS.c.email,
-        USERS.c.admin,
         API_KEYS.c.expires_at,
         API_KEYS.c.used_at,
     )

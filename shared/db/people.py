@@ -35,7 +35,7 @@ class User(SQLModel, table=True):
     id: UUID = Field(default_factory=uuid7, primary_key=True)
     email: str = Field(sa_column=Column(Text, nullable=False, unique=True))  # lower case
     subject: str | None = Field(default=None, sa_column=Column(Text, unique=True))  # issuer|sub
-    admin: bool = False
+    admin: bool = False  # not used any more: BATON_ADMIN_EMAILS decides
     display_name: str | None = None
     locale: str | None = None
     time_zone: str | None = None

@@ -62,10 +62,13 @@ class GatewaySettings(ProcessSettings):
     allowed_emails: CommaList = Field(
         (),
         alias="BATON_ALLOWED_EMAILS",
-        description="Who may sign in: addresses or domains. Invited people always may.",
+        description="Who may sign in and stay signed in: addresses or domains. Invited people "
+        "always may.",
     )
     admin_emails: CommaList = Field(
-        (), alias="BATON_ADMIN_EMAILS", description="Addresses that become admins at sign-in."
+        (),
+        alias="BATON_ADMIN_EMAILS",
+        description="Addresses of admins. They alone are: who leaves the list is none any more.",
     )
     oidc_issuer: HttpUrl = Field(
         "https://accounts.google.com",

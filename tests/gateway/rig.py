@@ -65,11 +65,11 @@ class Rig:
     async def caller(self, email: str = "ada@example.com", *, admin: bool = False) -> Caller:
         """Somebody, for what is called without HTTP."""
         async with self.services.db.writing(Own.UPKEEP) as db:
-            person = await people.ensure(db, email, admin=admin)
+            person = await people.ensure(db, email)
         return Caller(
             user_id=person.id,
             email=person.email,
-            admin=person.admin,
+            admin=admin,
             how=How.SIGN_IN,
             expires_at=None,
             credential=b"",

@@ -117,18 +117,22 @@ async def test_the_operator_makes_keys_for_anybody(settings: GatewaySettings) ->
 
 async def test_an_admin_makes_keys_for_whoever_may_sign_in(settings: GatewaySettings) -> None:
     there = settings.model_copy(
-        update={"dev_mode": False, "allowed_emails": ("example.com", "one@other.example")}
+        update={
+            "dev_mode": False,
+            "allowed_emails": ("example.com", "one@other.example"),
+            "admin_emails": ("root@example.com",),
+        }
     )
     async with opened_rig(there) as rig:
         operator = await rig.operator()
         key = (await operator.post("/api/keys", json={"email": "root@example.com"})).json()["key"]
-        await rig.sql("UPDATE users SET admin = true WHERE email = 'root@example.com'")
         admin = await with_key(rig, key)
         for email, status in (
             ("ada@example.com", 201),
             ("one@other.example", 201),
             ("two@other.example", 403),
             ("x@notexample.com", 403),
+            ("Operator@localhost", 403),
         ):
             assert (await admin.post("/api/keys", json={"email": email})).status_code == status
 

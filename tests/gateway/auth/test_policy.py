@@ -60,9 +60,22 @@ async def test_a_subject_is_who_somebody_is(rig: Rig) -> None:
             with pytest.raises(BatonError) as caught:
                 await admit_subject(db, email, subject, settings)
             assert caught.value.code is Code.FORBIDDEN
-        root = await admit_subject(db, "root@admin.example", "issuer|5", settings)
-        assert root.admin
-        assert not ada.admin
+        assert await admit_subject(db, "root@admin.example", "issuer|5", settings)
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+async def test_an_address_that_may_not_sign_in_any_more_gives_way_to_the_issuers(rig: Rig) -> None:
+    before = gateway_settings("postgresql://x/y", "redis://x", **LISTS)
+    after = before.model_copy(update={"allowed_emails": ("renamed.example",)})
+    async with rig.services.db.writing(Own.UPKEEP) as db:
+        ada = await admit_subject(db, "ada@example.com", "issuer|1", before)
+        bob = await admit_subject(db, "bob@example.com", "issuer|2", before)
+        moved = await admit_subject(db, "ada@renamed.example", "issuer|1", after)
+        assert (moved.id, moved.email) == (ada.id, "ada@renamed.example")
+        with pytest.raises(BatonError) as caught:
+            await admit_subject(db, "ada@renamed.example", "issuer|2", after)
+        assert (caught.value.code, bob.id != ada.id) == (Code.FORBIDDEN, True)
 
 
 @pytest.mark.stores

@@ -148,6 +148,76 @@ async def test_admins_are_named_by_the_settings(settings: GatewaySettings) -> No
         assert (answer.status_code, code_of(answer)) == (403, "forbidden")
 
 
+async def test_who_leaves_the_list_of_admins_is_none_any_more(settings: GatewaySettings) -> None:
+    there = settings.model_copy(update={"admin_emails": ("ada@example.com",)})
+    async with opened_rig(there) as rig:
+        cookies = dict((await rig.sign_in("ada@example.com")).cookies)
+        key = (await (await rig.client(cookies=cookies)).post("/api/keys", json={})).json()["key"]
+    async with opened_rig(settings) as rig:
+        for client in (
+            await rig.client(cookies=cookies),
+            await rig.client(headers={"authorization": f"Bearer {key}"}),
+            await rig.sign_in("ada@example.com"),
+        ):
+            assert (await client.get("/api/me")).json()["admin"] is False
+            answer = await client.post("/api/invites", json={"email": "eve@example.com"})
+            assert (answer.status_code, code_of(answer)) == (403, "forbidden")
+
+
+async def test_who_may_not_sign_in_any_more_is_signed_out(settings: GatewaySettings) -> None:
+    closed = settings.model_copy(update={"dev_mode": False})
+    async with opened_rig(settings) as rig:
+        people = {
+            name: dict((await rig.sign_in(f"{name}@{name}.example")).cookies)
+            for name in ("listed", "admin", "invited", "other")
+        }
+        operator = await rig.operator()
+        answer = await operator.post("/api/invites", json={"email": "invited@invited.example"})
+        assert answer.status_code == 201
+    there = closed.model_copy(
+        update={"allowed_emails": ("listed.example",), "admin_emails": ("admin@admin.example",)}
+    )
+    async with opened_rig(there) as rig:
+        found = {
+            name: (await (await rig.client(cookies=cookies)).get("/api/me")).status_code
+            for name, cookies in people.items()
+        }
+        assert found == {"listed": 200, "admin": 200, "invited": 200, "other": 401}
+        answer = await (await rig.client(cookies=people["other"])).get("/api/me")
+        assert (code_of(answer), "any more" in answer.text) == ("not_signed_in", True)
+        await rig.sql("DELETE FROM invites")
+        invited = await rig.client(cookies=people["invited"])
+        assert (await invited.get("/api/me")).status_code == 401
+
+
+async def test_nobody_signs_in_as_the_operator(settings: GatewaySettings) -> None:
+    there = settings.model_copy(update={"admin_emails": ("ada@example.com", "operator@localhost")})
+    async with opened_rig(there) as rig:
+        ada = await rig.sign_in("ada@example.com")
+        asked = {"email": " Operator@LOCALHOST"}
+        for answer in (
+            await (await rig.client()).post("/auth/dev-login", json=asked),
+            await ada.post("/api/invites", json=asked),
+            await ada.post("/api/keys", json=asked),
+        ):
+            assert (answer.status_code, code_of(answer)) == (403, "forbidden")
+            assert "operator@localhost is the operator's own account" in answer.text
+
+
+async def test_an_old_way_in_as_the_operator_is_closed(rig: Rig, ada: httpx.AsyncClient) -> None:
+    """An invitation and a sign-in from before the address was refused."""
+    operator = await rig.operator()
+    await operator.get("/api/me")
+    url = (await operator.post("/api/invites", json={"email": "eve@example.com"})).json()["url"]
+    await rig.sql("UPDATE invites SET email = 'operator@localhost'")
+    answer = await (await rig.client()).post("/auth/invite", json={"token": url.partition("#")[2]})
+    assert (answer.status_code, code_of(answer)) == (403, "forbidden")
+    await rig.sql(
+        "UPDATE sign_ins SET user_id = (SELECT id FROM users WHERE email = 'operator@localhost')"
+    )
+    assert (await ada.get("/api/me")).status_code == 401
+
+
 async def test_an_invitation_signs_one_person_in_once(settings: GatewaySettings) -> None:
     async with opened_rig(settings.model_copy(update={"dev_mode": False})) as rig:
         made = await (await rig.operator()).post("/api/invites", json={"email": "Eve@example.com"})
