@@ -9,6 +9,7 @@ import orjson
 from ag_ui.core import RunAgentInput, TextPart, UserMessage
 
 from shared.errors import BatonError
+from shared.line import line_of
 from shared.protocol.codes import Code
 from shared.protocol.frames import IfBusy
 from shared.protocol.ids import is_id
@@ -143,5 +144,5 @@ def title_of(message: dict[str, Any]) -> str:
     """What a thread is called that begins with this message: its first words."""
     content = message["content"]
     said = content if isinstance(content, str) else " ".join(part["text"] for part in content)
-    words = " ".join(said.split())
+    words = line_of(said)
     return words if len(words) <= TITLE_CHARS else words[: TITLE_CHARS - 1].rstrip() + "…"

@@ -9,7 +9,16 @@ from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.routing import PathId, SignedIn, WithServices, api_router
-from gateway.api.shapes import Body, Cursor, Limit, Page, Shape, parse_time_cursor, time_cursor
+from gateway.api.shapes import (
+    Body,
+    Cursor,
+    Limit,
+    Line,
+    Page,
+    Shape,
+    parse_time_cursor,
+    time_cursor,
+)
 from gateway.auth.caller import Caller, How, hash_of, new_key
 from gateway.auth.policy import admit, normal_email
 from gateway.services import Services
@@ -29,9 +38,7 @@ SHOWN_CHARS = 9
 class NewKey(Body):
     """A key to be."""
 
-    name: Annotated[str, StringConstraints(max_length=100, strip_whitespace=True)] = Field(
-        "", examples=["laptop"]
-    )
+    name: Annotated[Line, StringConstraints(max_length=100)] = Field("", examples=["laptop"])
     email: Annotated[str, StringConstraints(max_length=256)] | None = Field(
         None, description="Whose key it shall be; of somebody else, for admins only."
     )

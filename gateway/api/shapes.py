@@ -7,13 +7,22 @@ from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from shared.errors import BatonError
+from shared.line import one_line
 from shared.protocol.codes import Code
 
 Item = TypeVar("Item")
+
+
+def _folded(value: object) -> object:
+    return one_line(value) if isinstance(value, str) else value
+
+
+#: A name or title: white space is folded before its length counts, control characters are refused.
+Line = Annotated[str, BeforeValidator(_folded)]
 
 
 class Shape(BaseModel):

@@ -9,7 +9,16 @@ from pydantic import Field, StringConstraints
 from gateway.accept import announce_stops
 from gateway.agents import require_agent
 from gateway.api.routing import PathId, SignedIn, WithServices, api_router
-from gateway.api.shapes import Body, Cursor, Limit, Page, Shape, parse_time_cursor, time_cursor
+from gateway.api.shapes import (
+    Body,
+    Cursor,
+    Limit,
+    Line,
+    Page,
+    Shape,
+    parse_time_cursor,
+    time_cursor,
+)
 from gateway.store import runs, threads
 from gateway.store.threads import ThreadRow
 from shared.errors import BatonError
@@ -20,7 +29,7 @@ from shared.protocol.ids import new_thread_id
 router = api_router("threads")
 
 AgentName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Title = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Title = Annotated[Line, StringConstraints(min_length=1, max_length=200)]
 
 
 class Thread(Shape):

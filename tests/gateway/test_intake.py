@@ -151,6 +151,7 @@ def test_what_comes_later_is_refused_by_name(if_busy: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "title"),
     [
+        ("\x1b[31mHello\r\nthere\x00", "[31mHello there"),
         ("Hello", "Hello"),
         ("  two\n lines ", "two lines"),
         ([{"type": "text", "text": "in"}, {"type": "text", "text": "parts"}], "in parts"),

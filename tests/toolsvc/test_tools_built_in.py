@@ -38,7 +38,7 @@ async def test_only_given_fields_of_the_profile_change(rig: Rig) -> None:
     assert await rig.result("get_profile") == empty
     changed = empty | {"display_name": "Ada", "locale": "en-GB"}
     assert (
-        await rig.result("update_profile", {"display_name": " Ada ", "locale": "en-GB"}) == changed
+        await rig.result("update_profile", {"display_name": " Ada\n", "locale": "en-GB"}) == changed
     )
     zone = {"display_name": None, "locale": None, "time_zone": "Europe/London", "about": None}
     assert await rig.result("update_profile", zone) == changed | {"time_zone": "Europe/London"}
@@ -51,7 +51,7 @@ PROFILES: list[tuple[str, str]] = [
     *[("time_zone", zone) for zone in ("Mars/Base", "Europe", "../etc/passwd", "/etc/localtime")],
     *[("time_zone", zone) for zone in (" UTC", "Europe/Berlin\n", "CET ")],
     *[("locale", locale) for locale in ("e", "english", "en_GB", "en-", "en-GB ", "ä-GB")],
-    *[("display_name", name) for name in ("A\nB", "A\x07", "A\u202eB")],
+    *[("display_name", name) for name in ("A\x07", "A\u202eB")],
 ]
 
 

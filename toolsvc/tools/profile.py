@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, Field
 from sqlalchemy import TextClause, text
 
+from shared.line import one_line
 from toolsvc.tool import SqlCall, ToolError, tool
 
 _COLUMNS = "email, display_name, locale, time_zone, about"
@@ -123,10 +124,10 @@ async def _profile(call: SqlCall, statement: TextClause, **values: str | None) -
 def _one_line(name: str | None) -> str | None:
     if name is None:
         return None
-    name = name.strip()
-    if not name.isprintable():
-        raise ToolError("bad_input", "display_name must be one line of printable characters.")
-    return name
+    try:
+        return one_line(name)
+    except ValueError as error:
+        raise ToolError("bad_input", f"display_name: {error}.") from None
 
 
 def _locale(locale: str | None) -> str | None:

@@ -101,6 +101,32 @@ async def test_deleting_a_thread_stops_its_runs(
 
 async def test_a_title_is_one_to_two_hundred_characters(rig: Rig, ada: httpx.AsyncClient) -> None:
     await rig.announce("Assistant")
-    for title, status in (("x" * 200, 201), ("x" * 201, 422), ("", 422), ("  ", 422), (7, 422)):
+    for title, status in (
+        ("x" * 200, 201),
+        ("x\r\n\t " * 100, 201),
+        ("x" * 201, 422),
+        ("", 422),
+        ("  ", 422),
+        ("\r\n\x1c\u2028", 422),
+        (7, 422),
+    ):
         answer = await ada.post("/api/threads", json={"agent": "Assistant", "title": title})
         assert answer.status_code == status
+
+
+async def test_titles_and_names_are_one_line(rig: Rig, ada: httpx.AsyncClient) -> None:
+    await rig.announce("Assistant")
+    typed, kept = " Plans\r\n for\tthe\u2028week \u200d", "Plans for the week \u200d"
+    made = await ada.post("/api/threads", json={"agent": "Assistant", "title": typed})
+    assert made.json()["title"] == kept
+    path = f"/api/threads/{made.json()['id']}"
+    assert (await ada.patch(path, json={"title": typed})).json()["title"] == kept
+    assert (await ada.post("/api/keys", json={"name": typed})).json()["name"] == kept
+    for harmful in ("a\x1b[31mb", "a\x7f", "a\x9bb", "a\x08b", "a\u202eb"):
+        for answer in (
+            await ada.post("/api/threads", json={"agent": "Assistant", "title": harmful}),
+            await ada.patch(path, json={"title": harmful}),
+            await ada.post("/api/keys", json={"name": harmful}),
+        ):
+            assert (answer.status_code, code_of(answer)) == (422, "bad_input")
+            assert "control characters are not allowed" in answer.text
