@@ -29,6 +29,8 @@ log = get_logger(__name__)
 
 MAX_HEAD_BYTES = 16_384
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
+_LENGTH = re.compile(rb"\ncontent-length[ \t]*:", re.IGNORECASE)
+_CODING = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 #: From the first byte of a request (or the connection's beginning) to the end of its head.
 HEAD_TIMEOUT_S = 10.0
 #: From the end of the head to the end of the body; 1 MiB in this time is 35 KB/s.
@@ -60,10 +62,19 @@ class BoundedH11(H11Protocol):
         self._watch()
 
     def handle_events(self) -> None:
-        """Refuse a head that is too long; h11 itself looks only at what is not complete yet."""
-        if self.conn.their_state is h11.IDLE and self._head_bytes() > MAX_HEAD_BYTES:
-            self.send_400_response("The head of the request is too long.")
-            return
+        """Refuse a head that is too long, of which h11 looks only at what is not complete yet.
+
+        And one that tells its body's length in two ways, which h11 takes: somebody in front of us
+        may have gone by the other one (RFC 9112, section 6.1, request smuggling).
+        """
+        if self.conn.their_state is h11.IDLE:
+            head = self._head()
+            if len(head) > MAX_HEAD_BYTES:
+                self.send_400_response("The head of the request is too long.")
+                return
+            if _LENGTH.search(head) and _CODING.search(head):
+                self.send_400_response("Content-Length and Transfer-Encoding exclude each other.")
+                return
         super().handle_events()
 
     def on_response_complete(self) -> None:
@@ -84,10 +95,10 @@ class BoundedH11(H11Protocol):
         self._forget()
         super().connection_lost(exc)
 
-    def _head_bytes(self) -> int:
+    def _head(self) -> bytes:
         received = self.conn.trailing_data[0]
         end = _END_OF_HEAD.search(received)
-        return end.end() if end else len(received)
+        return received[: end.end()] if end else received
 
     def _watch(self) -> None:
         state = self.conn.their_state

@@ -111,7 +111,7 @@ def test_an_ordinary_request(port: int) -> None:
         (b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", b"HTTP/1.1 400"),
         (
             post("content-length: 3", "transfer-encoding: chunked", body=b"0\r\n\r\n"),
-            b"HTTP/1.1 200",  # RFC 9112, 6.3: the chunks count; h11 drops the length
+            b"HTTP/1.1 400",
         ),
         (post("content-length: 1048577"), b"HTTP/1.1 413"),
         (upgrade("/realtime").replace(b"version: 13", b"version: 8"), b"HTTP/1.1 426"),
@@ -135,6 +135,28 @@ def test_what_is_wrong_is_answered_and_closed(port: int, request_: bytes, answer
     assert found.startswith(answer), found[:100]
     assert b"Traceback" not in found
     assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("content-length: 6", "transfer-encoding: chunked"),
+        ("Transfer-Encoding: chunked", "X-Other: 1", "CONTENT-LENGTH: 6"),
+    ],
+)
+@pytest.mark.parametrize("before", [b"", post("content-length: 2", body=b"hi")])
+def test_a_request_with_two_lengths_ends_the_connection(
+    port: int, headers: tuple[str, ...], before: bytes
+) -> None:
+    """RFC 9112, 6.1: what follows it may be meant as its body, and is never read as a request."""
+    asked = post(*headers, body=b"0\r\n\r\n")
+    smuggled = post("content-length: 3", body=b"abc")
+    sent = (before + asked + smuggled).replace(b"connection: close\r\n", b"")
+    found = exchange(port, sent)
+    assert found.count(b"HTTP/1.1 200") == (1 if before else 0)
+    assert found.count(b"HTTP/1.1 400") == 1
+    assert b"connection: close" in found.lower()
+    assert b'{"read":3}' not in found
 
 
 def test_an_oversize_chunked_body_is_refused_while_it_comes(port: int) -> None:
