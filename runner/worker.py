@@ -13,7 +13,7 @@ from runner.catalog import Catalog
 from runner.configure import RunConfigs
 from runner.outbox import Outbox
 from runner.publisher import Publisher
-from runner.record import AwayError, Record
+from runner.record import LOST, AwayError, Record
 from runner.run import Driver
 from runner.tracing import Exporter
 from shared.bus import doorbell
@@ -170,7 +170,7 @@ class Worker:
         run.handing_over = self.draining
         self._runs[claimed.run] = run
         RUNS_LIVE.set(len(self._runs))
-        log.info("carries a run", agent=claimed.agent, fence=claimed.fence)
+        log.debug("carries a run", agent=claimed.agent, fence=claimed.fence)
         try:
             await self._drive(run, loaded.agent if loaded else None)
         finally:
@@ -195,9 +195,9 @@ class Worker:
         )
         try:
             await driver.carry()
-            log.info("carried a run to its end", fence=run.claimed.fence)
+            log.debug("carried a run to its end", fence=run.claimed.fence)
         except BatonError as error:
-            if error.code not in (Code.FENCED, Code.NOT_FOUND):
+            if error.code not in LOST:
                 raise
             log.info("lease_lost", fence=run.claimed.fence)
 

@@ -23,8 +23,8 @@ from shared.web.errors import install_error_handlers
 from shared.web.health import Check, health_router
 from shared.web.middleware import Outermost
 from toolsvc.registry import load_registry
-from toolsvc.runs.api import ROUTES
 from toolsvc.runs.lease import LeaseJudge
+from toolsvc.runs.record import Record
 from toolsvc.runs.rering import keep_ringing
 from toolsvc.services import Services
 from toolsvc.tool_api import router as tool_router
@@ -55,10 +55,10 @@ def make_app(settings: ToolsvcSettings) -> ASGIApp:
                 await asyncio.gather(ringing, *app.state.closing, return_exceptions=True)
 
     app = FastAPI(title="Baton toolsvc", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.router.routes.extend(ROUTES)
     app.include_router(tool_router)
-    install_error_handlers(app, POSTGRES, REDIS)
-    return Outermost(app, process="toolsvc", body_limit=BODY_LIMIT)
+    stores = (POSTGRES, REDIS)
+    install_error_handlers(app, *stores)
+    return Outermost(Record(app), process="toolsvc", body_limit=BODY_LIMIT, stores=stores)
 
 
 @asynccontextmanager

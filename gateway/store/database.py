@@ -42,9 +42,7 @@ CONNECTIONS, SHARE, OWN = 10, 3, 2
 class Database:
     """Postgres as the routes see it; `budget_s` is there for tests."""
 
-    def __init__(
-        self, engine: AsyncEngine, direct: Direct, *, budget_s: float = BUDGET_S
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, direct: Direct, *, budget_s: float = BUDGET_S) -> None:
         self.engine, self.direct = engine, direct
         self.budget_s = budget_s
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")

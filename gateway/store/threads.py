@@ -120,4 +120,3 @@ async def rename(
     values = {"user": user, "thread": public_id, "new_title": title}
     row = (await db.execute(_RENAME, values)).one_or_none()
     return _thread(row) if row else None
-

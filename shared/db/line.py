@@ -13,7 +13,9 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Generic, TypeVar, overload
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
@@ -156,8 +158,8 @@ class Line:
 
     def _dumped(self, command: Command[Any]) -> Any:
         """Values as text, which suits whatever type Postgres has inferred."""
-        formats = [PyFormat.TEXT] * len(command.values)
-        return self._transformer.dump_sequence(command.values, formats)
+        values = [_array(one) if isinstance(one, list) else one for one in command.values]
+        return self._transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
 
     def _send(
         self, commands: Sequence[Command[Any]], values: list[Any]
@@ -223,3 +225,22 @@ class Line:
             return []
         self._transformer.set_pgresult(result)
         return self._transformer.load_rows(0, result.ntuples, statement.row)
+
+
+def _array(values: list[Any]) -> str:
+    """An array as text. The driver's own takes half a microsecond for each quote in it."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case bytes():
+            return f'"\\\\x{value.hex()}"'
+        case str():
+            return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        case int() | UUID() | datetime():
+            return f'"{value}"'
+        case _:
+            raise TypeError(f"an array of {type(value).__name__} cannot be sent")

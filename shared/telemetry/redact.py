@@ -19,16 +19,23 @@ _SECRETS = re.compile(
     """,
     re.VERBOSE,
 )
+#: Every one of those has one of these in it, which is found several times as fast.
+_SIGNS = re.compile(r"[srpe]k[-_]|bt_|xox|gh[pousr]_|AKIA|eyJ|earer |://")
 _NAMED = re.compile(
     r"(?i)(\b[\w-]*(?:api[_-]?key|password|passwd|secret|token|authorization)[\w-]*"
     r"\\?[\"']?\s*[:=]\s*\\?[\"']?)([^\s\"'\\,;&}]{6,})"
 )
+_NAMES = re.compile(r"(?i)key|passw|secret|token|authorization")
 _SECRET_FIELD = re.compile(r"(?i)(api[_-]?key|password|secret|authorization|cookie)")
 
 
 def redact(text: str) -> str:
     """The text with everything hidden that looks like a secret."""
-    return _NAMED.sub(rf"\g<1>{HIDDEN}", _SECRETS.sub(HIDDEN, text))
+    if _SIGNS.search(text):
+        text = _SECRETS.sub(HIDDEN, text)
+    if (":" in text or "=" in text) and _NAMES.search(text):
+        text = _NAMED.sub(rf"\g<1>{HIDDEN}", text)
+    return text
 
 
 def redact_value(value: Any) -> Any:

@@ -5,14 +5,14 @@ Plain ASGI, because a middleware with a task per request would cost more than th
 
 import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import BatonError
+from shared.errors import BatonError, Store
 from shared.protocol.codes import Code
 from shared.protocol.ids import new_id
 from shared.telemetry.logs import get_logger
@@ -31,12 +31,23 @@ DEFAULT_BODY_LIMIT = 1_048_576
 
 
 class Outermost:
-    """Wraps an ASGI app; sockets pass through with a request id only."""
+    """Wraps an ASGI app; sockets pass through with a request id only.
 
-    def __init__(self, app: ASGIApp, *, process: str, body_limit: int = DEFAULT_BODY_LIMIT) -> None:
+    What the app raises is answered here; `stores` are those whose absence it may be.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        process: str,
+        body_limit: int = DEFAULT_BODY_LIMIT,
+        stores: Sequence[Store] = (),
+    ) -> None:
         self.app = app
         self.process = process
         self.body_limit = body_limit
+        self.stores = stores
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -75,7 +86,7 @@ class _Exchange:
         except Exception as error:
             if self.status:
                 raise
-            answer = error_response(error, self.request_id)
+            answer = error_response(error, self.request_id, self.outer.stores)
             await answer(self.scope, self.inner_receive, self.send)
         finally:
             self._record(time.perf_counter() - begun)

@@ -2,8 +2,10 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -15,6 +17,7 @@ from shared.db.line import ConnectionLostError
 from shared.errors import BatonError, StoreAwayError
 from shared.protocol.codes import Code
 from tests.gateway.rig import Rig, heard, run_input, user_message, wait_until
+from tests.until import until
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
@@ -252,6 +255,40 @@ async def test_a_bell_that_does_not_ring_is_no_error(
     monkeypatch.setattr("shared.bus.doorbell.ring", fail)
     assert (await accept(rig, await rig.caller())).created
     await wait_until(lambda: rung)
+
+
+@pytest.mark.parametrize("if_busy", ["enqueue", "reject"])
+async def test_a_run_that_was_accepted_while_another_waited_makes_the_thread_busy(
+    rig: Rig, database_url: str, if_busy: str
+) -> None:
+    """Whether the thread is busy is looked at when its lock is there, though asked with it."""
+    await rig.announce("Assistant")
+    ada = await rig.caller()
+    await accept(rig, ada)
+    await rig.finish("run_1")
+    other = await psycopg.AsyncConnection.connect(database_url)
+    async with other:
+        await other.execute("SELECT FROM threads FOR NO KEY UPDATE")
+        accepting = asyncio.create_task(accept(rig, ada, "run_2", if_busy=if_busy))
+        await until(partial(_waits, rig))
+        await other.execute("UPDATE runs SET status = 'queued', ended_at = NULL")
+        await other.commit()
+        if if_busy == "reject":
+            with pytest.raises(BatonError) as refusal:
+                await accepting
+            assert refusal.value.code is Code.BUSY
+        else:
+            assert (await accepting).queued
+    assert await rig.value("SELECT count(*) FROM runs WHERE ready") == 1
+
+
+async def _waits(rig: Rig) -> bool:
+    return bool(
+        await rig.value(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+    )
 
 
 async def test_a_commit_whose_answer_was_lost_is_the_same_run(

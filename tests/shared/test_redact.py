@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from shared.telemetry import redact as rules
 from shared.telemetry.redact import HIDDEN, redact, redact_value
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
@@ -44,6 +47,38 @@ def test_a_secret_is_hidden(case: str) -> None:
     assert secret not in hidden
     assert HIDDEN in hidden
     assert redact(hidden) == hidden
+
+
+PIECES = ["sk-", "RK_", "ek_", "bt_", "xoxb-", "ghp_", "AKIA", "eyJ", "Bearer ", "bearer ", "://"]
+PIECES += [
+    "api-key",
+    "API_KEY",
+    "Passwd",
+    "secret",
+    "TOKEN",
+    "Authorization",
+    ":",
+    "=",
+    "@",
+    ".",
+    " ",
+]
+PIECES += [
+    "abcdefghijklmnopqrstuv",
+    "0123456789",
+    "ABCDEFGHIJKLMNOPQRST",
+    '"',
+    "\\",
+    "\u212a",  # the sign for Kelvin, a k to who ignores case
+    "\u017f",  # a long s
+    "\n",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_the_quick_looks_before_the_rules_pass_over_nothing(text: str) -> None:
+    thorough = rules._NAMED.sub(rf"\g<1>{HIDDEN}", rules._SECRETS.sub(HIDDEN, text))
+    assert redact(text) == thorough
 
 
 @pytest.mark.parametrize("text", HARMLESS)

@@ -19,7 +19,7 @@ from shared.bus.connect import commands_client
 from shared.bus.doorbell import ensure_group, waiting
 from shared.bus.events import read_all_after
 from shared.db.direct import direct
-from shared.db.engine import engine
+from shared.db.engine import POSTGRES, engine
 from shared.protocol.ids import uuid7
 from shared.protocol.position import START, Position
 from shared.protocol.record import RUNNER_PROOF, ClaimAnswer, ClaimedRun, HeartbeatAnswer
@@ -27,8 +27,8 @@ from shared.settings import ToolsvcSettings
 from shared.web.errors import install_error_handlers
 from shared.web.middleware import Outermost
 from toolsvc.registry import load_registry
-from toolsvc.runs.api import ROUTES
 from toolsvc.runs.lease import LeaseJudge
+from toolsvc.runs.record import Record
 from toolsvc.services import Services
 
 TOKEN_KEY = "token-key-of-the-tests-with-32-bytes-or-more"
@@ -332,7 +332,6 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
         direct(database_url, size=8) as own,
     ):
         app = FastAPI()
-        app.router.routes.extend(ROUTES)
         install_error_handlers(app)
         app.state.closing = set()
         app.state.services = services = Services(
@@ -345,7 +344,10 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
             judge=ToldJudge(settings.lease_s),
         )
         await ensure_group(redis)
-        transport = httpx.ASGITransport(Outermost(app, process="toolsvc", body_limit=BODY_LIMIT))
+        outermost = Outermost(
+            Record(app), process="toolsvc", body_limit=BODY_LIMIT, stores=(POSTGRES,)
+        )
+        transport = httpx.ASGITransport(outermost)
         async with httpx.AsyncClient(transport=transport, base_url="http://toolsvc") as http:
             yield RecordRig(http, services, app, redis)
             await asyncio.gather(*app.state.closing, return_exceptions=True)

@@ -1,12 +1,15 @@
 """Commits: in order, once, by the right claim only; and the chain over everything stored."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from shared.protocol.record import ClaimedRun
 from shared.tokens import mint_run_token, verify_run_token
@@ -22,6 +25,7 @@ from tests.toolsvc.record_rig import (
     span,
     step,
 )
+from tests.until import until
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
@@ -90,6 +94,21 @@ async def test_an_identical_repeat_is_answered_and_nothing_is_doubled(
     before = await everything(rig)
     await rig.committed(claimed, **sent)
     assert await everything(rig) == before
+
+
+@pytest.mark.parametrize("end", [None, FINISHED])
+async def test_a_commit_that_comes_twice_at_once_is_stored_once(
+    rig: RecordRig, claimed: ClaimedRun, end: dict[str, Any] | None
+) -> None:
+    """Both wait for the thread's row, and the second must not see the run as it was before."""
+    more: dict[str, Any] = {"rows": [row(2)], "steps": [step("0")]} | ({"end": end} if end else {})
+    async with held(rig, claimed.thread) as release:
+        both = [asyncio.create_task(rig.commit(claimed, **more)) for _ in range(2)]
+        await waiting(rig, 2)
+        await release()
+        answers = await asyncio.gather(*both)
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(await rig.sql("SELECT * FROM steps")) == 1
 
 
 async def test_a_changed_repeat_is_a_conflict(rig: RecordRig, claimed: ClaimedRun) -> None:
@@ -423,6 +442,22 @@ async def test_finish_stores_messages_and_usage_and_calls_for_the_next_run(rig: 
     assert await rig.rung() == {later}
 
 
+async def test_a_run_that_is_accepted_while_finish_waits_is_called_for(rig: RecordRig) -> None:
+    """Finish looks for the next run when it has the thread's lock, never before."""
+    ada = await rig.person()
+    thread = await rig.thread(ada)
+    await rig.run(ada, thread)
+    claimed = await (await rig.runner()).claim()
+    async with held(rig, thread) as release:
+        finishing = asyncio.create_task(rig.commit(claimed, end=FINISHED))
+        await waiting(rig, 1)
+        following = await rig.run(ada, thread, ready=False)
+        await release()
+        assert (await finishing).status_code == 200
+    assert (await rig.run_row(following)).ready
+    assert following in await rig.rung()
+
+
 async def test_a_failed_run_keeps_its_reason(rig: RecordRig, claimed: ClaimedRun) -> None:
     end = {"outcome": "failed", "error_code": "upstream_auth", "error_message": "Refused."}
     await rig.committed(claimed, end=end)
@@ -437,3 +472,27 @@ async def test_every_answer_tells_of_a_cancel(rig: RecordRig, claimed: ClaimedRu
     await rig.cancel(claimed.run)
     assert await rig.committed(claimed, rows=[row(2)]) == {"cancelled": True}
     assert await rig.committed(claimed, rows=[row(2)]) == {"cancelled": True}
+
+
+# ------------------------------------------------------------------------------ at once
+@asynccontextmanager
+async def held(rig: RecordRig, thread: UUID) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Hold a thread's row, as who changes its runs does, until it is released."""
+    async with rig.services.engine.connect() as db:
+        await db.execute(
+            text("SELECT FROM threads WHERE id = :id FOR NO KEY UPDATE"), {"id": thread}
+        )
+        yield db.commit
+
+
+async def waiting(rig: RecordRig, count: int) -> None:
+    """Wait until that many wait for a lock."""
+
+    async def wait() -> bool:
+        (found,) = await rig.one(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return bool(found == count)
+
+    await until(wait)

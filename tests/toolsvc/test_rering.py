@@ -16,6 +16,7 @@ from tests.toolsvc.record_rig import GATEWAY_KEY, RUNNER_KEY, TOKEN_KEY, RecordR
 from tests.until import until
 from toolsvc.app import make_app
 from toolsvc.runs import rering
+from toolsvc.runs.record import Record
 from toolsvc.runs.rering import _look
 from toolsvc.services import Services
 
@@ -195,7 +196,8 @@ async def test_the_loop_rings_in_a_real_process_whatever_befell_it(
         await rig.sql(insert, id="broken", agents='{"no jsonb": "\\u0000"}')
         outer = make_app(settings)
         assert isinstance(outer, Outermost)
-        app: Any = outer.app
+        assert isinstance(outer.app, Record)
+        app: Any = outer.app.app
         async with app.router.lifespan_context(app):
 
             async def has_failed() -> bool:
