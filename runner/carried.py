@@ -15,7 +15,7 @@ from baton.context import RunContext
 from runner.committer import Committer
 from runner.journal import Journal, Key
 from runner.outbox import Outbox
-from runner.record import Record
+from runner.record import LOST, Record
 from runner.scope import Scope
 from runner.stage import Stage
 from runner.tracing import RunTrace
@@ -108,7 +108,7 @@ class CarriedRun:
         raise AssertionError("unreachable")
 
     def _refused(self, error: BatonError) -> None:
-        lost = error.code in (Code.FENCED, Code.NOT_FOUND)
+        lost = error.code in LOST
         self.stop(Stop(StopKind.LOST if lost else StopKind.FAILED, error))
 
     # ------------------------------------------------------------------ steps

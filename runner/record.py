@@ -41,6 +41,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 #: Within this time a heartbeat brings a new token, if the claim still holds.
 RENEWAL_S = 5.0
 _AWAY = (502, 503, 504)
+#: Refusals that say that this process may carry the run no more; whoever claims it goes on.
+LOST = frozenset({Code.FENCED, Code.NOT_FOUND, Code.NOT_SIGNED_IN})
 
 
 @dataclass(slots=True)
