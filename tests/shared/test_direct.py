@@ -14,6 +14,7 @@ from shared.db import direct as module
 from shared.db.direct import Direct, NoneFreeError, direct
 from shared.db.engine import engine, is_away
 from shared.db.line import Statement
+from tests.until import until
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
@@ -169,10 +170,20 @@ async def test_who_is_cancelled_within_a_transaction_undoes_it(pool: Direct) -> 
     assert await pid(pool) != before
 
 
-async def test_a_restart_of_postgres_is_not_noticed(pool: Direct, database_url: str) -> None:
-    before = await pid(pool)
+async def test_connections_that_postgres_has_ended_are_replaced_before_anybody_gets_them(
+    pool: Direct, database_url: str
+) -> None:
+    async with pool.line() as first, pool.line() as second:
+        lines = [first, second]
     await end_all(database_url)
-    assert await pid(pool) != before
+
+    async def noticed() -> bool:
+        return all(line.closed for line in lines)
+
+    await until(noticed)
+    async with pool.transaction() as db:
+        assert await db.one(PID())
+        assert await pid(pool)
 
 
 async def test_the_engine_does_not_give_out_a_connection_that_postgres_has_ended(
