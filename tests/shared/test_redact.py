@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.telemetry import redact as rules
@@ -75,6 +75,7 @@ PIECES += [
 ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_the_quick_looks_before_the_rules_pass_over_nothing(text: str) -> None:
     thorough = rules._NAMED.sub(rf"\g<1>{HIDDEN}", rules._SECRETS.sub(HIDDEN, text))
