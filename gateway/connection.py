@@ -1,6 +1,6 @@
 """The rules of one socket, without I/O: frames and moments go in, actions come out.
 
-The shell in websocket.py performs the actions. Times are monotonic seconds, given by the caller.
+The shell in open_socket.py performs the actions. Times are monotonic seconds, given by the caller.
 """
 
 from dataclasses import dataclass
@@ -57,6 +57,8 @@ Action = Send | CloseWith | Perform
 
 class Connection:
     """What one socket may do, and when it has to end."""
+
+    __slots__ = ("_allowance", "_allowed_at", "_expires_at", "_heard_at")
 
     def __init__(self, *, now: float, expires_at: float | None) -> None:
         self._heard_at = now

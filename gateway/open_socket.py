@@ -1,17 +1,16 @@
-"""One open socket: it reads, performs what its client asks, and is where its listeners deliver.
+"""One open socket: it performs what its client asks, and is where its listeners deliver.
 
-Its rules are in connection.py, its buffer in outgoing.py; this is the shell around both.
+Its rules are in connection.py, its buffer in outgoing.py; this is the shell around both. It has a
+task only while it performs something, and takes the client's frames one after another.
 """
 
 import asyncio
-import contextlib
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import orjson
-from starlette.websockets import WebSocket
 
 from gateway.accept import Accepted, accept_run, request_cancel
 from gateway.auth.caller import Caller
@@ -48,9 +47,10 @@ from shared.protocol.frames import (
     frame,
 )
 from shared.protocol.position import Position
-from shared.telemetry.logs import get_logger
+from shared.telemetry.logs import bound, get_logger, user_hash
 from shared.telemetry.metrics import SOCKETS_CLOSED
 from shared.web.errors import as_baton_error
+from shared.web.wire import Wire
 
 log = get_logger(__name__)
 
@@ -58,46 +58,67 @@ log = get_logger(__name__)
 class Socket:
     """One open socket: the sink of its listeners, and the performer of its client's wishes."""
 
+    __slots__ = (
+        *("_listeners", "_op", "_over", "_request_id", "_wire", "caller", "out", "relay", "rules"),
+        "services",
+    )
+
     def __init__(
-        self, websocket: WebSocket, caller: Caller, services: Services, relay: Relay
+        self,
+        wire: Wire,
+        caller: Caller,
+        services: Services,
+        relay: Relay,
+        *,
+        over: Callable[["Socket"], None],
     ) -> None:
-        self.websocket, self.caller = websocket, caller
-        self.services, self.relay = services, relay
+        self._wire, self.caller = wire, caller
+        self.services, self.relay, self._over = services, relay, over
         self.rules = Connection(now=time.monotonic(), expires_at=_monotonic(caller.expires_at))
-        self.out = Outgoing(websocket.send, self.close)
+        self.out = Outgoing(wire, self.close)
         self._listeners: dict[str, Listener] = {}
-        self._closing: asyncio.Future[CloseWith] = asyncio.get_running_loop().create_future()
+        self._op: asyncio.Task[None] | None = None
+        self._request_id = ""
+        wire.receiver = self
 
     # ------------------------------------------------------------------ life
-    async def live(self) -> None:
-        """Welcome, then read and perform until somebody ends the socket."""
-        channel = user_channel(self.caller.user_id)
-        reading = asyncio.create_task(self._begin(channel), name="socket reader")
+    async def begin(self, request_id: str) -> None:
+        """Welcome the client; from then on it is heard."""
+        self._request_id = request_id
         try:
-            ends: set[asyncio.Future[Any]] = {reading, self._closing}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if self._closing.done():
-                await self._say_close(self._closing.result())
-            elif (error := reading.exception()) is not None:
-                raise error
-        finally:
-            reading.cancel()
-            self.out.stop()
-            for listener in list(self._listeners.values()):
-                await self.relay.leave(listener)
-            await self.relay.ignore(channel, self)
+            await self.relay.listen_to(user_channel(self.caller.user_id), self)
+        except BaseException:
+            self.broken()
+            raise
+        self.out.put(self._welcome())
+        self._wire.go_on()
+
+    def look(self, now: float) -> None:
+        """End what is overdue, ping what is silent; called about once a second."""
+        if overdue := self.rules.overdue(now=now):
+            self.close(overdue.code, overdue.why)
+        self.out.look(now)
+        self._wire.look(now)
 
     def close(self, code: Close, why: str) -> None:
         """End the socket; the first reason counts."""
-        if not self._closing.done():
-            self._closing.set_result(CloseWith(code, why))
+        if not self._wire.closing:
+            SOCKETS_CLOSED.labels(int(code)).inc()
+            self.out.stop()
+            self._wire.close(int(code), why)
 
-    async def _say_close(self, ending: CloseWith) -> None:
-        SOCKETS_CLOSED.labels(int(ending.code)).inc()
+    def lost(self) -> None:
+        """See Receiver."""
+        self._over(self)
         self.out.stop()
-        with contextlib.suppress(RuntimeError, OSError, TimeoutError):
-            async with asyncio.timeout(1):
-                await self.websocket.close(int(ending.code), ending.why)
+        self.services.background.start(self._leave_all(), "leave a socket")
+
+    async def _leave_all(self) -> None:
+        if self._op is not None:  # what it does stands; but it may have joined a thread
+            await asyncio.wait([self._op])
+        for listener in list(self._listeners.values()):
+            await self.relay.leave(listener)
+        await self.relay.ignore(user_channel(self.caller.user_id), self)
 
     def _welcome(self) -> str:
         return frame(
@@ -108,25 +129,28 @@ class Socket:
             max_frame_bytes=MAX_FRAME_BYTES,
         )
 
-    async def _begin(self, channel: str) -> None:
-        await self.relay.listen_to(channel, self)
-        self.out.put(self._welcome())
-        await self._read()
+    # ------------------------------------------------------------------ the wire's side
+    def received(self, message: str | None) -> None:
+        """See Receiver."""
+        action = self.rules.received(message, now=time.monotonic())
+        match action:
+            case Send(frame=answer):
+                self.out.put(answer)
+            case CloseWith(code=code, why=why):
+                self.close(code, why)
+            case Perform(frame=asked):
+                self._wire.hold()
+                self._op = asyncio.create_task(self._take(asked), name=asked.op)
 
-    async def _read(self) -> None:
-        while True:
-            message = await self.websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            action = self.rules.received(message.get("text"), now=time.monotonic())
-            match action:
-                case Send(frame=answer):
-                    self.out.put(answer)
-                case CloseWith(code=code, why=why):
-                    self.close(code, why)
-                    return
-                case Perform(frame=asked):
-                    await self._perform(asked)
+    def writable(self) -> None:
+        """See Receiver."""
+        self.out.writable()
+
+    async def _take(self, asked: ClientFrame) -> None:
+        with bound(request=self._request_id, user=user_hash(self.caller.user_id)):
+            await self._perform(asked)
+        self._op = None
+        self._wire.go_on()
 
     # ------------------------------------------------------------------ the client's wishes
     async def _perform(self, asked: ClientFrame) -> None:

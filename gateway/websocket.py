@@ -1,21 +1,17 @@
 """`/realtime`: who may open a socket, and what watches the open ones.
 
-Nothing is created per idle socket but its task: heartbeats and sign-ins of all sockets are watched
-by one ticker, and a writer exists only while there is something to write.
+An idle socket has no task and no timer: it is called when something comes, and one ticker watches
+the heartbeats, pings, sign-ins and unread bytes of all.
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Iterator
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.auth.authenticate import authenticate_socket, still_valid
-from gateway.connection import (
-    CloseWith,
-)
+from gateway.connection import CloseWith
 from gateway.open_socket import Socket
 from gateway.relay.relay import Relay
 from gateway.services import Services
@@ -23,12 +19,11 @@ from shared.bus.connect import REDIS
 from shared.db.engine import POSTGRES, is_away
 from shared.errors import BatonError, StoreAwayError
 from shared.protocol.codes import Close, Code
-from shared.protocol.frames import (
-    SUBPROTOCOL,
-)
-from shared.telemetry.logs import bound, get_logger, user_hash
+from shared.protocol.frames import SUBPROTOCOL
+from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import SOCKETS, SOCKETS_CLOSED
 from shared.web.errors import as_baton_error
+from shared.web.serve import accepted
 
 log = get_logger(__name__)
 
@@ -45,16 +40,15 @@ class Sockets:
         self.services, self.relay = services, relay
         self._open: set[Socket] = set()
 
-    @contextlib.contextmanager
-    def member(self, socket: "Socket") -> Iterator[None]:
-        """Watch a socket for the block."""
+    def add(self, socket: Socket) -> None:
+        """Watch a socket until it is discarded."""
         self._open.add(socket)
         SOCKETS.inc()
-        try:
-            yield
-        finally:
-            self._open.discard(socket)
-            SOCKETS.dec()
+
+    def discard(self, socket: Socket) -> None:
+        """The socket is over."""
+        self._open.discard(socket)
+        SOCKETS.dec()
 
     async def watch(self) -> None:
         """Close what is overdue or no longer signed in, until cancelled."""
@@ -63,8 +57,7 @@ class Sockets:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
             for socket in list(self._open):
-                if overdue := socket.rules.overdue(now=now):
-                    socket.close(overdue.code, overdue.why)
+                socket.look(now)
             if now - checked >= VALIDITY_EVERY_S and self._open:
                 checked = now
                 await self._end_invalid()
@@ -82,33 +75,29 @@ class Sockets:
                 socket.close(Close.NOT_SIGNED_IN, "the sign-in has ended")
 
 
-async def realtime(websocket: WebSocket) -> None:
-    """Accept first, so that browsers can see why they are refused."""
-    services: Services = websocket.app.state.services
-    sockets: Sockets = websocket.app.state.sockets
-    offered = websocket.scope.get("subprotocols", [])
+async def realtime(scope: Scope) -> None:
+    """Accept whoever asks, so that browsers can see why they are refused."""
+    services: Services = scope["app"].state.services
+    sockets: Sockets = scope["app"].state.sockets
     try:
-        caller = await authenticate_socket(services, websocket)
+        caller = await authenticate_socket(services, HTTPConnection(scope))
     except Exception as error:  # noqa: BLE001 - whatever it is, this socket cannot begin
-        await _refuse(websocket, _refusal(as_baton_error(error, (POSTGRES, REDIS))))
+        _refuse(scope, _refusal(as_baton_error(error, (POSTGRES, REDIS))))
         return
-    if SUBPROTOCOL not in offered:
-        await _refuse(
-            websocket, CloseWith(Close.BAD_FRAME, f"offer the sub-protocol {SUBPROTOCOL}")
-        )
+    if SUBPROTOCOL not in scope["subprotocols"]:
+        _refuse(scope, CloseWith(Close.BAD_FRAME, f"offer the sub-protocol {SUBPROTOCOL}"))
         return
-    await websocket.accept(subprotocol=SUBPROTOCOL)
-    with bound(user=user_hash(caller.user_id)):
-        socket = Socket(websocket, caller, services, sockets.relay)
-        with sockets.member(socket), contextlib.suppress(WebSocketDisconnect):
-            await socket.live()
+    if wire := accepted(scope, SUBPROTOCOL):
+        socket = Socket(wire, caller, services, sockets.relay, over=sockets.discard)
+        sockets.add(socket)
+        await socket.begin(scope["request_id"])
 
 
 class Realtime:
     """Takes `/realtime` before routing begins.
 
-    The layers of routing are made for requests that last milliseconds; around an open socket they
-    would hold a third of its memory, and wrap every frame.
+    The layers of routing are made for requests; a socket that begins needs none of them, and one
+    that is open has left this call.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -117,7 +106,7 @@ class Realtime:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "websocket" and scope["path"] == PATH:
-            await realtime(WebSocket(scope, receive, send))
+            await realtime(scope)
         else:
             await self.app(scope, receive, send)
 
@@ -132,9 +121,7 @@ def _refusal(error: BatonError) -> CloseWith:
             return CloseWith(Close.RESTARTING, "please try again")
 
 
-async def _refuse(websocket: WebSocket, ending: CloseWith) -> None:
+def _refuse(scope: Scope, ending: CloseWith) -> None:
     SOCKETS_CLOSED.labels(int(ending.code)).inc()
-    offered = websocket.scope.get("subprotocols", [])
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
-        await websocket.close(int(ending.code), ending.why[:120])
+    if wire := accepted(scope, SUBPROTOCOL if SUBPROTOCOL in scope["subprotocols"] else None):
+        wire.close(int(ending.code), ending.why)

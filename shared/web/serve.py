@@ -10,20 +10,21 @@ import logging
 import re
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import h11
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
-from wsproto.connection import ConnectionState
-from wsproto.events import CloseConnection
+from wsproto.events import AcceptConnection, Request
 
 from shared.process import end_with_supervisor
 from shared.settings.common import ProcessSettings
 from shared.telemetry.logs import get_logger
 from shared.web.listening import bound_sockets
+from shared.web.wire import MAX_FRAME_BYTES, Wire
 
 log = get_logger(__name__)
 
@@ -35,12 +36,10 @@ _CODING = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 HEAD_TIMEOUT_S = 10.0
 #: From the end of the head to the end of the body; 1 MiB in this time is 35 KB/s.
 BODY_TIMEOUT_S = 30.0
-MAX_FRAME_BYTES = 1_048_576
-PING_S = 20.0
 GRACE_S = 10
 STOP_LOOKED_FOR_S = 0.1
-#: A client that has not read for long gets this much to take the close.
-CUT_AFTER_S = 2.0
+#: Where the app finds how to accept a socket.
+_ACCEPT = "baton.accept"
 
 
 class BoundedH11(H11Protocol):
@@ -122,37 +121,50 @@ class BoundedH11(H11Protocol):
         self.transport.abort()
 
 
-class _Spent:
-    """In place of a handshake that is over: its HTTP parser would stay as long as the socket."""
+class _HandedOver(asyncio.Transport):
+    """In place of a transport that a wire has: uvicorn closes what it holds after the call."""
 
-    @staticmethod
-    def events() -> tuple[()]:
-        """Nothing comes of it any more."""
-        return ()
+    def close(self) -> None:
+        """It is the wire's to close."""
+
+    def is_closing(self) -> bool:
+        """Nothing can be written here."""
+        return True
 
 
 class SpokenWs(WSProtocol):
-    """uvicorn's protocol, which says a close code to a client whose frames make no sense.
+    """uvicorn's protocol for the handshake; an accepted socket goes on as a `Wire`.
 
-    One that does not read cannot be told anything: it is cut off instead of waited for.
+    uvicorn keeps a task, a queue, the request and its parser for as long as a socket is open.
     """
 
-    cut_after_s = CUT_AFTER_S
+    def handle_connect(self, event: Request) -> None:
+        """Ask the app, which may accept by `accepted`."""
+        super().handle_connect(event)
+        extensions: Any = self.scope["extensions"]
+        extensions[_ACCEPT] = self._accept
 
-    async def send(self, message: Any) -> None:
-        """Send; a close must not wait for a client that reads nothing."""
-        if message["type"] == "websocket.close" and not self.writable.is_set():
-            self.writable.set()
-            self.loop.call_later(self.cut_after_s, self.transport.abort)
-        await super().send(message)
-        if message["type"] == "websocket.accept" and self.conn.connection is not None:
-            self.conn.handshake = _Spent()  # type: ignore[assignment]
+    def _accept(self, subprotocol: str | None) -> Wire | None:
+        if self.disconnected or self.transport.is_closing():
+            return None
+        self.transport.write(self.conn.send(AcceptConnection(subprotocol=subprotocol)))
+        assert self.conn.connection is not None  # noqa: S101 - for the type checker
+        wire = Wire(self.transport, self.conn.connection, self.connections)
+        self.connections.discard(self)
+        self.transport.set_protocol(wire)
+        self.transport, self.handshake_complete = _HandedOver(), True
+        return wire
 
-    def handle_close(self, event: CloseConnection) -> None:
-        """Answer a close; say one's own where the frames make no sense."""
-        if self.conn.state is ConnectionState.OPEN and not self.close_sent:
-            self.transport.write(self.conn.send(CloseConnection(event.code, event.reason)))
-        super().handle_close(event)
+    async def run_asgi(self) -> None:
+        """Call the app; the wire outlives the call, and nothing else does."""
+        await super().run_asgi()
+        self.scope.clear()  # type: ignore[attr-defined]
+
+
+def accepted(scope: Scope, subprotocol: str | None) -> Wire | None:
+    """Accept a WebSocket; `None` if the client is gone already. The app's call may end then."""
+    accept: Callable[[str | None], Wire | None] = scope["extensions"][_ACCEPT]
+    return accept(subprotocol)
 
 
 class _Server(uvicorn.Server):
@@ -209,8 +221,6 @@ def server_config(app: ASGIApp, settings: ProcessSettings) -> uvicorn.Config:
         ws=SpokenWs,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
-        ws_ping_interval=PING_S,
-        ws_ping_timeout=PING_S,
         lifespan="on",
         log_config=None,
         access_log=False,

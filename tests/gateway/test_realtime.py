@@ -172,7 +172,7 @@ async def test_a_client_that_never_reads_is_closed_and_nobody_else_notices(
         await subscribe(other)
         for _ in range(30):
             await thread.say(5, size=20_000)
-        await other.until(lambda one: one.get("id") == str(thread.end))
+            await other.until(lambda one: one.get("id") == str(thread.end))
         await wait_until(lambda: closes(4429) == before + 1)
         assert (await other.answer(await other.send(op="ping")))["op"] == "pong"
         deaf.raw.close_timeout = 0.1
@@ -180,6 +180,10 @@ async def test_a_client_that_never_reads_is_closed_and_nobody_else_notices(
 
 def closes(code: int) -> float:
     return REGISTRY.get_sample_value("baton_sockets_closed_total", {"code": str(code)}) or 0
+
+
+def gauge(name: str) -> float:
+    return REGISTRY.get_sample_value(name) or 0
 
 
 async def test_too_many_frames_close_the_socket(ada: Person) -> None:
@@ -295,6 +299,41 @@ async def test_a_subscription_that_fails_leaves_nothing_behind(
         assert (refused["code"], refused["retryable"]) == ("unavailable", True)
         await thread.say(1)
         assert ops(await subscribe(opened, after="1-1")) == ["ack", "1-2", "live"]
+
+
+async def test_a_client_that_vanishes_while_something_is_done_for_it_leaves_nothing_behind(
+    ada: Person, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.thread()
+    begun, goes_on = threading.Event(), threading.Event()
+    read_reset = open_socket.read_reset
+
+    async def slow(*given: Any) -> Any:
+        begun.set()
+        await asyncio.to_thread(goes_on.wait)
+        return await read_reset(*given)
+
+    monkeypatch.setattr(open_socket, "read_reset", slow)
+    sockets, subscriptions = gauge("baton_sockets"), gauge("baton_subscriptions")
+    async with ada.socket() as opened:
+        await opened.send(op="subscribe", threadId="thr_1")
+        await wait_until(begun.is_set)
+        assert gauge("baton_subscriptions") == subscriptions + 1
+        opened.raw.transport.abort()
+        await wait_until(lambda: gauge("baton_sockets") == sockets)
+        goes_on.set()
+        await wait_until(lambda: gauge("baton_subscriptions") == subscriptions)
+
+
+async def test_frames_that_are_sent_at_once_are_answered_in_order(ada: Person) -> None:
+    async with ada.socket() as opened:
+        given = [
+            await opened.send(op=op, threadId="nobodys")
+            for op in ("subscribe", "ping")
+            for _ in "ab"
+        ]
+        await opened.answer(given[-1])
+        assert [frame["id"] for frame in opened.frames if "id" in frame] == given
 
 
 async def test_a_mistake_of_ours_is_told_without_its_details_and_the_socket_stays(

@@ -5,17 +5,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.settings.common import ProcessSettings
 from shared.web.errors import install_error_handlers
 from shared.web.middleware import Outermost
-from shared.web.serve import MAX_FRAME_BYTES, BoundedH11, server_config
+from shared.web.serve import BoundedH11, accepted, server_config
+from shared.web.wire import MAX_FRAME_BYTES, Wire
 from stack.program import free_port
 from tests.gateway.raw import RawSocket, exchange, frame, post, read_all, upgrade
 
@@ -27,6 +29,7 @@ FLOOD_TRIED = threading.Event()
 
 def small_app() -> FastAPI:
     app = FastAPI()
+    app.add_middleware(Sockets)
     app.add_middleware(Outermost, process="test")
     install_error_handlers(app)
 
@@ -34,28 +37,52 @@ def small_app() -> FastAPI:
     async def echo(request: Request) -> JSONResponse:
         return JSONResponse({"read": len(await request.body())})
 
-    @app.websocket("/realtime")
-    async def realtime(socket: WebSocket) -> None:
-        await socket.accept("baton.v1")
-        with suppress(WebSocketDisconnect):
-            while True:
-                await socket.send_text(str(len(await socket.receive_text())))
-
-    @app.websocket("/nobody")
-    async def nobody(socket: WebSocket) -> None:
-        await socket.accept("baton.v1")
-        await socket.close(4401, "no sign-in")
-
-    @app.websocket("/flood")
-    async def flood(socket: WebSocket) -> None:
-        await socket.accept("baton.v1")
-        with suppress(TimeoutError):
-            while True:
-                async with asyncio.timeout(SHORT_S):
-                    await socket.send_text("x" * 65536)
-        await socket.close(4429, "the client does not read")
-
     return app
+
+
+class Echo:
+    """Says how long every message is, one after another."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        wire.receiver = self
+
+    def received(self, message: str | None) -> None:
+        self.wire.hold()
+        asyncio.get_running_loop().call_soon(self._answer, message)
+
+    def _answer(self, message: str | None) -> None:
+        self.wire.send("binary" if message is None else str(len(message)))
+        self.wire.go_on()
+
+    def writable(self) -> None:
+        pass
+
+    def lost(self) -> None:
+        pass
+
+
+class Sockets:
+    """`/nobody` may not open a socket, `/flood` sends until the client does not read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket" or scope["path"] == "/none":
+            await self.app(scope, receive, send)
+            return
+        wire = accepted(scope, "baton.v1")
+        assert wire
+        match scope["path"]:
+            case "/nobody":
+                wire.close(4401, "no sign-in")
+            case "/flood":
+                while not wire.paused:
+                    wire.send("x" * 65536)
+                wire.close(4429, "the client does not read")
+            case _:
+                Echo(wire).wire.go_on()
 
 
 class Patient(BoundedH11):
@@ -262,6 +289,31 @@ def test_a_frame_of_just_one_mebibyte_is_taken(port: int) -> None:
     with RawSocket(port) as client:
         client.send(frame(1, b"x" * MAX_FRAME_BYTES))
         assert client.receive() == (1, str(MAX_FRAME_BYTES).encode())
+
+
+def test_frames_that_come_at_once_are_handed_on_one_after_another(port: int) -> None:
+    with RawSocket(port) as client:
+        client.send(b"".join(frame(1, b"x" * size) for size in (1, 126, 65_536, 3)))
+        assert [client.receive() for _ in range(4)] == [
+            (1, size) for size in (b"1", b"126", b"65536", b"3")
+        ]
+
+
+def test_a_message_in_pieces_is_one_and_a_ping_between_them_is_answered(port: int) -> None:
+    with RawSocket(port) as client:
+        client.send(frame(1, b"ab", fin=False), frame(9, b"?"), frame(0, b"c"))
+        assert [client.receive(), client.receive()] == [(10, b"?"), (1, b"3")]
+
+
+def test_a_socket_that_nobody_takes_is_refused(port: int) -> None:
+    with RawSocket(port, "/none") as client:
+        assert client.head.startswith(b"HTTP/1.1 403")
+
+
+def test_a_close_is_answered(port: int) -> None:
+    with RawSocket(port) as client:
+        client.send(frame(8, (1000).to_bytes(2) + b"bye"))
+        assert client.close_code() == 1000
 
 
 def test_a_client_that_reads_nothing_is_cut_off(port: int) -> None:
