@@ -14,6 +14,7 @@ from runner.catalog import Catalog, load_catalog
 from runner.configure import RunConfigs
 from runner.heartbeat import HeartbeatThread
 from runner.hints import listen_for_cancels
+from runner.home import ToolThreads
 from runner.invocations import patch_runner
 from runner.models.provider import UpstreamProvider, make_client
 from runner.record import Record
@@ -53,6 +54,7 @@ async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None
     secret = token_urlsafe(32)
     url = settings.redis_url.get_secret_value()
     patch_runner()
+    asyncio.get_running_loop().set_default_executor(ToolThreads())
     async with AsyncExitStack() as lifetime:
         redis = commands_client(url, "baton-runner")
         lifetime.push_async_callback(redis.aclose)

@@ -13,7 +13,9 @@ from agents import RunConfig
 
 from baton.context import RunContext
 from runner.committer import Committer
-from runner.journal import Journal, Key
+from runner.contexts import ContextWatch
+from runner.home import Home
+from runner.journal import Journal, Key, OtherPathError
 from runner.outbox import Outbox
 from runner.record import LOST, Record
 from runner.scope import Scope
@@ -24,6 +26,12 @@ from shared.protocol.codes import Code
 from shared.protocol.ids import new_id
 from shared.protocol.record import ClaimedRun, StepRecord
 from shared.telemetry.metrics import FIRST_EVENT_SECONDS
+
+#: What helps against a replay that comes to something else.
+CURE = (
+    "The agent's code must do the same again: no clock, no random, no environment in its control "
+    "flow; docs/replay.md shows the cures."
+)
 
 
 class StopKind(StrEnum):
@@ -82,15 +90,20 @@ class CarriedRun:
             stored=trace.stored,
             refused=self._refused,
         )
+        self.home = Home()
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self.handing_over = False
         #: Messages of finished root steps, in order; and of calls being written now.
         self.shown: list[dict[str, Any]] = []
         self.writing: list[Callable[[], list[dict[str, Any]]]] = []
         self.answered: set[str] = set()
+        #: Results shown since the last root step, of calls that no tool carried out.
+        self.uncalled: list[dict[str, Any]] = []
         #: Calls whose result tells the model of a failure.
         self.failed_calls: set[str] = set()
         self.usage: dict[str, dict[str, int]] = {}
+        #: Context objects by the name of the scope that brought them in.
+        self.contexts: dict[str, ContextWatch] = {}
         self._call_ids: set[str] = set()
         self._begun = time.monotonic()
         self._silent = True
@@ -103,7 +116,7 @@ class CarriedRun:
 
     async def park(self, stop: Stop) -> NoReturn:
         """Stop the run from inside agent code: this call never returns, the driver cancels it."""
-        self.stop(stop)
+        self.home.soon(self.stop, stop)
         await asyncio.get_running_loop().create_future()
         raise AssertionError("unreachable")
 
@@ -111,32 +124,66 @@ class CarriedRun:
         lost = error.code in LOST
         self.stop(Stop(StopKind.LOST if lost else StopKind.FAILED, error))
 
+    def leave(self, scope: Scope) -> None:
+        """What ran in a scope has ended; so has what it showed."""
+        self.home.soon(self.stage.leave, scope)
+
     # ------------------------------------------------------------------ steps
     async def step(
-        self, key: Key, digest: str, live: Callable[[], Awaitable[dict[str, Any]]]
+        self,
+        scope: Scope,
+        key: Key,
+        digest: str,
+        live: Callable[[], Awaitable[dict[str, Any]]],
+        *,
+        inside: Scope | None = None,
     ) -> dict[str, Any]:
         """The record of a step: replayed if there is one, else made by `live` and committed.
 
-        Both come out of JSON, so that a replayed step gives exactly what the live one gave.
+        Both come out of JSON, so that a replayed step gives exactly what the live one gave. The
+        record of what ran `inside` a scope stands for all that was recorded there.
         """
-        recorded = await self.journal.take(key)
+        try:
+            recorded = await self.home.run(self.journal.take, key)
+        except OtherPathError as error:
+            await self.park(Stop(StopKind.FAILED, _other_path(error)))
         if recorded is not None:
             self.trace.silent = True
-            return await self._replayed(key, digest, recorded)
+            record = await self._replayed(key, digest, recorded)
+            if inside is not None:
+                for one in await self.home.run(self.journal.pass_over, inside.name):
+                    self._recall(parsed_record(one.record) or {})
+            self._recall(record)
+            return record
         self.trace.silent = False
         if self.handing_over:
             await self.park(Stop(StopKind.HANDED_OVER))
         if self.committer.cancelled:
             await self.park(Stop(StopKind.CANCELLED))
-        record = orjson.dumps(await live()).decode()
-        await self.committer.step(
-            StepRecord(
-                scope=key.scope, kind=key.kind, place=key.place, digest=digest, record=record
-            )
+        made = await live()
+        if not scope.nested and self.uncalled:
+            made, self.uncalled = made | {"uncalled": self.uncalled}, []
+        if scope.context is not None and (changes := scope.context.changes()):
+            made = made | {"context": changes}
+        text = orjson.dumps(made).decode()
+        step = StepRecord(
+            scope=key.scope, kind=key.kind, place=key.place, digest=digest, record=text
         )
+        await self.home.run(self.committer.step, step)
         if self.committer.cancelled:
             await self.park(Stop(StopKind.CANCELLED))
-        return parsed_record(record) or {}
+        return parsed_record(text) or {}
+
+    def _recall(self, record: dict[str, Any]) -> None:
+        """What a replayed step means besides its outcome."""
+        for message in record.get("uncalled", ()):
+            self.shown.append(message)
+            self.answered.add(message["toolCallId"])
+        if model := record.get("model"):
+            self.used(model, record["usage"])
+        changes = record.get("context")
+        if changes and (context := self.contexts.get(changes["of"])):
+            context.apply(changes)
 
     async def _replayed(self, key: Key, digest: str, recorded: StepRecord) -> dict[str, Any]:
         if recorded.digest != digest:
@@ -170,6 +217,11 @@ class CarriedRun:
         for name, count in usage.items():
             total[name] = total.get(name, 0) + count
 
+    @property
+    def conversation(self) -> list[dict[str, Any]]:
+        """What was said before this run, and what the person said in it."""
+        return [*self.claimed.history, *self.claimed.messages]
+
     def messages(self) -> list[dict[str, Any]]:
         """What this run leaves in the conversation, half-written text included."""
         return [*self.shown, *(one for writing in self.writing for one in writing())]
@@ -184,13 +236,19 @@ def parsed_record(text: str) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and "shown" in record else None
 
 
+def _other_path(error: OtherPathError) -> BatonError:
+    return BatonError(
+        Code.JOURNAL_DIVERGED,
+        f"Replay came to another invocation than the one recorded: {error}. {CURE}",
+    )
+
+
 def _diverged(key: Key, recorded: StepRecord, digest: str) -> BatonError:
     where = f"{key.kind} step {key.place!r} of {key.scope!r}"
     return BatonError(
         Code.JOURNAL_DIVERGED,
         f"Replay came to another {where} than the one recorded "
-        f"({recorded.digest[:12]} there, {digest[:12]} now). The agent's code must do the same "
-        "again: no clock, no random, no environment in its control flow.",
+        f"({recorded.digest[:12]} there, {digest[:12]} now). {CURE}",
     )
 
 

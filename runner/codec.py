@@ -26,15 +26,15 @@ def encode(value: Any) -> Any:
     Raises:
         BatonError: `agent_error` for a result that JSON cannot carry.
     """
-    plain = _plain(value)
+    encoded = plain(value)
     try:
-        orjson.dumps(plain)
+        orjson.dumps(encoded)
     except TypeError as error:
         raise BatonError(
             Code.AGENT_ERROR,
             f"A tool returned {type(value).__name__}, which cannot be recorded: {error}.",
         ) from None
-    return plain
+    return encoded
 
 
 def decode(plain: Any) -> Any:
@@ -57,16 +57,17 @@ def as_text(plain: Any) -> str:
     return text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value in JSON's own types, as far as its own type says how."""
     name = f"$sdk:{type(value).__name__}"
     if name in _SDK_OUTPUTS and isinstance(value, BaseModel):
         return {name: value.model_dump(mode="json")}
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value))
+        return plain(dataclasses.asdict(value))
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -1,49 +1,150 @@
-"""Our hooks around the author's: who works now is known, and agents made on the way are wrapped."""
+"""Hooks of the author fire for what really happens, and not again for what is replayed.
 
+What follows the newest recorded step of a scope may or may not have fired before the crash, so its
+end hooks fire then: at least once. Our own part is done in any case: who works now is known, and
+agents made on the way are wrapped.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
-from agents import Agent, RunHooks
+from agents import Agent, AgentHooks, RunHooks
 
+from runner.carried import CARRIED
+from runner.journal import Key
 from runner.scope import SCOPE
-from runner.wrap import wrap_agent
+
+
+def turn_begins() -> bool:
+    """Whether the model call that comes next here is live."""
+    run, scope = CARRIED.get(), SCOPE.get()
+    if run is None or scope is None:
+        return True
+    return run.journal.holds(Key(scope.name, "model", str(scope.position))) is None
+
+
+def turn_ended() -> bool:
+    """Whether what follows the last model call here has to be done (again)."""
+    run, scope = CARRIED.get(), SCOPE.get()
+    if run is None or scope is None:
+        return True
+    return not run.journal.past(Key(scope.name, "model", str(scope.position - 1)))
+
+
+def call_begins(context: Any) -> bool:
+    """Whether a tool call is live."""
+    run, scope = CARRIED.get(), SCOPE.get()
+    call_id = getattr(context, "tool_call_id", None)
+    if run is None or scope is None or call_id is None:
+        return True
+    return not run.journal.knows_call(scope.name, call_id)
+
+
+def call_ended(context: Any) -> bool:
+    """Whether what follows a tool call has to be done (again)."""
+    run, scope = CARRIED.get(), SCOPE.get()
+    call_id = getattr(context, "tool_call_id", None)
+    if run is None or scope is None or call_id is None:
+        return True
+    keys = (Key(scope.name, kind, call_id) for kind in ("tool", "shown"))
+    return not any(run.journal.past(key) for key in keys)
 
 
 class ComposedHooks(RunHooks[Any]):
     """Hooks of one invocation: ours first, then the author's own."""
 
-    def __init__(self, author: RunHooks[Any] | None) -> None:
+    def __init__(self, author: RunHooks[Any] | None, wrap: Callable[[Agent[Any]], None]) -> None:
         self._author: RunHooks[Any] = author or RunHooks()
+        self._wrap = wrap
 
     async def on_agent_start(self, context: Any, agent: Any) -> None:
         """An agent begins, or has taken over from another."""
         if isinstance(agent, Agent):
-            wrap_agent(agent)
+            self._wrap(agent)
         if (scope := SCOPE.get()) is not None:
             scope.agent = agent.name
-        await self._author.on_agent_start(context, agent)
+        if turn_begins():
+            await self._author.on_agent_start(context, agent)
 
     async def on_agent_end(self, context: Any, agent: Any, output: Any) -> None:
         """The author's hook."""
-        await self._author.on_agent_end(context, agent, output)
+        if turn_ended():
+            await self._author.on_agent_end(context, agent, output)
 
     async def on_llm_start(
         self, context: Any, agent: Any, system_prompt: Any, input_items: Any
     ) -> None:
         """The author's hook."""
-        await self._author.on_llm_start(context, agent, system_prompt, input_items)
+        if turn_begins():
+            await self._author.on_llm_start(context, agent, system_prompt, input_items)
 
     async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
         """The author's hook."""
-        await self._author.on_llm_end(context, agent, response)
+        if turn_ended():
+            await self._author.on_llm_end(context, agent, response)
 
     async def on_handoff(self, context: Any, from_agent: Any, to_agent: Any) -> None:
         """The author's hook; the SDK calls it by keyword."""
-        await self._author.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
+        if turn_ended():
+            await self._author.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
 
     async def on_tool_start(self, context: Any, agent: Any, tool: Any) -> None:
         """The author's hook."""
-        await self._author.on_tool_start(context, agent, tool)
+        if call_begins(context):
+            await self._author.on_tool_start(context, agent, tool)
 
     async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
         """The author's hook."""
-        await self._author.on_tool_end(context, agent, tool, result)
+        if call_ended(context):
+            await self._author.on_tool_end(context, agent, tool, result)
+
+
+class AgentsOwnHooks(AgentHooks[Any]):
+    """`agent.hooks`, under the same rules."""
+
+    def __init__(self, author: AgentHooks[Any]) -> None:
+        self.author = author
+
+    async def on_start(self, context: Any, agent: Any) -> None:
+        """The author's hook."""
+        if turn_begins():
+            await self.author.on_start(context, agent)
+
+    async def on_end(self, context: Any, agent: Any, output: Any) -> None:
+        """The author's hook."""
+        if turn_ended():
+            await self.author.on_end(context, agent, output)
+
+    async def on_llm_start(
+        self, context: Any, agent: Any, system_prompt: Any, input_items: Any
+    ) -> None:
+        """The author's hook."""
+        if turn_begins():
+            await self.author.on_llm_start(context, agent, system_prompt, input_items)
+
+    async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
+        """The author's hook."""
+        if turn_ended():
+            await self.author.on_llm_end(context, agent, response)
+
+    async def on_handoff(self, context: Any, agent: Any, source: Any) -> None:
+        """The author's hook; the SDK calls it by keyword."""
+        if turn_ended():
+            await self.author.on_handoff(context, agent=agent, source=source)
+
+    async def on_tool_start(self, context: Any, agent: Any, tool: Any) -> None:
+        """The author's hook."""
+        if call_begins(context):
+            await self.author.on_tool_start(context, agent, tool)
+
+    async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
+        """The author's hook."""
+        if call_ended(context):
+            await self.author.on_tool_end(context, agent, tool, result)
+
+
+def journaled_hooks(hooks: AgentHooks[Any] | None) -> AgentHooks[Any] | None:
+    """An agent's own hooks under our rules; wrapping again changes nothing."""
+    if hooks is None or isinstance(hooks, AgentsOwnHooks):
+        return hooks
+    return AgentsOwnHooks(hooks)

@@ -6,13 +6,18 @@ around anything less.
 
 from typing import Any
 
+from agents import FunctionTool, RunContextWrapper
+from agents.agent import AgentBase
 from agents.run import AgentRunner
 
 from runner.carried import CARRIED, CarriedRun
+from runner.contexts import ContextWatch
 from runner.hooks import ComposedHooks
 from runner.models.digest import short_digest
 from runner.scope import SCOPE, NoRunContextError, Scope
-from runner.wrap import wrap_agent
+from runner.turns import COLLECTING, listed
+from runner.verdicts import patch_guardrails
+from runner.wrap import wrap_agent, wrap_tool
 
 
 def patch_runner() -> None:
@@ -25,11 +30,12 @@ def patch_runner() -> None:
         carried, scope = _enter(starting_agent, input, kwargs)
         inside = SCOPE.set(scope)
         try:
-            return await run(self, starting_agent, input, **kwargs)
+            with carried.home.visiting():
+                return await run(self, starting_agent, input, **kwargs)
         finally:
             SCOPE.reset(inside)
             if scope.nested:
-                carried.stage.leave(scope)
+                carried.leave(scope)
 
     def journaled_streamed(self: Any, starting_agent: Any, input: Any, **kwargs: Any) -> Any:  # noqa: A002
         # The scope is taken in this call: its task copies the context here.
@@ -40,9 +46,36 @@ def patch_runner() -> None:
         finally:
             SCOPE.reset(inside)
 
+    _patch_tools()
+    patch_guardrails()
     journaled_run._baton = True  # type: ignore[attr-defined]
     AgentRunner.run = journaled_run  # type: ignore[method-assign]
     AgentRunner.run_streamed = journaled_streamed  # type: ignore[method-assign]
+
+
+def _patch_tools() -> None:
+    """What an agent has at a turn: tools of MCP servers are made anew each time."""
+    get_all_tools, get_mcp_tools = AgentBase.get_all_tools, AgentBase.get_mcp_tools
+
+    async def all_tools(self: Any, run_context: Any) -> list[Any]:
+        collecting = COLLECTING.set(True)
+        try:
+            tools = await get_all_tools(self, run_context)
+        finally:
+            COLLECTING.reset(collecting)
+        for tool in tools:
+            if isinstance(tool, FunctionTool):
+                wrap_tool(tool)
+        return tools
+
+    async def mcp_tools(self: Any, run_context: Any) -> list[Any]:
+        run, scope = CARRIED.get(), SCOPE.get()
+        if run is None or scope is None or not self.mcp_servers:
+            return await get_mcp_tools(self, run_context)
+        return await listed(run, scope, self.name, lambda: get_mcp_tools(self, run_context))
+
+    AgentBase.get_all_tools = all_tools  # type: ignore[method-assign]
+    AgentBase.get_mcp_tools = mcp_tools  # type: ignore[method-assign]
 
 
 def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, Scope]:
@@ -50,6 +83,20 @@ def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, 
     if carried is None or around is None:
         raise NoRunContextError("The SDK's Runner")
     wrap_agent(agent)
-    kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"))
+    kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"), wrap_agent)
     kwargs["run_config"] = carried.run_config(kwargs.get("run_config"))
-    return carried, around.invocation(agent.name, short_digest(given))
+    scope = around.invocation(agent.name, short_digest(given))
+    scope.context = _watched(carried, scope, kwargs.get("context"))
+    return carried, scope
+
+
+def _watched(carried: CarriedRun, scope: Scope, context: Any) -> ContextWatch | None:
+    """The watch over a context object; agents as tools share the object of the one around them."""
+    context = context.context if isinstance(context, RunContextWrapper) else context
+    if context is None:
+        return None
+    for known in carried.contexts.values():
+        if known.value is context:
+            return known
+    carried.contexts[scope.name] = watch = ContextWatch(scope.name, context)
+    return watch

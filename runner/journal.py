@@ -15,11 +15,19 @@ QUIET_S = 0.25
 
 
 class Key(NamedTuple):
-    """Where a step belongs: scope, `model` or `tool`, and position or call id."""
+    """Where a step belongs: scope, kind (`model`, `tool` …), and position or call id."""
 
     scope: str
     kind: str
     place: str
+
+
+class OtherPathError(Exception):
+    """Replay begins something that never was, while something like it was and is not asked for."""
+
+    def __init__(self, begun: str, recorded: str) -> None:
+        super().__init__(f"{begun!r} begins, and {recorded!r} was recorded in its place")
+        self.begun, self.recorded = begun, recorded
 
 
 class Journal:
@@ -29,7 +37,7 @@ class Journal:
         self._records = {
             Key(one.scope, one.kind, one.place): (order, one) for order, one in enumerate(records)
         }
-        self._left = set(range(len(records)))
+        self._left = dict.fromkeys(self._records)  # in the order of commits
         self._moved = asyncio.Condition()
 
     @property
@@ -37,18 +45,70 @@ class Journal:
         """Whether recorded steps are left."""
         return bool(self._left)
 
+    def holds(self, key: Key) -> StepRecord | None:
+        """A step that was recorded before this claim, handed out or not."""
+        found = self._records.get(key)
+        return found[1] if found else None
+
+    def knows_call(self, scope: str, call_id: str) -> bool:
+        """Whether a tool call has a record, or something inside it has."""
+        inside = f"{scope}/tool:{call_id}"
+        return any(
+            (key.scope, key.place) == (scope, call_id) or _within(key.scope, inside)
+            for key in self._records
+        )
+
+    def past(self, key: Key) -> bool:
+        """Whether a step was recorded, and another one of its scope after it.
+
+        What follows the newest step of a scope may not have happened before the crash.
+        """
+        found = self._records.get(key)
+        return found is not None and any(
+            order > found[0] and _within(other.scope, key.scope)
+            for other, (order, _) in self._records.items()
+        )
+
     async def take(self, key: Key) -> StepRecord | None:
-        """The record under `key` when its turn has come; `None` when the step is live."""
+        """The record under `key` when its turn has come; `None` when the step is live.
+
+        Raises:
+            OtherPathError: the code does not do again what it did.
+        """
         found = self._records.get(key)
         if found is None:
             await self._until(lambda: not self._left)
+            self._check_path(key)
             return None
         order, record = found
-        await self._until(lambda: not self._left or min(self._left) >= order)
-        async with self._moved:
-            self._left.discard(order)
-            self._moved.notify_all()
+        await self._until(lambda: not self._left or self._first_left() >= order)
+        await self._hand_out([key])
         return record
+
+    async def pass_over(self, scope: str) -> list[StepRecord]:
+        """Hand out everything inside a scope at once: its outcome is recorded as a whole."""
+        inside = [key for key in self._left if _within(key.scope, scope)]
+        if inside:
+            await self._hand_out(inside)
+        return [self._records[key][1] for key in inside]
+
+    def _first_left(self) -> int:
+        return self._records[next(iter(self._left))][0]
+
+    async def _hand_out(self, keys: list[Key]) -> None:
+        async with self._moved:
+            for key in keys:
+                self._left.pop(key, None)
+            self._moved.notify_all()
+
+    def _check_path(self, key: Key) -> None:
+        """A first model call, while the journal has one of the same agent at the same place."""
+        if (key.kind, key.place) != ("model", "0"):
+            return
+        agent = key.scope.rpartition(":")[0] + ":"
+        for other in self._left:
+            if (other.kind, other.place) == ("model", "0") and other.scope.startswith(agent):
+                raise OtherPathError(key.scope, other.scope)
 
     async def _until(self, come: Callable[[], bool]) -> None:
         async with self._moved:
@@ -58,3 +118,7 @@ class Journal:
                         await self._moved.wait()
                 except TimeoutError:
                     return
+
+
+def _within(scope: str, outer: str) -> bool:
+    return scope == outer or scope.startswith(f"{outer}/")

@@ -7,17 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-from agents import Agent, Runner
-from agents.items import ToolCallOutputItem
+from agents import Agent
 
-from baton.tools import CALLER
 from runner import codec
-from runner.carried import CARRIED, CarriedRun, Stop, StopKind, parsed_record
-from runner.conversation import as_input
-from runner.failures import failure_of
+from runner.agent_loop import AgentLoop
+from runner.carried import CarriedRun, Stop, StopKind, parsed_record
 from runner.publisher import Publisher
-from runner.scope import SCOPE
-from runner.showing import show_result
 from shared.bus.append import Answer, Batch, Entry, Mode, append, discard
 from shared.bus.connect import AWAY, Redis
 from shared.bus.events import read_all_after
@@ -35,8 +30,6 @@ EVENTS_EVERY_S = 5.0
 REDIS_PAUSE_S = 0.2
 #: SQL has the end of the run; Redis gets this long to take it before the run is let go.
 SENDING_S = 30.0
-#: Agent code that is cancelled gets this long to let go.
-LETTING_GO_S = 5.0
 
 
 class Driver:
@@ -51,7 +44,7 @@ class Driver:
         publisher: Publisher,
         max_turns: int,
     ) -> None:
-        self.run, self.agent, self.max_turns = run, agent, max_turns
+        self.run, self.loop = run, AgentLoop(run, agent, max_turns=max_turns)
         self.redis, self.publisher = redis, publisher
         self.claimed, self.outbox = run.claimed, run.outbox
 
@@ -65,7 +58,7 @@ class Driver:
         if not self.claimed.first:
             await self._take_over(tail)
         async with self._committing_events():
-            stop = await self._drive()
+            stop = await self.loop.drive()
         if stop.kind is StopKind.LOST:
             raise stop.error or FencedError(self.claimed.fence)
         if stop.kind is not StopKind.HANDED_OVER:
@@ -126,12 +119,9 @@ class Driver:
             for event in before.still_open()
             if event["type"] == "REASONING_MESSAGE_START" and not event.get("subagentRunId")
         ]
-        messages = [*self._conversation(), *self._recorded_messages(), *restated]
+        messages = [*self.run.conversation, *self._recorded_messages(), *restated]
         self.outbox.emit({"type": "MESSAGES_SNAPSHOT", "messages": messages})
         log.info("took a run over", fence=self.claimed.fence, steps=len(self.claimed.journal))
-
-    def _conversation(self) -> list[dict[str, Any]]:
-        return [*self.claimed.history, *self.claimed.messages]
 
     def _recorded_messages(self) -> list[dict[str, Any]]:
         """What the finished steps of the root invocation showed."""
@@ -139,78 +129,13 @@ class Driver:
         for step in self.claimed.journal:
             if "/" in step.scope:
                 continue
-            shown = (parsed_record(step.record) or {"shown": []})["shown"]
+            record = parsed_record(step.record) or {"shown": []}
+            found += record.get("uncalled", [])
+            shown = record["shown"]
             found += shown if isinstance(shown, list) else [shown]
         return found
 
-    # ------------------------------------------------------------------ driving
-    async def _drive(self) -> Stop:
-        """Run the agent until it ends or somebody stops it; agent code never sees a stop."""
-        if self.claimed.cancelled:
-            return Stop(StopKind.CANCELLED)
-        working = asyncio.create_task(self._run_agent(), name=f"agent {self.claimed.run_id}")
-        try:
-            await asyncio.wait({working, self.run.stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if self.run.stopped.done():
-                return self.run.stopped.result()
-            return working.result()
-        except Exception as error:
-            failure = failure_of(error)
-            unexpected = error if failure.code is Code.AGENT_ERROR else None
-            log.info(
-                "the run failed", code=failure.code, error=failure.message, exc_info=unexpected
-            )
-            return Stop(StopKind.FAILED, failure)
-        finally:
-            working.cancel()
-            await asyncio.wait({working}, timeout=LETTING_GO_S)
-
-    async def _run_agent(self) -> Stop:
-        CARRIED.set(self.run)
-        SCOPE.set(self.run.root)
-        CALLER.set(self._call_tool)
-        result = Runner.run_streamed(
-            self.agent,
-            as_input(self._conversation()),  # type: ignore[arg-type]
-            context=self.run.context,
-            max_turns=self.max_turns,
-        )
-        async for event in result.stream_events():
-            if event.type == "run_item_stream_event" and event.name == "tool_output":
-                self._show_uncalled(event.item)
-        return Stop(StopKind.FINISHED, result=result.final_output)
-
-    def _show_uncalled(self, item: Any) -> None:
-        """Results of calls that no tool carried out: unknown names, for one."""
-        run = self.run
-        if not isinstance(item, ToolCallOutputItem) or not isinstance(item.raw_item, dict):
-            return
-        call_id = item.raw_item.get("call_id")
-        if not isinstance(call_id, str) or call_id in run.answered or run.journal.replaying:
-            return
-        run.answered.add(call_id)
-        run.failed_calls.add(call_id)
-        run.shown.append(show_result(run, run.root, call_id, codec.as_text(str(item.output))))
-
-    async def _call_tool(self, name: str, arguments: Any, call_id: str) -> Any:
-        """A tool of toolsvc; an error that is not for the model ends the run."""
-        run, scope = self.run, SCOPE.get()
-        try:
-            result = await run.record.call_tool(
-                name,
-                arguments,
-                token=run.committer.token,
-                call_id=call_id,
-                scope=scope.name if scope else "",
-            )
-            return codec.as_text(result)
-        except BatonError as error:
-            if error.details.get("onError") == "model":
-                run.failed_calls.add(call_id)
-                return f"The tool failed: {error.message}"
-            lost = error.code is Code.FENCED
-            return await run.park(Stop(StopKind.LOST if lost else StopKind.FAILED, error))
-
+    # ------------------------------------------------------------------ meanwhile
     @asynccontextmanager
     async def _committing_events(self) -> AsyncIterator[None]:
         async def keep() -> None:

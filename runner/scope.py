@@ -7,9 +7,11 @@ find their own records whatever order they start in.
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from agents.exceptions import UserError
 
+from runner.contexts import ContextWatch
 from shared.protocol.ids import new_id
 
 
@@ -21,9 +23,17 @@ class Scope:
     parent: "Scope | None" = None
     #: Committed model calls of this invocation.
     position: int = 0
+    #: Failures at this position that the author's code may have caught.
+    failures: int = 0
     #: The tool call that encloses this invocation directly.
     call_id: str | None = None
     agent: str = ""
+    #: The context object that this invocation's code works with.
+    context: ContextWatch | None = None
+    #: What was found before the model call of each position: enabled tools, tools of MCP servers.
+    notes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    #: The newest answers of `is_enabled`, by agent and tool.
+    enabled: dict[str, bool] = field(default_factory=dict)
     #: What events show of it.
     step: str | None = None
     subagent: str | None = None
@@ -41,14 +51,27 @@ class Scope:
 
     def invocation(self, agent: str, digest: str) -> "Scope":
         """A Runner call made here."""
-        name = f"run:{agent.replace('/', '_')}:{digest}"
-        ordinal = self._children.get(name, 0)
-        self._children[name] = ordinal + 1
-        return Scope((*self.path, f"{name}#{ordinal}"), self, call_id=self.call_id, agent=agent)
+        name = self.numbered(f"run:{agent.replace('/', '_')}:{digest}")
+        return Scope((*self.path, name), self, call_id=self.call_id, agent=agent)
 
     def call(self, call_id: str) -> "Scope":
         """A tool call made here."""
-        return Scope((*self.path, f"tool:{call_id}"), self, call_id=call_id, agent=self.agent)
+        return self._inside(f"tool:{call_id}", call_id)
+
+    def guardrail(self, place: str) -> "Scope":
+        """A guardrail that looks at what is done here."""
+        return self._inside(f"guardrail:{place}", self.call_id)
+
+    def numbered(self, name: str) -> str:
+        """A name with its ordinal among equals here: in what order they begin is the code's own."""
+        ordinal = self._children.get(name, 0)
+        self._children[name] = ordinal + 1
+        return f"{name}#{ordinal}"
+
+    def _inside(self, name: str, call_id: str | None) -> "Scope":
+        return Scope(
+            (*self.path, name), self, call_id=call_id, agent=self.agent, context=self.context
+        )
 
     def shown_as(self) -> str:
         """The id under which events speak of this nested invocation."""

@@ -17,11 +17,13 @@ from agents.tool_context import ToolContext
 
 from runner import codec
 from runner.carried import CARRIED, CarriedRun
+from runner.hooks import journaled_hooks, turn_ended
 from runner.journal import Key
 from runner.models.digest import call_digest
 from runner.models.provider import journaled
 from runner.scope import SCOPE, Scope
 from runner.showing import show_result
+from runner.turns import ApprovalPredicate, Predicate
 
 #: A model instance of the agent's own is bounded like those of the provider.
 MODEL_TIMEOUT_S = 600.0
@@ -34,7 +36,11 @@ def wrap_agent(agent: Agent[Any]) -> None:
             one.model = journaled(one.model, timeout_s=MODEL_TIMEOUT_S)
         for tool in one.tools:
             if isinstance(tool, FunctionTool):
-                _wrap_tool(tool)
+                wrap_tool(tool)
+        for handoff in one.handoffs:
+            if isinstance(handoff, Handoff):
+                _wrap_handoff(handoff)
+        one.hooks = journaled_hooks(one.hooks)
 
 
 def reachable(agent: Agent[Any]) -> list[Agent[Any]]:
@@ -85,19 +91,19 @@ class _Journaling:
             # A streamed run inside the tool cannot tell when it ends; with the tool it has.
             run, scope = CARRIED.get(), SCOPE.get()
             if run is not None and scope is not None:
-                run.stage.leave(scope)
+                run.leave(scope)
 
     async def _recorded(
         self, run: CarriedRun, scope: Scope, context: ToolContext[Any], arguments: str
     ) -> Any:
         async def live() -> dict[str, Any]:
             plain = codec.encode(await self._plain(context, arguments))
-            shown = show_result(run, scope, context.tool_call_id, codec.as_text(plain))
+            shown = await _show(run, scope, context.tool_call_id, codec.as_text(plain))
             return {"output": plain, "shown": shown}
 
         key = Key(scope.name, "tool", context.tool_call_id)
         digest = call_digest(self.inner.name, arguments)
-        record = await _step(run, scope, key, digest, live)
+        record = await _step(run, scope, key, digest, live, inside=SCOPE.get())
         return codec.decode(record["output"])
 
     async def _descend(
@@ -108,12 +114,19 @@ class _Journaling:
 
         async def live() -> dict[str, Any]:
             text = codec.as_text(codec.encode(output))
-            return {"shown": show_result(run, scope, context.tool_call_id, text)}
+            return {"shown": await _show(run, scope, context.tool_call_id, text)}
 
         key = Key(scope.name, "shown", context.tool_call_id)
         digest = call_digest(self.inner.name, arguments)
         await _step(run, scope, key, digest, live)
         return output
+
+
+async def _show(run: CarriedRun, scope: Scope, call_id: str, text: str) -> dict[str, Any]:
+    async def show() -> dict[str, Any]:
+        return show_result(run, scope, call_id, text)
+
+    return await run.home.run(show)
 
 
 class _SdkInvoker(_Journaling, SdkInvoker):
@@ -157,9 +170,14 @@ class _PlainInvoker(_Journaling):
         return await self.invoke(ctx, input)
 
 
-def _wrap_tool(tool: FunctionTool) -> None:
+def wrap_tool(tool: FunctionTool) -> None:
+    """Journal a tool's calls and what its predicates say; wrapping again changes nothing."""
     if isinstance(tool.on_invoke_tool, _Journaling):
         return
+    if callable(tool.is_enabled):
+        tool.is_enabled = Predicate(tool.name, tool.is_enabled, asked_again=True)
+    if callable(tool.needs_approval):
+        tool.needs_approval = ApprovalPredicate(tool.needs_approval)
     old: Any = tool.on_invoke_tool
     if isinstance(old, SdkInvoker):
         old._on_handled_error = _noting(old._on_handled_error)
@@ -171,12 +189,35 @@ def _wrap_tool(tool: FunctionTool) -> None:
     )
 
 
+class _HandoffInvoker:
+    """In place of a hand-off's function: what the author does at a hand-off is not done again."""
+
+    def __init__(self, inner: Callable[..., Awaitable[Any]], handoff: Handoff[Any, Any]) -> None:
+        self.inner, self.handoff = inner, handoff
+
+    async def __call__(self, context: Any, arguments: str) -> Any:
+        target = _target(self.handoff)
+        if target is not None and not turn_ended():
+            return target
+        return await self.inner(context, arguments)
+
+
+def _wrap_handoff(handoff: Handoff[Any, Any]) -> None:
+    if isinstance(handoff.on_invoke_handoff, _HandoffInvoker):
+        return
+    handoff.on_invoke_handoff = _HandoffInvoker(handoff.on_invoke_handoff, handoff)
+    if callable(handoff.is_enabled):
+        handoff.is_enabled = Predicate(handoff.tool_name, handoff.is_enabled, asked_again=False)
+
+
 async def _step(
     run: CarriedRun,
     scope: Scope,
     key: Key,
     digest: str,
     live: Callable[[], Awaitable[dict[str, Any]]],
+    *,
+    inside: Scope | None = None,
 ) -> dict[str, Any]:
     """A tool's step. What it has shown stays, also when a stop cuts its commit."""
     made: list[dict[str, Any]] = []
@@ -186,7 +227,7 @@ async def _step(
         return made[0]
 
     try:
-        record = await run.step(key, digest, kept)
+        record = await run.step(scope, key, digest, kept, inside=inside)
     except BaseException:
         for one in made:
             _leave_message(run, scope, one["shown"])

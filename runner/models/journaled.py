@@ -8,7 +8,7 @@ hence before any of its tools starts. Deltas end here: the SDK's loop gets the r
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 from agents import Model, ModelResponse
@@ -17,6 +17,7 @@ from openai.types.responses import Response, ResponseCompletedEvent
 from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
 from runner.models.digest import digest_of
+from runner.models.errors import described, raised_again
 from runner.models.response import (
     NOTHING_SAID,
     call_ids,
@@ -69,19 +70,54 @@ class JournaledModel(Model):
         run, scope = CARRIED.get(), SCOPE.get()
         if run is None or scope is None:
             raise NoRunContextError("A model")
+        return await run.home.run(self._answer, run, scope, args, kwargs)
+
+    async def _answer(
+        self, run: CarriedRun, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Response:
         call = _Call(self, run, scope, args, kwargs)
         key = Key(scope.name, "model", str(scope.position))
-        given = args[1] if len(args) > 1 else kwargs["input"]
-        with call.kept():
-            record = await run.step(key, digest_of(scope.agent, given), call.live)
+        digest = digest_of(scope.agent, args[1] if len(args) > 1 else kwargs["input"])
+        async with _failing_again(run, scope, digest):
+            with call.kept():
+                record = await run.step(scope, key, digest, call.live)
         scope.position += 1
+        scope.failures = 0
         if not call.ran:
             run.saw_call_ids(call_ids(record))
         if not scope.nested:
             run.shown += record["shown"]
             run.answered.update(one["toolCallId"] for one in record["shown"] if "toolCallId" in one)
-        run.used(self.name, record["usage"])
+        if call.ran:
+            run.used(self.name, record["usage"])
         return rebuilt(record["response"])
+
+
+@asynccontextmanager
+async def _failing_again(run: CarriedRun, scope: Scope, digest: str) -> AsyncIterator[None]:
+    """Keep an error that the author's code may catch, and raise it again where it was recorded.
+
+    The outermost invocation is ours: an error there ends the run.
+    """
+    key = Key(scope.name, "error", f"{scope.position}.{scope.failures}")
+    if run.journal.holds(key):
+        scope.failures += 1
+        raise raised_again((await run.step(scope, key, digest, _never))["error"])
+    try:
+        yield
+    except Exception as error:
+        if scope.nested and (kept := described(error)) is not None:
+            scope.failures += 1
+
+            async def failed() -> dict[str, Any]:
+                return {"shown": [], "error": kept}
+
+            await run.step(scope, key, digest, failed)
+        raise
+
+
+async def _never() -> dict[str, Any]:
+    raise AssertionError("a recorded step is not made again")
 
 
 class _Call:
@@ -181,7 +217,14 @@ class _Call:
                 unique = translator.call_id(index)
                 item["call_id"] = unique or self.run.unique_call_id(item.get("call_id", ""))
         shown = [*translator.shown(), *self._handed_off(plain)]
-        return {"response": plain, "shown": shown, "usage": usage_of(response)}
+        record = {
+            "response": plain,
+            "shown": shown,
+            "model": self.model.name,
+            "usage": usage_of(response),
+        }
+        notes = self.scope.notes.get(self.scope.position)
+        return record | ({"notes": notes} if notes else {})
 
     def _handed_off(self, plain: dict[str, Any]) -> list[dict[str, Any]]:
         """A hand-off answers its own call; what the SDK will say is known already here."""

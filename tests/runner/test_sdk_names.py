@@ -4,7 +4,20 @@ import inspect
 
 import agents.run
 import agents.tool
-from agents import Agent, FunctionTool, RunConfig, Runner, function_tool, handoff
+from agents import (
+    Agent,
+    FunctionTool,
+    Handoff,
+    InputGuardrail,
+    OutputGuardrail,
+    RunConfig,
+    Runner,
+    ToolInputGuardrail,
+    ToolOutputGuardrail,
+    function_tool,
+    handoff,
+)
+from agents.agent import AgentBase
 from agents.models.multi_provider import MultiProvider
 from agents.tracing.span_data import GenerationSpanData
 from agents.tracing.spans import SpanImpl
@@ -38,6 +51,14 @@ def test_every_private_name_that_the_runner_uses_is_there() -> None:
     reference = handoff(inner)._agent_ref
     assert reference is not None
     assert reference() is inner
+    # wrap.py: predicates and hand-offs can be replaced in place
+    assert {"is_enabled", "needs_approval", "on_invoke_tool"} <= set(FunctionTool.__annotations__)
+    assert {"is_enabled", "on_invoke_handoff"} <= set(Handoff.__annotations__)
+    # turns.py: a turn's tools are collected by these; verdicts.py: guardrails are asked by `run`
+    for name in ("get_all_tools", "get_mcp_tools"):
+        assert inspect.iscoroutinefunction(getattr(AgentBase, name)), name
+    for guardrail in (InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGuardrail):
+        assert inspect.iscoroutinefunction(guardrail.run), guardrail
     # invocations.py: every invocation passes here, whichever way it is made
     for name in ("run", "run_streamed"):
         parameters = list(inspect.signature(getattr(agents.run.AgentRunner, name)).parameters)

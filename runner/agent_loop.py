@@ -1,0 +1,101 @@
+"""The SDK's loop for one run: it works until the agent ends or somebody stops it."""
+
+import asyncio
+from typing import Any
+
+from agents import Agent, Runner
+from agents.items import ToolCallOutputItem
+
+from baton.tools import CALLER
+from runner import codec
+from runner.carried import CARRIED, CarriedRun, Stop, StopKind
+from runner.conversation import as_input
+from runner.failures import failure_of
+from runner.scope import SCOPE
+from runner.showing import show_result
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+#: Agent code that is cancelled gets this long to let go.
+LETTING_GO_S = 5.0
+
+
+class AgentLoop:
+    """Runs an agent on a carried run's conversation."""
+
+    def __init__(self, run: CarriedRun, agent: Agent[Any], *, max_turns: int) -> None:
+        self.run, self.agent, self.max_turns = run, agent, max_turns
+
+    async def drive(self) -> Stop:
+        """Run the agent until it ends or somebody stops it; agent code never sees a stop."""
+        if self.run.claimed.cancelled:
+            return Stop(StopKind.CANCELLED)
+        working = asyncio.create_task(self._run_agent(), name=f"agent {self.run.claimed.run_id}")
+        try:
+            await asyncio.wait({working, self.run.stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if self.run.stopped.done():
+                return self.run.stopped.result()
+            return working.result()
+        except Exception as error:
+            failure = failure_of(error)
+            unexpected = error if failure.code is Code.AGENT_ERROR else None
+            log.info(
+                "the run failed", code=failure.code, error=failure.message, exc_info=unexpected
+            )
+            return Stop(StopKind.FAILED, failure)
+        finally:
+            working.cancel()
+            self.run.home.call_back()
+            await asyncio.wait({working}, timeout=LETTING_GO_S)
+
+    async def _run_agent(self) -> Stop:
+        CARRIED.set(self.run)
+        SCOPE.set(self.run.root)
+        CALLER.set(self._call_tool)
+        result = Runner.run_streamed(
+            self.agent,
+            as_input(self.run.conversation),  # type: ignore[arg-type]
+            context=self.run.context,
+            max_turns=self.max_turns,
+        )
+        async for event in result.stream_events():
+            if event.type == "run_item_stream_event" and event.name == "tool_output":
+                self._show_uncalled(event.item)
+        return Stop(StopKind.FINISHED, result=result.final_output)
+
+    def _show_uncalled(self, item: Any) -> None:
+        """Results of calls that no tool carried out: unknown names, for one."""
+        run = self.run
+        if not isinstance(item, ToolCallOutputItem) or not isinstance(item.raw_item, dict):
+            return
+        call_id = item.raw_item.get("call_id")
+        if not isinstance(call_id, str) or call_id in run.answered or run.journal.replaying:
+            return
+        run.answered.add(call_id)
+        run.failed_calls.add(call_id)
+        message = show_result(run, run.root, call_id, codec.as_text(str(item.output)))
+        run.shown.append(message)
+        run.uncalled.append(message)
+
+    async def _call_tool(self, name: str, arguments: Any, call_id: str) -> Any:
+        """A tool of toolsvc; an error that is not for the model ends the run."""
+        run, scope = self.run, SCOPE.get()
+        try:
+            result = await run.home.run(
+                run.record.call_tool,
+                name,
+                arguments,
+                token=run.committer.token,
+                call_id=call_id,
+                scope=scope.name if scope else "",
+            )
+            return codec.as_text(result)
+        except BatonError as error:
+            if error.details.get("onError") == "model":
+                run.failed_calls.add(call_id)
+                return f"The tool failed: {error.message}"
+            lost = error.code is Code.FENCED
+            return await run.park(Stop(StopKind.LOST if lost else StopKind.FAILED, error))

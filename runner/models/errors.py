@@ -1,0 +1,60 @@
+"""Model errors as the journal keeps them: code that caught one has to catch it again in replay.
+
+Texts of model servers may repeat a part of the key, so they are redacted before they are kept.
+"""
+
+from typing import Any
+
+import httpx2
+import openai
+from agents.exceptions import ModelBehaviorError
+
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.telemetry.redact import redact, redact_value
+
+_STATUS_ERRORS = {kind.__name__: kind for kind in openai.APIStatusError.__subclasses__()}
+_REQUEST = httpx2.Request("POST", "http://model")
+
+
+def described(error: Exception) -> dict[str, Any] | None:
+    """What to keep of an error; `None` for one that says nothing about the model server."""
+    message = redact(str(error))
+    match error:
+        case openai.APIStatusError():
+            return {
+                "class": type(error).__name__,
+                "status": error.status_code,
+                "message": message,
+                "body": redact_value(error.body),
+            }
+        case openai.APITimeoutError() | openai.APIConnectionError() | ModelBehaviorError():
+            return {"class": type(error).__name__, "message": message}
+        case openai.APIError():
+            return {"class": "APIError", "message": message, "body": redact_value(error.body)}
+        case BatonError():
+            return {"class": "BatonError", "code": error.code, "message": message}
+        case TimeoutError():
+            return {"class": "TimeoutError", "message": message}
+    return None
+
+
+def raised_again(kept: dict[str, Any]) -> Exception:
+    """The error that was kept, of the same class with the same status, code and body."""
+    name, message = kept["class"], kept["message"]
+    match name:
+        case "APITimeoutError":
+            return openai.APITimeoutError(request=_REQUEST)
+        case "APIConnectionError":
+            return openai.APIConnectionError(message=message, request=_REQUEST)
+        case "APIError":
+            return openai.APIError(message, _REQUEST, body=kept["body"])
+        case "ModelBehaviorError":
+            return ModelBehaviorError(message)
+        case "BatonError":
+            return BatonError(Code(kept["code"]), message)
+        case "TimeoutError":
+            return TimeoutError(message)
+    response = httpx2.Response(kept["status"], request=_REQUEST)
+    kind = _STATUS_ERRORS.get(name, openai.APIStatusError)
+    return kind(message, response=response, body=kept["body"])
