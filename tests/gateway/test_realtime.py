@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 
 from gateway import connection, open_socket, outgoing, websocket
 from gateway.app import make_app
+from gateway.relay.listener import Listener
 from gateway.relay.relay import Relay
 from shared.bus.connect import Redis, commands_client
 from shared.errors import StoreAwayError
@@ -305,23 +306,24 @@ async def test_a_client_that_vanishes_while_something_is_done_for_it_leaves_noth
     ada: Person, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.thread()
-    begun, goes_on = threading.Event(), threading.Event()
-    read_reset = open_socket.read_reset
+    begun, goes_on, joined = threading.Event(), threading.Event(), threading.Event()
+    join = Relay.join
 
-    async def slow(*given: Any) -> Any:
+    async def slowly(relay: Relay, listener: Listener) -> None:
         begun.set()
         await asyncio.to_thread(goes_on.wait)
-        return await read_reset(*given)
+        await join(relay, listener)
+        joined.set()
 
-    monkeypatch.setattr(open_socket, "read_reset", slow)
+    monkeypatch.setattr(Relay, "join", slowly)
     sockets, subscriptions = gauge("baton_sockets"), gauge("baton_subscriptions")
     async with ada.socket() as opened:
         await opened.send(op="subscribe", threadId="thr_1")
         await wait_until(begun.is_set)
-        assert gauge("baton_subscriptions") == subscriptions + 1
         opened.raw.transport.abort()
         await wait_until(lambda: gauge("baton_sockets") == sockets)
         goes_on.set()
+        await wait_until(joined.is_set)
         await wait_until(lambda: gauge("baton_subscriptions") == subscriptions)
 
 
