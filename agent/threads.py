@@ -11,6 +11,7 @@ from agent.command import Cursor, Json, Limit, ListByDefault, Url, opened
 from agent.errors import FAILED, UsageError
 from agent.output import Listing, Output
 from agent.text import NOTHING, PROMPT, ago, arguments, one_line, plain, text_of
+from shared.protocol.transcript import has_failed
 
 app = typer.Typer(cls=ListByDefault, help="List, read, rename and delete conversations.")
 
@@ -113,7 +114,7 @@ def _show(output: Output, message: dict[str, Any]) -> None:
             if text:
                 output.show(Text(text))
         case "tool":
-            mark = "✗" if message.get("error") else "✓"
+            mark = "✗" if has_failed(message) else "✓"
             output.show(Text(f"  {mark} {one_line(text)}", "dim"))
         case "reasoning":
             output.show(Text(f"  {one_line(text)}", "dim italic"))

@@ -31,8 +31,7 @@ def show_result(run: CarriedRun, scope: Scope, call_id: str, content: str) -> di
         "role": "tool",
     }
     if call_id in run.failed_calls:
-        event["metadata"] = {"baton": {"failed": True}}
-        message["error"] = content
+        event["metadata"] = message["metadata"] = {"baton": {"failed": True}}
     if subagent := run.stage.subagent(scope):
         event["subagentRunId"] = subagent
     run.outbox.emit(event)

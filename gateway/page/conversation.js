@@ -7,7 +7,7 @@
  *
  * @typedef {{id: string, type: string, function: {name: string, arguments: string}}} ToolCall
  * @typedef {{id: string, role: string, content?: any, toolCalls?: ToolCall[], toolCallId?: string,
- *   error?: string, metadata?: Record<string, any>}} Message
+ *   metadata?: Record<string, any>}} Message
  * @typedef {{text: string, failed: boolean}} Result
  * @typedef {{type: string, [field: string]: any}} AgUiEvent
  * @typedef {{id: string, event: AgUiEvent}} PlacedEvent
@@ -68,7 +68,7 @@ export class Transcript {
       case "TOOL_CALL_RESULT":
         this.messages.push({
           id: event.messageId, role: "tool", toolCallId: event.toolCallId, content: event.content,
-          error: event.metadata?.baton?.failed ? event.content : undefined,
+          metadata: event.metadata,
         });
         break;
       case "MESSAGES_SNAPSHOT":
@@ -247,7 +247,7 @@ export class Turn {
    * @returns {Result | null} */
   static resultOf(callId, messages) {
     const found = messages.find((one) => one.role === "tool" && one.toolCallId === callId);
-    return found ? { text: textOf(found.content), failed: Boolean(found.error) } : null;
+    return found ? { text: textOf(found.content), failed: found.metadata?.baton?.failed === true } : null;
   }
 }
 

@@ -17,7 +17,7 @@ def messages_of(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def has_failed(result: dict[str, Any]) -> bool:
-    """Whether a TOOL_CALL_RESULT is what the model was told of a failure."""
+    """Whether a TOOL_CALL_RESULT, or its message, is what the model was told of a failure."""
     ours = (result.get("metadata") or {}).get("baton") or {}
     return ours.get("failed") is True
 
@@ -70,8 +70,8 @@ class Transcript:
             "toolCallId": event["toolCallId"],
             "content": event["content"],
         }
-        if has_failed(event):
-            message["error"] = event["content"]
+        if "metadata" in event:
+            message["metadata"] = event["metadata"]
         self.messages.append(message)
 
     def _message(self, id_: str, role: str) -> dict[str, Any]:

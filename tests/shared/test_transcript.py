@@ -48,7 +48,7 @@ def test_what_tells_of_a_failure_is_kept_as_one() -> None:
         "role": "tool",
         "toolCallId": "1",
         "content": "No.",
-        "error": "No.",
+        "metadata": {"baton": {"failed": True}},
     }
 
 
