@@ -1,8 +1,30 @@
-"""Replays wait less for stragglers here than in production."""
+"""Replays wait less for stragglers here than in production; the SDK is patched for a test only."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from agents import InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGuardrail
+from agents.agent import AgentBase
+from agents.run import AgentRunner
+
+from runner.invocations import patch_runner
+
+PATCHED: tuple[tuple[Any, str], ...] = (
+    *((AgentRunner, name) for name in ("run", "run_streamed")),
+    *((AgentBase, name) for name in ("get_all_tools", "get_mcp_tools")),
+    *(
+        (kind, "run")
+        for kind in (InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGuardrail)
+    ),
+)
 
 
 @pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def _patched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("runner.journal.QUIET_S", 0.05)
+    plain = [(owner, name, getattr(owner, name)) for owner, name in PATCHED]
+    patch_runner()
+    yield
+    for owner, name, function in plain:
+        setattr(owner, name, function)

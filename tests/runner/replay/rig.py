@@ -28,14 +28,11 @@ from openai.types.responses import (
 from runner.agent_loop import AgentLoop
 from runner.carried import CarriedRun, Stop, StopKind
 from runner.home import ToolThreads
-from runner.invocations import patch_runner
 from runner.models.digest import digest_of
 from runner.models.provider import journaled
 from runner.outbox import Outbox
 from runner.wrap import wrap_agent
 from shared.protocol.record import ClaimedRun, Commit, CommitAnswer, StepRecord
-
-patch_runner()
 
 RUN, THREAD, USER = (UUID(int=n) for n in (1, 2, 3))
 
