@@ -317,7 +317,13 @@ def _crash() -> Any:
 
 
 def _key(step: StepRecord) -> tuple[str, str, str]:
-    return step.scope, step.kind, step.place
+    """Where a step belongs; ids that were made because the model repeated one are all alike."""
+    made = "call_"
+    scope = "/".join(
+        f"tool:{made}" if part.startswith(f"tool:{made}") else part
+        for part in step.scope.split("/")
+    )
+    return scope, step.kind, made if step.place.startswith(made) else step.place
 
 
 def _without_ids(message: dict[str, Any]) -> dict[str, Any]:

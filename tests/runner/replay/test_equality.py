@@ -31,6 +31,7 @@ from tests.runner.replay.rig import (
     World,
     assert_ends_alike,
     assert_replays,
+    attempt,
     call,
     outputs,
     text,
@@ -401,3 +402,38 @@ async def test_gathered_runs_of_one_agent_find_their_own_records() -> None:
 
     outcome = await assert_replays(program, answers)
     assert outcome.stop.result == "PART 0 PART 1 PART 2 PART 3"
+
+
+async def test_the_order_in_which_gathered_runs_end_is_the_same_again() -> None:
+    """Whoever ended first is named first to the next agent: the order decides what it is asked."""
+
+    def program(world: World) -> Agent[Any]:
+        helper = Agent(name="Helper", instructions="helper")
+
+        @function_tool
+        async def race() -> str:
+            order: list[str] = []
+
+            async def one(number: int) -> None:
+                for _ in range((number * 13) % 7):
+                    await asyncio.sleep(0)
+                order.append((await Runner.run(helper, f"{number}")).final_output)
+
+            await asyncio.gather(*(one(number) for number in range(4)))
+            return str((await Runner.run(helper, " ".join(order))).final_output)
+
+        return Agent(name="A", instructions="outer", tools=[race])
+
+    def answers(system: str, items: Any) -> Any:
+        if system == "helper":
+            return [text(f"<{items[0]['content']}>")]
+        done = outputs(items)
+        return [text(done["c1"])] if done else [call("race", "c1")]
+
+    whole = World()
+    first = await attempt(program, whole, answers=answers)
+    # From the fifth step on all four have ended: what comes next has to be asked alike.
+    for steps in range(5, len(whole.journal)):
+        world = World(journal=whole.journal[:steps])
+        again = await attempt(program, world, answers=answers)
+        assert again.stop.result == first.stop.result

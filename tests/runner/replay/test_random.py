@@ -38,7 +38,7 @@ TOOLS = {
     "helper": ("add",),
 }
 MOST_TURNS = {"root": 3, "inner": 2, "second": 2, "leaf": 1, "helper": 1}
-SEEDS = 25
+SEEDS = 15
 
 
 @function_tool
