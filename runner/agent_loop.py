@@ -1,6 +1,8 @@
 """The SDK's loop for one run: it works until the agent ends or somebody stops it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from agents import Agent, Runner
@@ -26,8 +28,16 @@ LETTING_GO_S = 5.0
 class AgentLoop:
     """Runs an agent on a carried run's conversation."""
 
-    def __init__(self, run: CarriedRun, agent: Agent[Any], *, max_turns: int) -> None:
+    def __init__(
+        self,
+        run: CarriedRun,
+        agent: Agent[Any],
+        *,
+        max_turns: int,
+        replays: asyncio.Semaphore,
+    ) -> None:
         self.run, self.agent, self.max_turns = run, agent, max_turns
+        self._replays = replays
 
     async def drive(self) -> Stop:
         """Run the agent until it ends or somebody stops it; agent code never sees a stop."""
@@ -55,6 +65,24 @@ class AgentLoop:
         CARRIED.set(self.run)
         SCOPE.set(self.run.root)
         CALLER.set(self._call_tool)
+        async with self._turn_to_replay():
+            return await self._stream()
+
+    @asynccontextmanager
+    async def _turn_to_replay(self) -> AsyncIterator[None]:
+        """Wait for one of the few places where replays go on; it is free again at the live part."""
+        if not self.run.journal.replaying:
+            yield
+            return
+        await self._replays.acquire()
+        leaving = asyncio.create_task(self.run.journal.replayed.wait(), name="replay")
+        leaving.add_done_callback(lambda _: self._replays.release())
+        try:
+            yield
+        finally:
+            leaving.cancel()
+
+    async def _stream(self) -> Stop:
         result = Runner.run_streamed(
             self.agent,
             as_input(self.run.conversation),  # type: ignore[arg-type]

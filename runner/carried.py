@@ -20,18 +20,12 @@ from runner.outbox import Outbox
 from runner.record import LOST, Record
 from runner.scope import Scope
 from runner.stage import Stage
+from runner.steps import other_path, parsed, recorded_as, replayable
 from runner.tracing import RunTrace
 from shared.errors import BatonError
-from shared.protocol.codes import Code
 from shared.protocol.ids import new_id
 from shared.protocol.record import ClaimedRun, StepRecord
 from shared.telemetry.metrics import FIRST_EVENT_SECONDS
-
-#: What helps against a replay that comes to something else.
-CURE = (
-    "The agent's code must do the same again: no clock, no random, no environment in its control "
-    "flow; docs/replay.md shows the cures."
-)
 
 
 class StopKind(StrEnum):
@@ -146,13 +140,13 @@ class CarriedRun:
         try:
             recorded = await self.home.run(self.journal.take, key)
         except OtherPathError as error:
-            await self.park(Stop(StopKind.FAILED, _other_path(error)))
+            await self.park(Stop(StopKind.FAILED, other_path(error)))
         if recorded is not None:
             self.trace.silent = True
             record = await self._replayed(key, digest, recorded)
             if inside is not None:
                 for one in await self.home.run(self.journal.pass_over, inside.name):
-                    self._recall(parsed_record(one.record) or {})
+                    self._recall(parsed(one) or {})
             self._recall(record)
             return record
         self.trace.silent = False
@@ -166,13 +160,11 @@ class CarriedRun:
         if scope.context is not None and (changes := scope.context.changes()):
             made = made | {"context": changes}
         text = orjson.dumps(made).decode()
-        step = StepRecord(
-            scope=key.scope, kind=key.kind, place=key.place, digest=digest, record=text
-        )
-        await self.home.run(self.committer.step, step)
+        await self.home.run(self.committer.step, recorded_as(key, digest, text))
         if self.committer.cancelled:
             await self.park(Stop(StopKind.CANCELLED))
-        return parsed_record(text) or {}
+        made_of: dict[str, Any] = orjson.loads(text)
+        return made_of
 
     def _recall(self, record: dict[str, Any]) -> None:
         """What a replayed step means besides its outcome."""
@@ -186,12 +178,10 @@ class CarriedRun:
             context.apply(changes)
 
     async def _replayed(self, key: Key, digest: str, recorded: StepRecord) -> dict[str, Any]:
-        if recorded.digest != digest:
-            await self.park(Stop(StopKind.FAILED, _diverged(key, recorded, digest)))
-        record = parsed_record(recorded.record)
-        if record is None:
-            await self.park(Stop(StopKind.FAILED, BatonError(Code.INVALID_STATE)))
-        return record
+        try:
+            return replayable(key, digest, recorded)
+        except BatonError as error:
+            return await self.park(Stop(StopKind.FAILED, error))
 
     def unique_call_id(self, given: str) -> str:
         """Call ids are unique per run; some local servers repeat theirs, or send none."""
@@ -225,31 +215,6 @@ class CarriedRun:
     def messages(self) -> list[dict[str, Any]]:
         """What this run leaves in the conversation, half-written text included."""
         return [*self.shown, *(one for writing in self.writing for one in writing())]
-
-
-def parsed_record(text: str) -> dict[str, Any] | None:
-    """A step's record as it was written; `None` for what is no record."""
-    try:
-        record: Any = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return record if isinstance(record, dict) and "shown" in record else None
-
-
-def _other_path(error: OtherPathError) -> BatonError:
-    return BatonError(
-        Code.JOURNAL_DIVERGED,
-        f"Replay came to another invocation than the one recorded: {error}. {CURE}",
-    )
-
-
-def _diverged(key: Key, recorded: StepRecord, digest: str) -> BatonError:
-    where = f"{key.kind} step {key.place!r} of {key.scope!r}"
-    return BatonError(
-        Code.JOURNAL_DIVERGED,
-        f"Replay came to another {where} than the one recorded "
-        f"({recorded.digest[:12]} there, {digest[:12]} now). {CURE}",
-    )
 
 
 #: The run that some code belongs to; agent code finds it wherever contextvars reach.

@@ -39,6 +39,10 @@ class Journal:
         }
         self._left = dict.fromkeys(self._records)  # in the order of commits
         self._moved = asyncio.Condition()
+        #: Set when live steps begin, or nothing is left to hand out.
+        self.replayed = asyncio.Event()
+        if not records:
+            self.replayed.set()
 
     @property
     def replaying(self) -> bool:
@@ -79,6 +83,7 @@ class Journal:
         if found is None:
             await self._until(lambda: not self._left)
             self._check_path(key)
+            self.replayed.set()
             return None
         order, record = found
         await self._until(lambda: not self._left or self._first_left() >= order)
@@ -100,6 +105,8 @@ class Journal:
             for key in keys:
                 self._left.pop(key, None)
             self._moved.notify_all()
+        if not self._left:
+            self.replayed.set()
 
     def _check_path(self, key: Key) -> None:
         """A first model call, while the journal has one of the same agent at the same place."""

@@ -11,8 +11,9 @@ from agents import Agent
 
 from runner import codec
 from runner.agent_loop import AgentLoop
-from runner.carried import CarriedRun, Stop, StopKind, parsed_record
+from runner.carried import CarriedRun, Stop, StopKind
 from runner.publisher import Publisher
+from runner.steps import parsed
 from shared.bus.append import Answer, Batch, Entry, Mode, append, discard
 from shared.bus.connect import AWAY, Redis
 from shared.bus.events import read_all_after
@@ -43,8 +44,9 @@ class Driver:
         redis: Redis,
         publisher: Publisher,
         max_turns: int,
+        replays: asyncio.Semaphore,
     ) -> None:
-        self.run, self.loop = run, AgentLoop(run, agent, max_turns=max_turns)
+        self.run, self.loop = run, AgentLoop(run, agent, max_turns=max_turns, replays=replays)
         self.redis, self.publisher = redis, publisher
         self.claimed, self.outbox = run.claimed, run.outbox
 
@@ -129,7 +131,7 @@ class Driver:
         for step in self.claimed.journal:
             if "/" in step.scope:
                 continue
-            record = parsed_record(step.record) or {"shown": []}
+            record = parsed(step) or {"shown": []}
             found += record.get("uncalled", [])
             shown = record["shown"]
             found += shown if isinstance(shown, list) else [shown]

@@ -14,9 +14,10 @@ from typing import Any
 from agents import FunctionTool
 from agents.tool_context import ToolContext
 
-from runner.carried import CARRIED, CarriedRun, parsed_record
+from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
 from runner.scope import SCOPE, Scope
+from runner.steps import parsed
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
@@ -118,5 +119,5 @@ class ApprovalPredicate:
 def _noted(run: CarriedRun, scope: Scope) -> dict[str, Any] | None:
     """What is recorded with the model call that comes next here; `None` when that will be live."""
     step = run.journal.holds(Key(scope.name, "model", str(scope.position)))
-    record = parsed_record(step.record) if step else None
+    record = parsed(step) if step else None
     return record.get("notes", {}) if record else None

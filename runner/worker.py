@@ -45,6 +45,8 @@ ABOUT_LIFE_S = 15
 AWAY_PAUSE_S = 0.5
 #: A run in mid-step at shutdown gets this long to reach the step's end.
 DRAIN_S = 20.0
+#: A long replay takes the loop's time by the half second: so many at once, while live runs go on.
+REPLAYS = 4
 LETTING_GO_S = 6.0
 
 
@@ -70,6 +72,7 @@ class Worker:
         self._runs: dict[UUID, CarriedRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._slot_free = asyncio.Event()
+        self._replays = asyncio.Semaphore(REPLAYS)
         self.draining = False
 
     # ------------------------------------------------------------------ loops
@@ -192,6 +195,7 @@ class Worker:
             redis=self.redis,
             publisher=self.publisher,
             max_turns=self.settings.max_turns,
+            replays=self._replays,
         )
         try:
             await driver.carry()

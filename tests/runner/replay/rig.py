@@ -183,6 +183,7 @@ async def attempt(
     answers: Answers,
     context: Any = None,
     max_turns: int = 12,
+    replays: asyncio.Semaphore | None = None,
 ) -> Outcome:
     """Carry the world's run on with a fresh process.
 
@@ -201,7 +202,7 @@ async def attempt(
     others = asyncio.all_tasks()
     agent = program(world)
     wrap_agent(agent)
-    loop = AgentLoop(run, agent, max_turns=max_turns)
+    loop = AgentLoop(run, agent, max_turns=max_turns, replays=replays or asyncio.Semaphore(1))
     driving = copy_context().run(asyncio.ensure_future, loop.drive())
     dying = asyncio.ensure_future(toolsvc.dead.wait())
     try:

@@ -289,3 +289,43 @@ async def test_a_stop_cancels_what_runs_in_other_threads_loops() -> None:
         return bool(ended)
 
     await until(has_ended)
+
+
+async def test_only_so_many_replays_go_on_at_once_and_live_runs_do_not_wait() -> None:
+    """One place: a run whose live part lasts lets the next one replay."""
+    going = asyncio.Event()
+
+    def program(world: World) -> Agent[Any]:
+        @function_tool
+        async def step(number: int) -> str:
+            if number == 1:
+                world.do("waits")
+                await going.wait()
+            return f"step {number}"
+
+        return Agent(name="A", tools=[step])
+
+    def answers(_system: str, items: Any) -> Any:
+        done = outputs(items)
+        if len(done) == 2:
+            return [text("end")]
+        return [call("step", f"c{len(done)}", number=len(done))]
+
+    worlds = [World(), World()]
+    for world in worlds:
+        with pytest.raises(CrashedError):
+            await attempt(program, world, answers=answers, dies_at=2)
+    place = asyncio.Semaphore(1)
+    runs = [
+        asyncio.create_task(attempt(program, world, answers=answers, replays=place))
+        for world in worlds
+    ]
+
+    async def both_wait() -> bool:
+        return all("waits" in world.done for world in worlds)
+
+    await until(both_wait)
+    assert not place.locked()
+    going.set()
+    assert [(await run).stop.result for run in runs] == ["end", "end"]
+    assert not place.locked()

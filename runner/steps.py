@@ -1,0 +1,89 @@
+"""Steps as they are recorded, and what has to be true of a record before it is replayed.
+
+A record is JSON text, and its digest has two parts: what the step was asked, by which replay sees
+whether the code does the same again, and a seal over the record, by which it sees whether somebody
+has changed it. Nothing that fails either is carried out.
+"""
+
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from runner.journal import Key, OtherPathError
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.protocol.record import StepRecord
+
+#: What helps against a replay that comes to something else.
+CURE = (
+    "The agent's code must do the same again: no clock, no random, no environment in its control "
+    "flow; docs/replay.md shows the cures."
+)
+#: Hex characters of a seal: enough against accidents and idle hands.
+SEAL_CHARS = 16
+
+#: What a record has, by kind of step, and of which type.
+_SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "model": {"shown": list, "response": dict, "usage": dict},
+    "tool": {"shown": dict},
+    "shown": {"shown": dict},
+    "guardrail": {"shown": list},
+    "error": {"shown": list, "error": dict},
+}
+
+
+def recorded_as(key: Key, asked: str, record: str) -> StepRecord:
+    """The step to commit."""
+    digest = f"{asked}.{_seal(record)}"
+    return StepRecord(scope=key.scope, kind=key.kind, place=key.place, digest=digest, record=record)
+
+
+def replayable(key: Key, asked: str, step: StepRecord) -> dict[str, Any]:
+    """The record of a step that is asked for again.
+
+    Raises:
+        BatonError: `journal_diverged` where the code asks for something else, or the record was
+            changed; `invalid_state` where it makes no sense.
+    """
+    was_asked, _, seal = step.digest.partition(".")
+    where = f"{key.kind} step {key.place!r} of {key.scope!r}"
+    if was_asked != asked:
+        raise BatonError(
+            Code.JOURNAL_DIVERGED,
+            f"Replay came to another {where} than the one recorded "
+            f"({was_asked[:12]} there, {asked[:12]} now). {CURE}",
+        )
+    if seal and seal != _seal(step.record):  # releases before this one wrote none
+        raise BatonError(
+            Code.JOURNAL_DIVERGED, f"The record of {where} was changed after it was written."
+        )
+    record = parsed(step)
+    if record is None:
+        raise BatonError(Code.INVALID_STATE, f"The record of {where} cannot be read.")
+    return record
+
+
+def parsed(step: StepRecord) -> dict[str, Any] | None:
+    """A step's record as it was written; `None` for what is no record of its kind."""
+    try:
+        record: Any = orjson.loads(step.record)
+    except orjson.JSONDecodeError:
+        return None
+    shape = _SHAPES.get(step.kind, {})
+    if not isinstance(record, dict):
+        return None
+    fits = all(isinstance(record.get(name), kind) for name, kind in shape.items())
+    return record if fits else None
+
+
+def other_path(error: OtherPathError) -> BatonError:
+    """What is said of a run that begins another invocation than the one recorded."""
+    return BatonError(
+        Code.JOURNAL_DIVERGED,
+        f"Replay came to another invocation than the one recorded: {error}. {CURE}",
+    )
+
+
+def _seal(record: str) -> str:
+    return sha256(record.encode()).hexdigest()[:SEAL_CHARS]
