@@ -14,11 +14,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import NullPool, String, TypeDecorator, create_engine
 
 from shared.bus.keys import KEYS
+from shared.chain import SALT_BYTES, extend, sealed
 from shared.db.engine import driver_url
 from shared.db.tables import METADATA
 from shared.protocol.ids import uuid7
 from tests.docs.pages import ROOT, block, code, page, rows, section
-from toolsvc.runs.chain import SALT_BYTES, extend, sealed
 
 PAGE = page("docs/data.md")
 TABLES = re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE)

@@ -12,12 +12,12 @@ from uuid import UUID
 import orjson
 from ag_ui.core import PROTOCOL_VERSION
 
+from shared.chain import extend, sealed
 from shared.db.direct import Transaction
 from shared.db.line import Command, Statement
 from shared.db.path import PATH, path_of
 from shared.protocol.brackets import BRACKETS
 from shared.protocol.record import ClaimRequest, ForeignRow, StepRecord
-from toolsvc.runs.chain import extend, sealed
 
 #: A conversation longer than this is given to the model without its oldest messages.
 HISTORY_LIMIT = 1000

@@ -11,12 +11,12 @@ from uuid import UUID
 import orjson
 
 from shared.bus.doorbell import Ring
+from shared.chain import ChainedRow, StoredRow, extend, sealed
 from shared.db.direct import Transaction
 from shared.db.line import Statement
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import Commit, End
-from toolsvc.runs.chain import ChainedRow, StoredRow, extend, sealed
 
 
 class Locked(NamedTuple):

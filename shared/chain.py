@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 SALT_BYTES = 16
 
+#: The hash before a thread's first row.
+BEGINNING = bytes(32)
+
 
 class StoredRow(NamedTuple):
     """An event row as SQL keeps it, but for its thread and run."""
@@ -34,14 +37,23 @@ class ChainedRow(NamedTuple):
 def sealed(fence: int, seq: int, seq_to: int, type_: str, data: str) -> StoredRow:
     """A new row with fresh salt."""
     salt = os.urandom(SALT_BYTES)
-    return StoredRow(fence, seq, seq_to, type_, data, salt, sha256(salt + data.encode()).digest())
+    return StoredRow(fence, seq, seq_to, type_, data, salt, digest_of(salt, data))
 
 
 def extend(chain: bytes | None, rows: Iterable[StoredRow]) -> list[ChainedRow]:
     """Continue the chain over rows in id order; `None` begins it."""
-    found, last = [], chain or bytes(32)
+    found, last = [], chain or BEGINNING
     for row in rows:
-        said = f"{row.fence}-{row.seq} {row.seq_to} {row.type} ".encode()
-        last = sha256(last + said + row.digest).digest()
+        last = linked(last, f"{row.fence}-{row.seq}", row.seq_to, row.type, row.digest)
         found.append(ChainedRow(row, last))
     return found
+
+
+def digest_of(salt: bytes, data: str) -> bytes:
+    """What the chain covers of a row's content."""
+    return sha256(salt + data.encode()).digest()
+
+
+def linked(before: bytes, id_: str, seq_to: int, type_: str, digest: bytes) -> bytes:
+    """The hash after a row, from the hash before it."""
+    return sha256(before + f"{id_} {seq_to} {type_} ".encode() + digest).digest()
