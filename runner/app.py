@@ -16,6 +16,7 @@ from runner.heartbeat import HeartbeatThread
 from runner.hints import listen_for_cancels
 from runner.home import ToolThreads
 from runner.invocations import patch_runner
+from runner.kept import KeptCode
 from runner.models.provider import UpstreamProvider, make_client
 from runner.record import Record
 from runner.tracing import install_tracing
@@ -68,7 +69,8 @@ async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None
         lifetime.push_async_callback(client.close)
         exporter = install_tracing(settings)
         lifetime.push_async_callback(asyncio.to_thread, exporter.shutdown)
-        catalog = load_catalog(settings.agents_dir, await record.tools())
+        kept = KeptCode(settings.agents_kept)
+        catalog = load_catalog(settings.agents_dir, await record.tools(), kept)
         worker = Worker(
             runner,
             settings,
@@ -87,8 +89,9 @@ async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None
 
 
 async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
+    """Say what is served here; of former code, what no run needs any more is dropped."""
     served = {name: one.described() for name, one in catalog.agents.items()}
-    await record.announce(
+    answer = await record.announce(
         worker.id,
         Catalogue(
             agents=served,
@@ -97,6 +100,8 @@ async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
             slots=worker.settings.concurrency,
         ),
     )
+    current = {one.digest for one in catalog.agents.values()}
+    await asyncio.to_thread(catalog.kept.forget, current | set(answer.in_use))
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from typing import Any
 from agents import Agent
 
 from baton.tools import bind
+from runner.kept import KeptCode
 from runner.wrap import reachable, wrap_agent
 from shared.telemetry.logs import get_logger
 
@@ -22,6 +23,8 @@ log = get_logger(__name__)
 
 FILE = "agent.py"
 EXPORT = "agent"
+#: Others' code may raise anything, and a file that ends its process must not end ours.
+THEIR_ERRORS = (Exception, SystemExit)
 #: What is part of an agent's code: every file of its folder but these.
 _NOT_CODE = ("__pycache__", ".git")
 
@@ -64,21 +67,50 @@ class LoadedAgent:
 class Catalog:
     """What a runner serves, and what it could not load (name → reason)."""
 
+    kept: KeptCode
+    tools: dict[str, dict[str, Any]] = field(default_factory=dict)
     agents: dict[str, LoadedAgent] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    #: Former code that runs began with, loaded when one of them came.
+    _former: dict[tuple[str, str], LoadedAgent] = field(default_factory=dict)
+
+    def of(self, name: str, digest: str | None) -> LoadedAgent | None:
+        """The agent with the code that a run began with, else with the newest."""
+        newest = self.agents.get(name)
+        if digest is None or (newest is not None and newest.digest == digest):
+            return newest
+        return self._former_code(name, digest) or newest
+
+    def _former_code(self, name: str, digest: str) -> LoadedAgent | None:
+        if (name, digest) in self._former:
+            return self._former[name, digest]
+        folder = self.kept.find(name, digest)
+        if folder is None:
+            return None
+        if digest_of_folder(folder) != digest:
+            log.warning("former code was changed where it is kept", agent=name, digest=digest)
+            return None
+        try:
+            loaded = _load(name, folder / FILE, self.tools)
+        except THEIR_ERRORS as error:
+            log.warning("former code could not be loaded", reason=_reason(error, folder / FILE))
+            return None
+        self._former[name, digest] = loaded
+        return loaded
 
 
-def load_catalog(folder: Path, tools: list[dict[str, Any]]) -> Catalog:
+def load_catalog(folder: Path, tools: list[dict[str, Any]], kept: KeptCode) -> Catalog:
     """Load every agent of a folder; `tools` is toolsvc's catalogue."""
-    catalog = Catalog()
     known = {tool["name"]: tool for tool in tools}
+    catalog = Catalog(kept, known)
     for file in sorted(folder.glob(f"*/{FILE}")):
         name = file.parent.name
         if name.startswith(("_", ".")):
             continue
         try:
-            catalog.agents[name] = _load(name, file, known)
-        except Exception as error:  # noqa: BLE001 - others' code may raise anything
+            catalog.agents[name] = loaded = _load(name, file, known)
+            kept.keep(name, loaded.digest, file.parent)
+        except THEIR_ERRORS as error:
             catalog.broken[name] = reason = _reason(error, file)
             log.error(  # noqa: TRY400 - the reason names file and line; ours need no traceback
                 "an agent could not be loaded", agent=name, reason=reason
@@ -123,7 +155,7 @@ def digest_of_folder(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _reason(error: Exception, file: Path) -> str:
+def _reason(error: BaseException, file: Path) -> str:
     """File, line and error: the last frame inside the agent's own folder tells where."""
     frames = [
         frame

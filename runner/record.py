@@ -22,6 +22,7 @@ from shared.protocol.codes import Code
 from shared.protocol.record import (
     RUNNER_PROOF,
     Catalogue,
+    CatalogueAnswer,
     ClaimAnswer,
     ClaimRequest,
     Commit,
@@ -79,11 +80,12 @@ class Record:
         raw = await self._once("POST", "/claims", request.model_dump_json().encode(), self._key)
         return ClaimAnswer.model_validate_json(raw)
 
-    async def announce(self, runner: str, catalogue: Catalogue) -> None:
-        """Say what this runner serves."""
+    async def announce(self, runner: str, catalogue: Catalogue) -> CatalogueAnswer:
+        """Say what this runner serves; the answer names the code that runs need."""
         body = catalogue.model_dump_json().encode()
         path = f"/runners/{runner}/catalogue"
-        await self._until_answered("POST", path, body, self._key, self._mine)
+        answer = await self._until_answered("POST", path, body, self._key, self._mine)
+        return CatalogueAnswer.model_validate_json(answer)
 
     async def leave(self, runner: str) -> None:
         """End the lease, so that others take over at once."""

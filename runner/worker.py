@@ -9,7 +9,7 @@ from uuid import UUID
 from agents import Agent
 
 from runner.carried import CarriedRun, Stop, StopKind
-from runner.catalog import Catalog
+from runner.catalog import Catalog, LoadedAgent
 from runner.configure import RunConfigs
 from runner.outbox import Outbox
 from runner.publisher import Publisher
@@ -32,6 +32,7 @@ from shared.protocol.record import (
     HeartbeatAnswer,
 )
 from shared.settings import RunnerSettings
+from shared.settings.runner import ChangedAgents
 from shared.telemetry.logs import bound, get_logger, user_hash
 from shared.telemetry.metrics import RUNS_LIVE
 
@@ -153,7 +154,7 @@ class Worker:
 
     # ------------------------------------------------------------------ carrying
     async def _carry(self, claimed: ClaimedRun) -> None:
-        loaded = self._catalog.agents.get(claimed.agent)
+        loaded = self._catalog.of(claimed.agent, claimed.agent_digest)
         trace = self._exporter.run_trace(trace_id(claimed.root))
         outbox = Outbox(
             thread=claimed.thread,
@@ -175,7 +176,7 @@ class Worker:
         RUNS_LIVE.set(len(self._runs))
         log.debug("carries a run", agent=claimed.agent, fence=claimed.fence)
         try:
-            await self._drive(run, loaded.agent if loaded else None)
+            await self._drive(run, loaded)
         finally:
             if self._runs.get(claimed.run) is run:
                 del self._runs[claimed.run]
@@ -183,15 +184,12 @@ class Worker:
             self.publisher.forget(outbox)
             self._exporter.forget(trace)
 
-    async def _drive(self, run: CarriedRun, agent: Agent[None] | None) -> None:
-        if agent is None:
-            # The claim asked for agents that we announced, so the file has just gone.
-            code = Code.UNKNOWN_AGENT
-            run.stop(Stop(StopKind.FAILED, BatonError(code)))
-            agent = Agent(name=run.claimed.agent)
+    async def _drive(self, run: CarriedRun, loaded: LoadedAgent | None) -> None:
+        if (error := self._unfit(run.claimed, loaded)) is not None:
+            run.stop(Stop(StopKind.FAILED, error))
         driver = Driver(
             run,
-            agent,
+            loaded.agent if loaded else Agent(name=run.claimed.agent),
             redis=self.redis,
             publisher=self.publisher,
             max_turns=self.settings.max_turns,
@@ -204,6 +202,18 @@ class Worker:
             if error.code not in LOST:
                 raise
             log.info("lease_lost", fence=run.claimed.fence)
+
+    def _unfit(self, claimed: ClaimedRun, loaded: LoadedAgent | None) -> BatonError | None:
+        """Why this code may not carry the run on."""
+        if loaded is None:
+            # The claim asked for agents that we announced, so the file has just gone.
+            return BatonError(Code.UNKNOWN_AGENT)
+        if claimed.agent_digest in (None, loaded.digest):
+            return None
+        if self.settings.changed_agents is ChangedAgents.FAIL:
+            return BatonError(Code.AGENT_CHANGED)
+        log.warning("replays with other code than the run began with", agent=claimed.agent)
+        return None
 
     async def _confirm(self, outbox: Outbox, answer: Answer) -> None:
         """The stream does not know us; SQL decides whether we write it anew or stop."""

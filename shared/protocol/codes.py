@@ -53,6 +53,7 @@ class Code(StrEnum):
     GUARDRAIL = "guardrail_tripped"
     MAX_TURNS = "max_turns"
     JOURNAL_DIVERGED = "journal_diverged"
+    AGENT_CHANGED = "agent_changed"
     NO_RUN_CONTEXT = "no_run_context"
     INVALID_STATE = "invalid_state"
     TOOL_UNKNOWN = "tool_unknown"
@@ -94,6 +95,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.MAX_TURNS: Meaning(422, False, "The run needed more turns than allowed."),
     Code.JOURNAL_DIVERGED: Meaning(
         500, False, "The agent's code did not repeat what it did before; it must be deterministic."
+    ),
+    Code.AGENT_CHANGED: Meaning(
+        409, False, "The agent's code has changed since the run began, and the old code is gone."
     ),
     Code.NO_RUN_CONTEXT: Meaning(500, False, "The agent's code called the SDK outside its run."),
     Code.INVALID_STATE: Meaning(500, False, "Stored data of the run cannot be read."),

@@ -99,6 +99,12 @@ class Commit(_Message):
     end: End | None = None
 
 
+class CatalogueAnswer(_Message):
+    """Digests of the code that runs under way began with."""
+
+    in_use: list[str] = []
+
+
 class CommitAnswer(_Message):
     """What the runner has to know besides that its commit stands."""
 
@@ -124,6 +130,8 @@ class ClaimedRun(_Message):
     run_id: str
     thread_id: str
     agent: str
+    #: Of the code that the run began with.
+    agent_digest: str | None = None
     fence: int
     #: Every start row of this run, the newest under `fence`; RUN_STARTED is the first.
     starts: list[ForeignRow]

@@ -25,6 +25,13 @@ class TraceContent(StrEnum):
     NONE = "none"  #: nothing
 
 
+class ChangedAgents(StrEnum):
+    """What becomes of a run that began with code which is not there any more."""
+
+    REPLAY = "replay"  #: the newest code; where that does something else, the run ends
+    FAIL = "fail"  #: it ends with `agent_changed`
+
+
 class RunnerSettings(ProcessSettings):
     """Environment of `python -m runner`; its port serves /healthz, /readyz and /metrics."""
 
@@ -43,6 +50,16 @@ class RunnerSettings(ProcessSettings):
         alias="BATON_AGENTS_HOME",
         validate_default=True,
         description="Folder of the agents.",
+    )
+    agents_kept: Path = Field(
+        Path(".baton/agents"),
+        alias="BATON_AGENTS_KEPT",
+        description="Folder for the code that runs under way began with; made where it is missing.",
+    )
+    changed_agents: ChangedAgents = Field(
+        ChangedAgents.REPLAY,
+        alias="BATON_CHANGED_AGENTS",
+        description="A run whose code is gone: `replay` it with the newest, or `fail` it.",
     )
     concurrency: int = Field(
         32, alias="BATON_CONCURRENCY", ge=1, le=1000, description="Runs at once in one runner."

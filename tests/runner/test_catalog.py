@@ -1,17 +1,24 @@
 """Agents are found by folder; one that does not load is named, and the others serve."""
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from baton.tools import GatewayTool
-from runner.catalog import digest_of_folder, load_catalog
+from runner.catalog import Catalog, digest_of_folder, load_catalog
+from runner.kept import KEPT_ANYWAY_S, KeptCode
 
 GOOD = "from agents import Agent\nagent = Agent(name='{name}', handoff_description='Helps.')\n"
 TOOLS: list[dict[str, Any]] = [
     {"name": "save_note", "description": "Save.", "parameters": {"type": "object"}}
 ]
+
+
+def loaded(folder: Path, tools: list[dict[str, Any]]) -> Catalog:
+    return load_catalog(folder, tools, KeptCode(folder / ".kept"))
 
 
 def agent(folder: Path, name: str, text: str = GOOD) -> Path:
@@ -27,7 +34,7 @@ def test_each_folder_with_an_agent_is_one_and_hidden_ones_are_not(tmp_path: Path
     agent(tmp_path, "deep/Inner")
     (tmp_path / "Empty").mkdir()
     (tmp_path / "agent.py").write_text(GOOD)
-    catalog = load_catalog(tmp_path, [])
+    catalog = loaded(tmp_path, [])
     assert sorted(catalog.agents) == ["One", "Two"]
     assert catalog.broken == {}
     about = catalog.agents["Two"].described()
@@ -35,7 +42,7 @@ def test_each_folder_with_an_agent_is_one_and_hidden_ones_are_not(tmp_path: Path
 
 
 def test_a_folder_that_is_not_there_has_no_agents(tmp_path: Path) -> None:
-    assert load_catalog(tmp_path / "nothing", []).agents == {}
+    assert loaded(tmp_path / "nothing", []).agents == {}
 
 
 BROKEN = {
@@ -43,6 +50,7 @@ BROKEN = {
     "syntax": ("x = 1\ny = = 2\n", 2, "SyntaxError"),
     "import": ("import nothing_of_this_name\n", 1, "ModuleNotFoundError"),
     "deep": ("def f():\n    return 1 / 0\nf()\n", 2, "ZeroDivisionError"),
+    "exits": ("import sys\nsys.exit(3)\n", 2, "SystemExit: 3"),
     "no agent": ("x = 1\n", 1, "no `agent`"),
     "an agent that is none": ("agent = 'me'\n", 1, "no `agent`"),
     "a tool that is none": (
@@ -60,7 +68,7 @@ def test_a_broken_file_is_named_with_its_line_and_the_others_serve(
     text, line, why = BROKEN[case]
     file = agent(tmp_path, "Broken", text)
     agent(tmp_path, "Good")
-    catalog = load_catalog(tmp_path, TOOLS)
+    catalog = loaded(tmp_path, TOOLS)
     assert list(catalog.agents) == ["Good"]
     reason = catalog.broken["Broken"]
     assert reason.startswith(f"{file}:{line}: ")
@@ -76,7 +84,7 @@ def test_an_error_in_a_file_beside_the_agent_is_named_there(tmp_path: Path) -> N
     )
     file = agent(tmp_path, "Broken", text)
     (file.parent / "beside.py").write_text("\n\n1 / 0\n")
-    reason = load_catalog(tmp_path, []).broken["Broken"]
+    reason = loaded(tmp_path, []).broken["Broken"]
     assert reason.startswith(f"{file.parent / 'beside.py'}:3: ZeroDivisionError")
 
 
@@ -87,7 +95,7 @@ def test_placeholders_get_description_and_schema_from_toolsvc(tmp_path: Path) ->
         "agent = Agent(name='x', handoffs=[inner])\n"
     )
     agent(tmp_path, "One", text)
-    (inner,) = load_catalog(tmp_path, TOOLS).agents["One"].agent.handoffs
+    (inner,) = loaded(tmp_path, TOOLS).agents["One"].agent.handoffs
     (tool,) = inner.tools  # type: ignore[union-attr]
     assert isinstance(tool, GatewayTool)
     assert (tool.description, tool.params_json_schema) == ("Save.", {"type": "object"})
@@ -103,3 +111,58 @@ def test_the_digest_is_of_all_the_agents_files_and_no_others(tmp_path: Path) -> 
     second = digest_of_folder(folder)
     (folder / "prompt.md").rename(folder / "other.md")
     assert len({first, second, digest_of_folder(folder)}) == 3
+
+
+def test_former_code_serves_the_runs_that_began_with_it(tmp_path: Path) -> None:
+    file = agent(tmp_path, "One", "from agents import Agent\nagent = Agent(name='first')\n")
+    before = loaded(tmp_path, []).agents["One"]
+    file.write_text("from agents import Agent\nagent = Agent(name='second')\n")
+    catalog = loaded(tmp_path, [])
+    now = catalog.agents["One"]
+    assert now.digest != before.digest
+    assert catalog.of("One", None) is now
+    assert catalog.of("One", now.digest) is now
+    former = catalog.of("One", before.digest)
+    assert former is not None
+    assert (former.agent.name, former.digest) == ("first", before.digest)
+    assert catalog.of("One", before.digest) is former
+    assert catalog.of("One", "0" * 64) is now
+    assert catalog.of("Nobody", before.digest) is None
+
+
+def test_former_code_that_was_changed_where_it_is_kept_is_not_run(tmp_path: Path) -> None:
+    file = agent(tmp_path, "One")
+    before = loaded(tmp_path, []).agents["One"]
+    file.write_text(GOOD.replace("Helps", "Helps more"))
+    catalog = loaded(tmp_path, [])
+    kept = catalog.kept.find("One", before.digest)
+    assert kept is not None
+    (kept / "agent.py").write_text("raise SystemExit")
+    assert catalog.of("One", before.digest) is catalog.agents["One"]
+    (kept / "agent.py").write_text(GOOD.replace("Helps", "Harms"))
+    assert catalog.of("One", before.digest) is catalog.agents["One"]
+
+
+@pytest.mark.parametrize("digest", ["..", "../../etc", "", "/", "x" * 64 + "/..", "no-digest"])
+def test_former_code_is_looked_for_by_digest_alone(tmp_path: Path, digest: str) -> None:
+    assert KeptCode(tmp_path).find("One", digest) is None
+
+
+def test_old_code_that_no_run_needs_is_dropped(tmp_path: Path) -> None:
+    source = agent(tmp_path, "One").parent
+    kept = KeptCode(tmp_path / "kept")
+    for digest in ("a" * 64, "b" * 64, "c" * 64):
+        kept.keep("One", digest, source)
+    long_ago = time.time() - KEPT_ANYWAY_S - 1
+    for digest in ("a" * 64, "b" * 64):
+        os.utime(kept.folder / digest, (long_ago, long_ago))
+    kept.forget({"a" * 64})
+    assert sorted(one.name[0] for one in kept.folder.iterdir()) == ["a", "c"]
+    KeptCode(tmp_path / "missing").forget(set())
+
+
+def test_code_that_cannot_be_kept_does_not_keep_the_agent_from_serving(tmp_path: Path) -> None:
+    agent(tmp_path, "One")
+    (tmp_path / "file").write_text("")
+    catalog = load_catalog(tmp_path, [], KeptCode(tmp_path / "file"))
+    assert list(catalog.agents) == ["One"]

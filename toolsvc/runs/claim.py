@@ -32,6 +32,7 @@ class ClaimRow(NamedTuple):
     thread_id: UUID
     root_id: UUID
     agent: str
+    agent_digest: str | None
     status: str
     base: str | None
     message_id: str | None
@@ -49,7 +50,8 @@ class ClaimRow(NamedTuple):
 
 
 _COLUMNS = """
-    runs.id, runs.public_id, runs.user_id, runs.thread_id, runs.root_id, runs.agent, runs.status,
+    runs.id, runs.public_id, runs.user_id, runs.thread_id, runs.root_id, runs.agent,
+    runs.agent_digest, runs.status,
     runs.base, runs.message_id, runs.input, runs.project_id, runs.first_fence,
     runs.cancel_requested_at IS NOT NULL AS cancelled,
     threads.public_id AS thread_public_id, threads.fence, threads.settled,

@@ -113,6 +113,16 @@ _ANNOUNCE = text(f"""
 """)  # noqa: S608
 
 
+_CODE_IN_USE = text("""
+    SELECT DISTINCT agent_digest FROM runs WHERE status = 'running' AND agent_digest IS NOT NULL
+""")
+
+
+async def code_in_use(db: AsyncConnection) -> list[str]:
+    """Digests of the code that runs under way began with; by the index runs_carried."""
+    return list((await db.execute(_CODE_IN_USE)).scalars())
+
+
 async def renew(
     db: AsyncConnection, runner: Holder, heartbeat: Heartbeat, *, life_s: float
 ) -> list[News]:
