@@ -19,6 +19,7 @@ from runner.journal import Journal, Key, OtherPathError
 from runner.outbox import Outbox
 from runner.record import LOST, Record
 from runner.scope import Scope
+from runner.sessions import Sessions
 from runner.stage import Stage
 from runner.steps import other_path, parsed, recorded_as, replayable
 from runner.tracing import RunTrace
@@ -98,6 +99,7 @@ class CarriedRun:
         self.usage: dict[str, dict[str, int]] = {}
         #: Context objects by the name of the scope that brought them in.
         self.contexts: dict[str, ContextWatch] = {}
+        self.sessions = Sessions(self.step)
         self._call_ids: set[str] = set()
         self._begun = time.monotonic()
         self._silent = True

@@ -86,6 +86,8 @@ def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, 
     kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"), wrap_agent)
     kwargs["run_config"] = carried.run_config(kwargs.get("run_config"))
     scope = around.invocation(agent.name, short_digest(given))
+    if kwargs.get("session") is not None:
+        kwargs["session"] = carried.sessions.of(kwargs["session"], scope)
     scope.context = _watched(carried, scope, kwargs.get("context"))
     return carried, scope
 

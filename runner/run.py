@@ -158,6 +158,7 @@ class Driver:
         """Close what is open, commit the end, and only then publish the terminal event."""
         for event in self.outbox.brackets.closing():
             self.outbox.emit(event)
+        await self._write_sessions()
         self.outbox.hold_back(self._terminal(stop))
         error = stop.error
         await self.run.committer.finish(
@@ -172,6 +173,12 @@ class Driver:
         self.outbox.release()
         if not await self.publisher.drained(self.outbox, within_s=SENDING_S):
             log.warning("redis did not take the end of a run; sql has it")
+
+    async def _write_sessions(self) -> None:
+        try:
+            await self.run.sessions.write()
+        except Exception:  # the author's code; the run has its outcome already
+            log.exception("a session could not be written")
 
     def _terminal(self, stop: Stop) -> dict[str, Any]:
         usage = {"usage": self._usage()} if self.run.usage else {}

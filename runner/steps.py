@@ -30,6 +30,7 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "shown": {"shown": dict},
     "guardrail": {"shown": list},
     "error": {"shown": list, "error": dict},
+    "session": {"shown": list, "items": list},
 }
 
 

@@ -96,14 +96,17 @@ class _Journaling:
     async def _recorded(
         self, run: CarriedRun, scope: Scope, context: ToolContext[Any], arguments: str
     ) -> Any:
+        inside = SCOPE.get()
+
         async def live() -> dict[str, Any]:
             plain = codec.encode(await self._plain(context, arguments))
+            await run.sessions.write(inside)
             shown = await _show(run, scope, context.tool_call_id, codec.as_text(plain))
             return {"output": plain, "shown": shown}
 
         key = Key(scope.name, "tool", context.tool_call_id)
         digest = call_digest(self.inner.name, arguments)
-        record = await _step(run, scope, key, digest, live, inside=SCOPE.get())
+        record = await _step(run, scope, key, digest, live, inside=inside)
         return codec.decode(record["output"])
 
     async def _descend(
@@ -111,6 +114,7 @@ class _Journaling:
     ) -> Any:
         """An agent as tool: replay goes through its own steps; only what was shown is recorded."""
         output = await self._plain(context, arguments)
+        await run.sessions.write(SCOPE.get())
 
         async def live() -> dict[str, Any]:
             text = codec.as_text(codec.encode(output))
