@@ -51,8 +51,11 @@ UV_NAMES = {
 def main() -> None:
     """Prepare .venv, become the command."""
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-        print(__doc__)
-        raise SystemExit(0 if sys.argv[1:] in ([], ["help"], ["-h"], ["--help"]) else 2)
+        if sys.argv[1:] in ([], ["help"], ["-h"], ["--help"]):
+            print(__doc__)
+            raise SystemExit(0)
+        print(f"dev.py: there is no command {sys.argv[1]!r}; there are {', '.join(COMMANDS)}.")
+        raise SystemExit(2)
     with Path(__file__).open() as ourselves:
         fcntl.flock(ourselves, fcntl.LOCK_EX)  # two first calls at once make one .venv
         if not up_to_date():

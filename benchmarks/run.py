@@ -161,7 +161,10 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     bench = Bench(QUICK if options.quick else Extent(), options.only or NAMES)
-    result = asyncio.run(bench.run())
+    try:
+        result = asyncio.run(bench.run())
+    except KeyboardInterrupt:
+        raise SystemExit("stopped before the table was complete") from None
     result.show(console)
     if options.json:
         options.json.write_bytes(orjson.dumps(result.as_json(), option=orjson.OPT_INDENT_2))

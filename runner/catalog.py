@@ -157,13 +157,14 @@ def digest_of_folder(folder: Path) -> str:
 
 def _reason(error: BaseException, file: Path) -> str:
     """File, line and error: the last frame inside the agent's own folder tells where."""
+    folder = file.parent.resolve()
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).is_relative_to(file.parent)
+        if Path(frame.filename).resolve().is_relative_to(folder)
     ]
-    line = frames[-1].lineno if frames else None
-    where = frames[-1].filename if frames else str(file)
+    where, line = (frames[-1].filename, frames[-1].lineno) if frames else (str(file), None)
     if isinstance(error, SyntaxError) and error.filename:
         where, line = error.filename, error.lineno
-    return f"{where}:{line or 1}: {type(error).__name__}: {error}"
+    at = f"{where}:{line}" if line else where  # what the file lacks is on no line of it
+    return f"{at}: {type(error).__name__}: {error}"

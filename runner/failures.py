@@ -1,6 +1,7 @@
 """From exceptions to what people see: a code, and a sentence without anybody's secrets.
 
-Texts of model servers are not passed on: OpenAI's own repeats a part of the key.
+Texts of model servers are passed on only where they say what was wrong with the request, and
+redacted: OpenAI's own repeats a part of the key when it refuses it.
 """
 
 import asyncio
@@ -26,6 +27,10 @@ from shared.telemetry.redact import redact
 
 _TIMEOUTS = (openai.APITimeoutError, httpx2.TimeoutException, asyncio.TimeoutError)
 _CONNECTION = (openai.APIConnectionError, httpx2.TransportError)
+
+
+#: Characters of others' words that people are shown.
+MOST_SAID = 500
 
 
 def failure_of(error: BaseException) -> BatonError:
@@ -88,9 +93,20 @@ def _with_status(code: Code, error: BaseException) -> str:
     sentence = MEANINGS[code].text
     status = getattr(error, "status_code", None)
     if status:
-        return f"{sentence[:-1]} (HTTP {status})."
+        return f"{sentence[:-1]} (HTTP {status}){_what_helps(code, error)}."
     where = _server_of(error)
     return f"{sentence[:-1]} ({where})." if where else sentence
+
+
+def _what_helps(code: Code, error: BaseException) -> str:
+    """What the server said of a request it refused; of a refused key that would repeat a part."""
+    if code is Code.UPSTREAM_AUTH:
+        return "; check OPENAI_API_KEY"
+    if code is not Code.UPSTREAM_REFUSED:
+        return ""
+    body = getattr(error, "body", None)
+    said = body.get("message") if isinstance(body, dict) else None
+    return f": {_plain(said)[:MOST_SAID].rstrip('.')}" if isinstance(said, str) and said else ""
 
 
 def _server_of(error: BaseException) -> str | None:
@@ -117,6 +133,10 @@ def _agents_failure(error: BaseException) -> BatonError:
 
 
 def _said(error: BaseException) -> str:
-    """What others' code says; without what no JSON (half surrogate pairs) or SQL (NUL) can hold."""
-    text = f"{type(error).__name__}: {error}".encode(errors="replace").decode()
-    return redact(text.replace("\0", ""))[:500]
+    """What others' code says."""
+    return _plain(f"{type(error).__name__}: {error}")[:MOST_SAID]
+
+
+def _plain(text: str) -> str:
+    """Others' words without secrets, and without what no JSON or SQL can hold."""
+    return redact(text.encode(errors="replace").decode().replace("\0", ""))

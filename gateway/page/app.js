@@ -62,6 +62,7 @@ async function enter(me) {
   await readAgents();
   conversations.repeat();
   route();
+  if (!narrow.matches) field.focus(); // on a phone that would call the keyboard
   conversations.realtime.start();
 }
 

@@ -131,6 +131,7 @@ export class Realtime {
       }
       this.#unanswered.set(frame.id, { frame, resolve, reject });
       if (this.#welcomed) this.#send(frame);
+      else if (this.#socket === null) this.#hurry(); // who asks does not want to wait
     });
   }
 

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 # A runner that ended stays visible for some minutes, so that people see what happened.
 _PROCESSES = text("""
-    SELECT id, version, started_at, lease_until, lease_until > now() AS alive, slots, carried,
+    SELECT id, version, started_at, lease_until, lease_until > now() AS alive, slots,
+        CASE WHEN lease_until > now() THEN carried ELSE 0 END AS carried,
         agents, broken
     FROM runners WHERE lease_until > now() - interval '10 minutes'
     ORDER BY lease_until > now() DESC, id

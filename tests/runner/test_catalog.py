@@ -51,11 +51,11 @@ BROKEN = {
     "import": ("import nothing_of_this_name\n", 1, "ModuleNotFoundError"),
     "deep": ("def f():\n    return 1 / 0\nf()\n", 2, "ZeroDivisionError"),
     "exits": ("import sys\nsys.exit(3)\n", 2, "SystemExit: 3"),
-    "no agent": ("x = 1\n", 1, "no `agent`"),
-    "an agent that is none": ("agent = 'me'\n", 1, "no `agent`"),
+    "no agent": ("x = 1\n", None, "no `agent`"),
+    "an agent that is none": ("agent = 'me'\n", None, "no `agent`"),
     "a tool that is none": (
         f"from baton import gateway_tool\n{GOOD[:-2]}, tools=[gateway_tool('fly')])\n",
-        1,
+        None,
         "toolsvc has no tool 'fly'; it has save_note",
     ),
 }
@@ -71,8 +71,17 @@ def test_a_broken_file_is_named_with_its_line_and_the_others_serve(
     catalog = loaded(tmp_path, TOOLS)
     assert list(catalog.agents) == ["Good"]
     reason = catalog.broken["Broken"]
-    assert reason.startswith(f"{file}:{line}: ")
+    assert reason.startswith(f"{file}:{line}: " if line else f"{file}: ")
     assert why in reason
+
+
+def test_the_line_is_found_where_the_folder_is_named_relative_to_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent(tmp_path / "agents", "Broken", "x = 1\n\nagent = undefined\n")
+    monkeypatch.chdir(tmp_path)
+    reason = loaded(Path("agents"), []).broken["Broken"]
+    assert "agents/Broken/agent.py:3: NameError" in reason
 
 
 def test_an_error_in_a_file_beside_the_agent_is_named_there(tmp_path: Path) -> None:

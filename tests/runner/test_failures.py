@@ -136,3 +136,24 @@ def test_causes_in_a_circle_end() -> None:
     one, other = RuntimeError("one"), RuntimeError("other")
     one.__cause__, other.__cause__ = other, one
     assert failure_of(one).code is Code.AGENT_ERROR
+
+
+def test_what_was_wrong_with_a_request_is_passed_on_without_secrets() -> None:
+    body = {"message": f"Unknown model 'gpt-9', with {KEY} and \ud800."}
+    response = httpx2.Response(400, request=REQUEST)
+    failure = failure_of(openai.BadRequestError("x", response=response, body=body))
+    assert failure.message == (
+        "The model server refused the request (HTTP 400): "
+        "Unknown model 'gpt-9', with [hidden] and ?."
+    )
+
+
+@pytest.mark.parametrize("body", [None, "text", {"message": 7}, {"message": ""}, ["x"]])
+def test_a_refusal_without_words_is_told_all_the_same(body: object) -> None:
+    response = httpx2.Response(404, request=REQUEST)
+    failure = failure_of(openai.NotFoundError("x", response=response, body=body))
+    assert failure.message == "The model server refused the request (HTTP 404)."
+
+
+def test_a_refused_key_is_told_with_its_variable() -> None:
+    assert "check OPENAI_API_KEY" in failure_of(status(openai.AuthenticationError, 401)).message
