@@ -15,6 +15,7 @@ from agent.output import print_error
 from agent.people import invite, login, logout
 from agent.status import status
 from agent.trace import trace
+from agent.verify import verify
 
 CONVERSE, OPERATE = "Talk and watch", "Operate"
 
@@ -47,6 +48,7 @@ def make_app() -> typer.Typer:
     app.add_typer(threads.app, name="threads", rich_help_panel=CONVERSE)
     app.add_typer(runs.app, name="runs", rich_help_panel=CONVERSE)
     app.command(rich_help_panel=CONVERSE)(trace)
+    app.command(rich_help_panel=CONVERSE)(verify)
     app.command(rich_help_panel=OPERATE)(status)
     app.add_typer(keys.app, name="keys", rich_help_panel=OPERATE)
     app.command(rich_help_panel=OPERATE)(invite)

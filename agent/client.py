@@ -1,6 +1,6 @@
 """HTTP to one gateway: JSON in, JSON out, every failure in words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -52,19 +52,45 @@ class Gateway:
         """Remove something."""
         self._ask("DELETE", path)
 
+    def download(self, path: str, media_type: str) -> Iterator[bytes]:
+        """Read something large, piece by piece."""
+        answer = self._answered("GET", path, stream=True)
+        try:
+            if not answer.is_success:
+                answer.read()
+                self._read(answer)
+            if answer.headers.get("content-type", "").partition(";")[0] != media_type:
+                raise NoGatewayError(self.address.url, "another type of content")
+            yield from answer.iter_bytes()
+        except httpx.HTTPError:
+            raise CliError(
+                f"The gateway at {self.address} ended the download halfway.",
+                "Try again; its log has the reason.",
+                code=Code.UNAVAILABLE,
+            ) from None
+        finally:
+            answer.close()
+
     def _ask(self, method: str, path: str, **request: Any) -> Any:
-        answer = self._send(method, path, **request)
+        return self._read(self._answered(method, path, **request))
+
+    def _answered(
+        self, method: str, path: str, *, stream: bool = False, **request: Any
+    ) -> httpx.Response:
+        answer = self._send(method, path, stream, **request)
         if answer.status_code == UNAUTHORIZED and self.renew is not None:
             renew, self.renew = self.renew, None  # once is enough
             if key := renew():
                 self.key = key
-                answer = self._send(method, path, **request)
-        return self._read(answer)
+                answer.close()
+                answer = self._send(method, path, stream, **request)
+        return answer
 
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, stream: bool, **request: Any) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
         try:
-            return self._http.request(method, path, headers=headers, **request)
+            asked = self._http.build_request(method, path, headers=headers, **request)
+            return self._http.send(asked, stream=stream)
         except httpx.ConnectError:
             raise AwayError(self.address.url) from None
         except httpx.TimeoutException:

@@ -1,7 +1,10 @@
 """`runs`: what was asked, how it went, what goes on."""
 
 import asyncio
+import sys
+from collections.abc import Iterable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,15 +12,16 @@ from rich.text import Text
 
 from agent.client import part
 from agent.command import Cli, Cursor, Json, Limit, ListByDefault, Url, opened
-from agent.errors import INTERRUPTED, UsageError
+from agent.errors import INTERRUPTED, CliError, UsageError
 from agent.follow import tail_command, watch_from
 from agent.interrupts import LeftError
 from agent.output import Listing, fields, state
 from agent.text import ago, between, count, one_line, plain
 from agent.turn import Turn, printer
+from agent.verify import exported
 from shared.protocol.position import Position, parse_position
 
-app = typer.Typer(cls=ListByDefault, help="List, inspect, watch and cancel runs.")
+app = typer.Typer(cls=ListByDefault, help="List, inspect, watch, cancel and export runs.")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
 
@@ -111,6 +115,31 @@ def cancel_run(run: RunId, url: Url = None, as_json: Json = False) -> None:
             cli.output.show(f"{plain(stopped['runId'])} had ended already: {how}.")
 
 
+@app.command("export")
+def export_run(
+    run: RunId,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; else standard output."),
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run that has ended as lines of JSON that prove themselves; see `verify`."""
+    with opened(url, as_json) as cli:
+        pieces = exported(cli.gateway, run)
+        if output is None:
+            for piece in pieces:
+                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+            return
+        size = _write(Path(output), pieces)
+        if as_json:
+            cli.output.document({"run": run, "file": output, "bytes": size})
+        else:
+            cli.output.note(f"{size:,} bytes in {output}. Check them with: baton verify {output}")
+
+
 async def _tail(cli: Cli, run: str, after: Position | None) -> int:
     watch, stored = await watch_from(cli.gateway, run, after)
     turn = Turn(cli.gateway, watch, printer(cli.output, question=True))
@@ -119,6 +148,22 @@ async def _tail(cli: Cli, run: str, after: Position | None) -> int:
     except LeftError:
         cli.output.note(f"Left. Go on with: {tail_command(watch.run_id, watch.cursor)}")
         return INTERRUPTED
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> int:
+    """Write a file that is whole or not there; its size."""
+    draft = path.with_name(f"{path.name}.part")
+    try:
+        with draft.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+            size = file.tell()
+        draft.replace(path)
+    except OSError as error:
+        raise CliError(f"{path} cannot be written: {error.strerror}.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return size
 
 
 def _position(text: str) -> Position:

@@ -16,6 +16,7 @@ from gateway.api import (
     me,
     messages,
     page,
+    receipts,
     runs,
     status,
     threads,
@@ -40,7 +41,7 @@ from shared.web.health import health_router
 from shared.web.middleware import Outermost
 
 PROCESS = "gateway"
-RESOURCES = (me, agents, threads, messages, events, runs, trace, keys, invites, status)
+RESOURCES = (me, agents, threads, messages, events, runs, receipts, trace, keys, invites, status)
 
 
 def make_app(settings: GatewaySettings) -> FastAPI:
@@ -58,6 +59,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
     install_error_handlers(app, POSTGRES, REDIS)
     for part in (auth, invite, *RESOURCES):
         app.include_router(part.router)
+    app.include_router(receipts.public_router)
     app.include_router(page.router)
     if settings.dev_mode:
         app.include_router(auth.dev_router)

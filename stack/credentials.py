@@ -3,7 +3,8 @@
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -29,12 +30,16 @@ class Credentials:
     redis_runner: str
     redis_toolsvc: str
     redis_reader: str
+    #: An Ed25519 private key. Files that are older than receipts have none, and get it when read.
+    receipt_key: str = field(default_factory=partial(secrets.token_urlsafe, 32))
 
     @classmethod
     def generate(cls) -> Self:
         """New secrets of 192 bits each."""
         made = {
-            field.name: secrets.token_urlsafe(24) + secrets.token_hex(4) for field in fields(cls)
+            one.name: secrets.token_urlsafe(24) + secrets.token_hex(4)
+            for one in fields(cls)
+            if one.name != "receipt_key"
         }
         return cls(**made | {"installation": secrets.token_hex(6)})
 
@@ -47,11 +52,14 @@ def load_or_create(home: Path) -> Credentials:
     """
     path = home / FILE
     try:
-        return read(path)
+        found = read(path)
     except FileNotFoundError:
-        made = Credentials.generate()
-        _write(path, made)
-        return made
+        found = Credentials.generate()
+        _write(path, found)
+    else:
+        if "receipt_key" not in json.loads(path.read_text("utf-8")):
+            _write(path, found)
+    return found
 
 
 def read(path: Path) -> Credentials:

@@ -11,6 +11,7 @@ from functools import partial
 
 from shared.settings import GatewaySettings, ProcessSettings, RunnerSettings, ToolsvcSettings
 from stack.credentials import Credentials
+from shared.signing import SigningKey
 from stack.program import Program, Tier, answers_ok
 
 #: What any program may need from its surroundings; nothing secret.
@@ -88,6 +89,7 @@ class Wiring:
             BATON_GATEWAY_KEY=secrets.gateway_key,
         )
 
+            BATON_RECEIPT_KEY=secrets.receipt_key,
     def _runner(self, name: str, port: int) -> Program:
         models = {name: value for name, value in self.environ.items() if name.startswith(OF_MODELS)}
         return self._service(
@@ -129,9 +131,16 @@ class Wiring:
             BATON_DEV_MODE="true",
         )
 
+            BATON_RECEIPT_PUBLIC_KEYS=self._receipt_keys(),
     def _service(
         self, name: str, tier: Tier, settings: type[ProcessSettings], port: int, **own: str
     ) -> Program:
+    def _receipt_keys(self) -> str:
+        """The public half of the present key, then the former ones that the caller names."""
+        present = SigningKey(self.credentials.receipt_key).public.text
+        former = self.environ.get("BATON_RECEIPT_PUBLIC_KEYS", "")
+        return f"{present},{former}"
+
         known = {field.alias for field in settings.model_fields.values()}
         given = {key: value for key, value in self.environ.items() if key in known}
         host = {} if tier is Tier.GATEWAY else {"BATON_HOST": "127.0.0.1"}

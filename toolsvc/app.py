@@ -18,6 +18,7 @@ from shared.db.engine import engine as make_engine
 from shared.process import essential
 from shared.protocol.ids import uuid7
 from shared.settings import ToolsvcSettings
+from shared.signing import SigningKey
 from shared.telemetry.logs import get_logger
 from shared.web.errors import install_error_handlers
 from shared.web.health import Check, health_router
@@ -78,9 +79,20 @@ async def _services(settings: ToolsvcSettings) -> AsyncIterator[Services]:
                 registry=load_registry(settings.tool_folders),
                 instance=f"toolsvc-{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}",
                 judge=LeaseJudge(settings.lease_s),
+                receipt_key=_receipt_key(settings),
             )
     finally:
         await redis.aclose()
+
+
+def _receipt_key(settings: ToolsvcSettings) -> SigningKey | None:
+    """The key of receipts; its public half is what gateways have to be told, so it is logged."""
+    if settings.receipt_key is None:
+        log.info("runs get no receipts: there is no key to sign them with")
+        return None
+    key = SigningKey(settings.receipt_key.get_secret_value())
+    log.info("runs get receipts", kid=key.public.id, public_key=key.public.text)
+    return key
 
 
 def _checks(services: Services) -> dict[str, Check]:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.bus.connect import Redis
 from shared.db.direct import Direct
 from shared.settings import ToolsvcSettings
+from shared.signing import SigningKey
 from toolsvc.registry import Registry
 from toolsvc.runs.lease import LeaseJudge
 
@@ -26,3 +27,5 @@ class Services:
     instance: str
     secret: bytes = field(default_factory=lambda: token_bytes(32))
     judge: LeaseJudge = field(default_factory=lambda: LeaseJudge(4))
+    #: Signs receipts; without it there are none.
+    receipt_key: SigningKey | None = None

@@ -169,6 +169,8 @@ class Run(SQLModel, table=True):
     error_code: str | None = None
     error_message: str | None = Field(default=None, sa_column=Column(Text))
     usage: Any = json_column()
+    #: The receipt signed at its end, as canonical JSON.
+    receipt: str | None = Field(default=None, sa_column=Column(Text))
     created_at: datetime = time_of_insert()
     claimed_at: datetime | None = time_or_null()
     started_at: datetime | None = time_or_null()

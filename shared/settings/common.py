@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.signing import PublicKey, SigningKey
+
 #: A process that ends with this status would end so again: nobody has to start it anew.
 WRONG_SETTING = 2
 
@@ -61,6 +63,20 @@ def _can_be_a_key(secret: SecretStr) -> SecretStr:
 
 #: A secret of a service: at least 32 characters, for it signs or opens everything.
 ServiceSecret = Annotated[SecretStr, Field(min_length=32), AfterValidator(_can_be_a_key)]
+
+
+def _signs(secret: SecretStr) -> SecretStr:
+    SigningKey(secret.get_secret_value())
+    return secret
+
+
+def _verifies(text: str) -> str:
+    return PublicKey.parse(text).text
+
+
+#: An Ed25519 private key, and public keys: 32 bytes each, in base64url.
+ReceiptKey = Annotated[SecretStr, AfterValidator(_signs)]
+PublicKeyList = Annotated[tuple[Annotated[str, AfterValidator(_verifies)], ...], NoDecode]
 
 #: Where something answers; how it is spelt is seen at the start and not at the first use.
 HttpUrl = Annotated[str, AfterValidator(_url_of("http", "https"))]

@@ -12,6 +12,7 @@ from shared.settings.common import (
     HttpUrlList,
     PostgresUrl,
     ProcessSettings,
+    PublicKeyList,
     RedisUrl,
     ServiceSecret,
     split_commas,
@@ -42,6 +43,12 @@ class GatewaySettings(ProcessSettings):
         None,
         alias="BATON_OPERATOR_KEY",
         description="Secret by which the CLI on the machine itself acts as an admin.",
+    )
+    receipt_public_keys: PublicKeyList = Field(
+        (),
+        alias="BATON_RECEIPT_PUBLIC_KEYS",
+        description="Public keys of receipts: that of toolsvc's `BATON_RECEIPT_KEY` first, then "
+        "all former ones.",
     )
     public_url: HttpUrl | None = Field(
         None,
@@ -90,7 +97,12 @@ class GatewaySettings(ProcessSettings):
     )
 
     _split = field_validator(
-        "toolsvc_urls", "origins", "allowed_emails", "admin_emails", mode="before"
+        "toolsvc_urls",
+        "origins",
+        "allowed_emails",
+        "admin_emails",
+        "receipt_public_keys",
+        mode="before",
     )(split_commas)
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from shared.settings.common import (
     Folder,
     PostgresUrl,
     ProcessSettings,
+    ReceiptKey,
     RedisUrl,
     ServiceSecret,
     split_commas,
@@ -31,6 +32,12 @@ class ToolsvcSettings(ProcessSettings):
     )
     gateway_key: ServiceSecret = Field(
         alias="BATON_GATEWAY_KEY", description="Secret by which a gateway is known."
+    )
+    receipt_key: ReceiptKey | None = Field(
+        None,
+        alias="BATON_RECEIPT_KEY",
+        description="Secret that signs receipts of runs: the 32 bytes of an Ed25519 private key "
+        "in base64url. Without it runs get none.",
     )
     tool_folders: Annotated[tuple[Folder, ...], NoDecode] = Field(
         (),

@@ -41,6 +41,19 @@ def test_a_broken_file_is_refused_and_kept(tmp_path: Path, text: str) -> None:
     assert (tmp_path / FILE).read_text() == text
 
 
+def test_a_file_older_than_receipts_gets_a_key_for_good(tmp_path: Path) -> None:
+    made = load_or_create(tmp_path)
+    path = tmp_path / FILE
+    old = json.loads(path.read_text())
+    del old["receipt_key"]
+    path.write_text(json.dumps(old))
+    upgraded = load_or_create(tmp_path)
+    assert upgraded == load_or_create(tmp_path)
+    assert upgraded.receipt_key != made.receipt_key
+    assert upgraded.runner_key == made.runner_key
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_reading_makes_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read(tmp_path / FILE)

@@ -6,6 +6,7 @@ import pytest
 
 from shared.settings import GatewaySettings, RunnerSettings, ToolsvcSettings
 from stack.credentials import Credentials
+from shared.signing import SigningKey
 from stack.program import Program
 from stack.services import Ports, Wiring
 
@@ -16,6 +17,7 @@ CALLER = {
     "REDIS_URL": "redis://of-the-caller",
     "BATON_RUN_TOKEN_KEY": "of-the-caller",
     "BATON_CONCURRENCY": "7",
+    "BATON_RECEIPT_PUBLIC_KEYS": SigningKey("A" * 43).public.text,
     "BATON_LEASE_S": "9",
     "BATON_LOG_LEVEL": "DEBUG",
     "BATON_PORT": "1",
@@ -58,6 +60,16 @@ def test_only_toolsvc_can_sign_run_tokens() -> None:
 
 def test_model_keys_go_to_runners_alone() -> None:
     having = {name for name, each in programs().items() if "OPENAI_API_KEY" in each.env}
+def test_only_toolsvc_can_sign_receipts_and_gateways_know_whose_they_are() -> None:
+    started = programs()
+    having = {name for name, each in started.items() if "BATON_RECEIPT_KEY" in each.env}
+    assert having == {"toolsvc-1", "toolsvc-2"}
+    present = SigningKey(started["toolsvc-1"].env["BATON_RECEIPT_KEY"]).public.text
+    for gateway in ("gateway-1", "gateway-2"):
+        published = started[gateway].env["BATON_RECEIPT_PUBLIC_KEYS"].split(",")
+        assert published == [present, CALLER["BATON_RECEIPT_PUBLIC_KEYS"]]
+
+
     assert having == {"runner-1"}
     assert programs()["runner-1"].env["OPENAI_ORG_ID"] == "org"
 

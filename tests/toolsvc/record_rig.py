@@ -24,6 +24,7 @@ from shared.protocol.ids import uuid7
 from shared.protocol.position import START, Position
 from shared.protocol.record import RUNNER_PROOF, ClaimAnswer, ClaimedRun, HeartbeatAnswer
 from shared.settings import ToolsvcSettings
+from shared.signing import SigningKey
 from shared.web.errors import install_error_handlers
 from shared.web.middleware import Outermost
 from toolsvc.registry import load_registry
@@ -34,6 +35,7 @@ from toolsvc.services import Services
 TOKEN_KEY = "token-key-of-the-tests-with-32-bytes-or-more"
 RUNNER_KEY = "runner-key-of-the-tests-with-32-bytes-or-more"
 GATEWAY_KEY = "gateway-key-of-the-tests-with-32-bytes-or-more"
+RECEIPT_KEY = SigningKey("A" * 43)
 BODY_LIMIT = 1_048_576
 AGENTS = {"Assistant": {"digest": "d"}}
 
@@ -342,6 +344,7 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
             registry=load_registry(),
             instance="toolsvc-test",
             judge=ToldJudge(settings.lease_s),
+            receipt_key=RECEIPT_KEY,
         )
         await ensure_group(redis)
         outermost = Outermost(

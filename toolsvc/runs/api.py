@@ -166,7 +166,8 @@ async def _commit(request: Request, *, ending: bool) -> Response:
     try:
         with _mistakes():
             async with services.direct.transaction() as db:
-                done = await apply_commit(db, run, commit, sha256(raw).digest())
+                digest = sha256(raw).digest()
+                done = await apply_commit(db, run, commit, digest, key=services.receipt_key)
     except BatonError as error:
         COMMITS.labels(error.code).inc()
         raise

@@ -118,7 +118,7 @@ async def _end_cancelled(services: Services, claim: Claim) -> None:
     commit = Commit(fence=fence, n=1, tail=tail, rows=rows, end=end)
     async with services.direct.transaction() as db:
         digest = sha256(commit.model_dump_json().encode()).digest()
-        done = await apply_commit(db, row.id, commit, digest)
+        done = await apply_commit(db, row.id, commit, digest, key=services.receipt_key)
     RUNS_ENDED.labels(row.agent, Outcome.CANCELLED).inc()
     log.info("closed a cancelled run", run=row.public_id, fence=fence)
     await _tell(services, claim, rows, done)

@@ -17,6 +17,8 @@ from shared.db.line import Statement
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import Commit, End
+from shared.signing import SigningKey
+from toolsvc.runs.receipt import PAST, Past, receipt_of
 
 
 class Locked(NamedTuple):
@@ -113,7 +115,7 @@ _FINISH = Statement(
     ), run AS (
         UPDATE runs SET commits = :n, commit_digest = :commit_digest, status = :status,
             error_code = :error_code, error_message = :error_message,
-            usage = CAST(:usage AS json), ended_at = now(), runner_id = NULL
+            usage = CAST(:usage AS json), ended_at = now(), runner_id = NULL, receipt = :receipt
         WHERE id = :run
     )
     SELECT id, thread_id FROM next
@@ -135,6 +137,13 @@ _HASH = Statement("""
 """)
 
 
+class _Ending(NamedTuple):
+    """What a receipt is made with."""
+
+    past: Past
+    key: SigningKey
+
+
 @dataclass(frozen=True, slots=True)
 class Committed:
     """What came of a commit: whether the run shall stop, and what to ring for next."""
@@ -145,15 +154,21 @@ class Committed:
     next: Ring | None = None
 
 
-async def apply_commit(db: Transaction, run: UUID, commit: Commit, digest: bytes) -> Committed:
-    """Store a commit, and end the transaction.
+async def apply_commit(
+    db: Transaction, run: UUID, commit: Commit, digest: bytes, *, key: SigningKey | None
+) -> Committed:
+    """Store a commit, and end the transaction; `key` signs the receipt, if it ends the run.
 
     Raises:
         BatonError: `not_found`; `fenced` when another claim has the thread; `gap` when a commit
             before this one is missing; `conflict` when another commit stands under its number.
         IntegrityError, DataError: other content stands in its places; SQL cannot hold a value.
     """
-    row = await db.one(_LOCK(run=run))
+    locked = db.add(_LOCK(run=run))
+    # It begins when the statement before it has the lock, so it sees what that had to wait for.
+    past = db.add(PAST(run=run)) if commit.end and key else None
+    await db.run()
+    row = locked.row
     if row is None:
         raise BatonError(Code.NOT_FOUND)
     if row.run_fence != commit.fence:
@@ -164,7 +179,8 @@ async def apply_commit(db: Transaction, run: UUID, commit: Commit, digest: bytes
         raise FencedError(commit.fence)
     if commit.n != row.commits + 1:
         raise BatonError(Code.GAP, f"Commit {row.commits + 1} comes next, not {commit.n}.")
-    following = await _store(db, row, commit, digest)
+    ending = _Ending(past.row, key) if past and past.row and key else None
+    following = await _store(db, row, commit, digest, ending)
     return Committed(row.cancelled, repeated=False, agent=row.agent, next=following)
 
 
@@ -174,7 +190,9 @@ def _repeat(row: Locked, digest: bytes) -> Committed:
     return Committed(row.cancelled, repeated=True, agent=row.agent)
 
 
-async def _store(db: Transaction, row: Locked, commit: Commit, digest: bytes) -> Ring | None:
+async def _store(
+    db: Transaction, row: Locked, commit: Commit, digest: bytes, ending: _Ending | None
+) -> Ring | None:
     """Store what it brings, and the end if it is one; then what to ring for next."""
     _check_order(row, commit)
     own = [sealed(commit.fence, *event) for event in commit.rows]
@@ -186,7 +204,8 @@ async def _store(db: Transaction, row: Locked, commit: Commit, digest: bytes) ->
         raise BatonError(Code.CONFLICT, "The tail brings a start row, which is stored already.")
     older = sorted([*tail, *starts], key=lambda stored: stored[:2])
     chained = extend(row.chain, [*older, *own])
-    brought = {
+    new = [one for one in chained if one.row[:2] not in known]
+    brought: dict[str, Any] = {
         "thread": row.thread_id,
         "run": row.id,
         "root": row.root_id,
@@ -195,7 +214,7 @@ async def _store(db: Transaction, row: Locked, commit: Commit, digest: bytes) ->
         "commit_digest": digest,
         "last_seq": own[-1].seq_to if own else (1 if settling else row.last_seq),
         "chain": chained[-1].hash if chained else row.chain,
-        **_event_columns([one for one in chained if one.row[:2] not in known]),
+        **_event_columns(new),
         **_step_columns(commit),
         **_span_columns(commit),
     }
@@ -207,7 +226,16 @@ async def _store(db: Transaction, row: Locked, commit: Commit, digest: bytes) ->
         db.add(_STORE(**brought))
         await db.commit()
         return None
-    finished = db.add(_FINISH(**brought, **_end_columns(row, commit.end)))
+    receipt = ending and receipt_of(
+        ending.past,
+        status=commit.end.outcome,
+        last=f"{commit.fence}-{brought['last_seq']}",
+        new_rows=len(new),
+        chain=brought["chain"],
+        key=ending.key,
+    )
+    end = _end_columns(row, commit.end)
+    finished = db.add(_FINISH(**brought, **end, receipt=receipt))
     await db.commit()
     return finished.row
 

@@ -19,6 +19,8 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("GET", "/api/runs/{run}", None),
     ("GET", "/api/runs/{run}/events", None),
     ("GET", "/api/runs/{run}/trace", None),
+    ("GET", "/api/runs/{run}/receipt", None),
+    ("GET", "/api/runs/{run}/export", None),
     ("POST", "/api/runs/{run}/cancel", None),
     ("DELETE", "/api/keys/{key}", None),
 ]
@@ -36,8 +38,11 @@ CLOSED: list[tuple[str, str, Any]] = [
     ("GET", "/api/status", None),
     *BY_ID,
 ]
-#: What needs no sign-in, because it is the way to one.
-OPEN = {"/auth/ways", "/auth/logout", "/auth/invite", "/auth/dev-login"}
+#: What needs no sign-in: ways to one, and what is public by nature.
+OPEN = {
+    *("/auth/ways", "/auth/logout", "/auth/invite", "/auth/dev-login"),
+    "/.well-known/baton-keys.json",
+}
 
 
 async def adas(rig: Rig, ada: httpx.AsyncClient) -> dict[str, str]:
