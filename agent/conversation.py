@@ -120,9 +120,9 @@ class Conversation:
     def _show(self, message: dict[str, Any]) -> None:
         text = text_of(message)
         if message.get("role") == "user":
-            self._output.err.print(Text(f"{PROMPT}{text}", "bold"), soft_wrap=True)
+            self._output.err.print(Text(f"{PROMPT}{text}", "bold"))
         else:
-            self._output.err.print(Text(text), soft_wrap=True)
+            self._output.err.print(Text(text))
 
     def _remember(self, lines: list[str]) -> None:
         if readline is None:

@@ -79,7 +79,8 @@ class Output:
 
     def show(self, what: RenderableType) -> None:
         """An answer for people."""
-        self.out.print(what, soft_wrap=isinstance(what, (str, Text)))
+        whole = isinstance(what, (str, Text)) and not self.out.is_terminal  # a pipe gets whole lines
+        self.out.print(what, soft_wrap=whole)
 
     def note(self, text: str, style: str = "dim") -> None:
         """Something beside the answer."""
