@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from agent import keys, runs, threads
 from agent.agents import agents
 from agent.chat import chat
+from agent.drill import drill
 from agent.errors import INTERRUPTED, CliError, UnexpectedError, UsageError
 from agent.output import print_error
 from agent.people import invite, login, logout
@@ -54,6 +55,7 @@ def make_app() -> typer.Typer:
     app.command(rich_help_panel=OPERATE)(invite)
     app.command(rich_help_panel=OPERATE)(login)
     app.command(rich_help_panel=OPERATE)(logout)
+    app.command(rich_help_panel=OPERATE)(drill)
     return app
 
 

@@ -1,0 +1,96 @@
+"""A network that can fail: one TCP proxy for each client and gateway, in this process."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+CHUNK = 65_536
+
+
+@dataclass(slots=True)
+class Link:
+    """The way of one client to all gateways."""
+
+    ports: list[int] = field(default_factory=list)  #: where to connect to, one for each gateway
+    troubles: list[tuple[float, float]] = field(default_factory=list)  #: from and until, by `time`
+    _flows: asyncio.Event = field(default_factory=asyncio.Event)
+    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._flows.set()
+
+    def drop(self) -> None:
+        """Reset all connections."""
+        now = time.time()
+        self.troubles.append((now, now))
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def stall(self, seconds: float) -> None:
+        """Let nothing pass for a while; what was sent arrives afterwards."""
+        now = time.time()
+        self.troubles.append((now, now + seconds))
+        self._flows.clear()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._flows.set()
+
+    def troubled(self, since: float, until: float) -> bool:
+        """Whether the network failed this client in the time between."""
+        return any(start <= until and end >= since for start, end in self.troubles)
+
+    async def carry(
+        self, gateway: int, near: asyncio.StreamReader, back: asyncio.StreamWriter
+    ) -> None:
+        """Carry one connection to the gateway's port until either side ends it."""
+        try:
+            far, forth = await asyncio.open_connection("127.0.0.1", gateway)
+        except OSError:
+            back.transport.abort()
+            return
+        self._open |= {back, forth}
+        try:
+            await asyncio.gather(self._pump(near, forth), self._pump(far, back))
+        finally:
+            self._open -= {back, forth}
+            for writer in (back, forth):
+                writer.transport.abort()
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(CHUNK):
+                await self._flows.wait()
+                sink.write(data)
+                await sink.drain()
+        with suppress(OSError, RuntimeError):
+            sink.write_eof()
+
+
+class Network:
+    """Links of all clients to all gateways."""
+
+    def __init__(self, clients: int) -> None:
+        self.links = [Link() for _ in range(clients)]
+
+
+@asynccontextmanager
+async def network(gateways: Sequence[int], clients: int) -> AsyncIterator[Network]:
+    """A network to these ports of gateways, for the block."""
+    net = Network(clients)
+    servers = []
+    try:
+        for link in net.links:
+            for port in gateways:
+                server = await asyncio.start_server(partial(link.carry, port), "127.0.0.1", 0)
+                servers.append(server)
+                link.ports.append(server.sockets[0].getsockname()[1])
+        yield net
+    finally:
+        for server in servers:
+            server.close()
+        for link in net.links:
+            link.drop()
