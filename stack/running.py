@@ -160,6 +160,7 @@ class Stack:
             database_url=self.database_url,
             redis_url=self.redis_url,
             environ=self.plan.environ,
+            home=self.plan.folder,
             demo_tokens_per_s=self.plan.demo_tokens_per_s,
         ).programs()
         if await asyncio.to_thread(self._schema_is_current):

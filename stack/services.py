@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from shared.settings import GatewaySettings, ProcessSettings, RunnerSettings, ToolsvcSettings
-from stack.credentials import Credentials
 from shared.signing import SigningKey
+from stack.credentials import Credentials
 from stack.program import Program, Tier, answers_ok
 
 #: What any program may need from its surroundings; nothing secret.
@@ -48,6 +49,7 @@ class Wiring:
     database_url: str
     redis_url: Callable[[str], str]  #: by the name of the Redis user
     environ: Mapping[str, str]  #: of whoever starts the stack
+    home: Path  #: of the installation
     demo_tokens_per_s: float | None = None  #: `None`: as fast as possible
 
     def programs(self) -> list[Program]:
@@ -87,9 +89,9 @@ class Wiring:
             BATON_RUN_TOKEN_KEY=secrets.run_token_key,
             BATON_RUNNER_KEY=secrets.runner_key,
             BATON_GATEWAY_KEY=secrets.gateway_key,
+            BATON_RECEIPT_KEY=secrets.receipt_key,
         )
 
-            BATON_RECEIPT_KEY=secrets.receipt_key,
     def _runner(self, name: str, port: int) -> Program:
         models = {name: value for name, value in self.environ.items() if name.startswith(OF_MODELS)}
         return self._service(
@@ -101,6 +103,7 @@ class Wiring:
             REDIS_URL=self.redis_url("runner"),
             TOOLSVC_URL=self._toolsvc_urls(),
             BATON_RUNNER_KEY=self.credentials.runner_key,
+            BATON_AGENTS_KEPT=self.environ.get("BATON_AGENTS_KEPT", str(self.home / "agents")),
         )
 
     def _demo_model(self) -> dict[str, str]:
@@ -128,19 +131,19 @@ class Wiring:
             BATON_GATEWAY_KEY=secrets.gateway_key,
             BATON_COOKIE_KEY=secrets.cookie_key,
             BATON_OPERATOR_KEY=secrets.operator_key,
+            BATON_RECEIPT_PUBLIC_KEYS=self._receipt_keys(),
             BATON_DEV_MODE="true",
         )
 
-            BATON_RECEIPT_PUBLIC_KEYS=self._receipt_keys(),
-    def _service(
-        self, name: str, tier: Tier, settings: type[ProcessSettings], port: int, **own: str
-    ) -> Program:
     def _receipt_keys(self) -> str:
         """The public half of the present key, then the former ones that the caller names."""
         present = SigningKey(self.credentials.receipt_key).public.text
         former = self.environ.get("BATON_RECEIPT_PUBLIC_KEYS", "")
         return f"{present},{former}"
 
+    def _service(
+        self, name: str, tier: Tier, settings: type[ProcessSettings], port: int, **own: str
+    ) -> Program:
         known = {field.alias for field in settings.model_fields.values()}
         given = {key: value for key, value in self.environ.items() if key in known}
         host = {} if tier is Tier.GATEWAY else {"BATON_HOST": "127.0.0.1"}

@@ -1,12 +1,13 @@
 """Least privilege: what each process may know."""
 
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
 from shared.settings import GatewaySettings, RunnerSettings, ToolsvcSettings
-from stack.credentials import Credentials
 from shared.signing import SigningKey
+from stack.credentials import Credentials
 from stack.program import Program
 from stack.services import Ports, Wiring
 
@@ -16,8 +17,8 @@ CALLER = {
     "DATABASE_URL": "postgresql://of-the-caller",
     "REDIS_URL": "redis://of-the-caller",
     "BATON_RUN_TOKEN_KEY": "of-the-caller",
-    "BATON_CONCURRENCY": "7",
     "BATON_RECEIPT_PUBLIC_KEYS": SigningKey("A" * 43).public.text,
+    "BATON_CONCURRENCY": "7",
     "BATON_LEASE_S": "9",
     "BATON_LOG_LEVEL": "DEBUG",
     "BATON_PORT": "1",
@@ -42,6 +43,7 @@ def programs(*, demo: bool = False) -> dict[str, Program]:
         database_url="postgresql://baton",
         redis_url=lambda user: f"redis://{user}",
         environ=CALLER,
+        home=Path("/home/of/baton"),
     )
     return {program.name: program for program in wiring.programs()}
 
@@ -58,8 +60,6 @@ def test_only_toolsvc_can_sign_run_tokens() -> None:
     assert programs()["toolsvc-1"].env["BATON_RUN_TOKEN_KEY"] != CALLER["BATON_RUN_TOKEN_KEY"]
 
 
-def test_model_keys_go_to_runners_alone() -> None:
-    having = {name for name, each in programs().items() if "OPENAI_API_KEY" in each.env}
 def test_only_toolsvc_can_sign_receipts_and_gateways_know_whose_they_are() -> None:
     started = programs()
     having = {name for name, each in started.items() if "BATON_RECEIPT_KEY" in each.env}
@@ -70,6 +70,8 @@ def test_only_toolsvc_can_sign_receipts_and_gateways_know_whose_they_are() -> No
         assert published == [present, CALLER["BATON_RECEIPT_PUBLIC_KEYS"]]
 
 
+def test_model_keys_go_to_runners_alone() -> None:
+    having = {name for name, each in programs().items() if "OPENAI_API_KEY" in each.env}
     assert having == {"runner-1"}
     assert programs()["runner-1"].env["OPENAI_ORG_ID"] == "org"
 

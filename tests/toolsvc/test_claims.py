@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from shared.tokens import verify_run_token
 from tests.toolsvc.record_rig import (
+    AGENTS,
     GATEWAY_KEY,
     RUNNER_KEY,
     TOKEN_KEY,
@@ -223,6 +224,19 @@ async def test_a_stranded_run_is_taken_over_with_all_that_is_known(rig: RecordRi
     assert (await rig.run_row(run)).commits == 0
     assert (await rig.events(thread))[-1].hash is None  # it enters the chain when it settles
     assert await rig.chain_holds(thread)
+
+
+async def test_the_code_that_a_run_began_with_is_remembered(rig: RecordRig) -> None:
+    ada = await rig.person()
+    run = await rig.run(ada, await rig.thread(ada))
+    dead, alive = await rig.runner("dead"), await rig.runner("alive")
+    assert (await dead.claim()).agent_digest is None  # it begins here, with the newest
+    digest = (await rig.run_row(run)).agent_digest
+    assert digest
+    await dead.lose_lease()
+    answer = await alive.announce({name: {"digest": "another"} for name in AGENTS})
+    assert answer.json() == {"in_use": [digest]}
+    assert (await alive.claim(run)).agent_digest == digest
 
 
 async def test_a_run_whose_runner_lives_is_not_taken_over(rig: RecordRig) -> None:

@@ -26,6 +26,7 @@ from shared.protocol.codes import Code
 from shared.protocol.record import (
     RUNNER_PROOF,
     Catalogue,
+    CatalogueAnswer,
     ClaimAnswer,
     ClaimedRun,
     ClaimRequest,
@@ -94,7 +95,8 @@ async def catalogue(request: Request) -> Response:
     served = await _body(request, Catalogue)
     async with _transaction(services) as db:
         await lease.announce(db, _holder(request), served, life_s=services.settings.lease_s)
-    return _json(CommitAnswer())
+        in_use = await lease.code_in_use(db)
+    return _json(CatalogueAnswer(in_use=in_use))
 
 
 async def leave(request: Request) -> Response:
@@ -229,6 +231,7 @@ def _claimed(services: Services, claim: Claim) -> ClaimedRun:
         run_id=row.public_id,
         thread_id=row.thread_public_id,
         agent=row.agent,
+        agent_digest=row.agent_digest,
         fence=claim.fence,
         starts=claim.starts,
         sql_last=(row.last_fence, row.last_seq),
