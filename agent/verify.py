@@ -80,7 +80,7 @@ def exported(gateway: Gateway, run: str) -> Iterator[bytes]:
 # ---------------------------------------------------------------------------------- reading
 def _is_file(what: str) -> bool:
     try:
-        return Path(what).exists()
+        return bool(what) and Path(what).exists()
     except (OSError, ValueError):  # too long, or with NUL
         return False
 

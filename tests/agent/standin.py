@@ -93,6 +93,7 @@ class StandIn:
 
     url: str = ""
     answers: dict[str, Answer] = field(default_factory=dict)
+    downloads: dict[str, bytes] = field(default_factory=dict)
     scripts: deque[Script] = field(default_factory=deque)
     asked: list[Asked] = field(default_factory=list)
     frames: list[dict[str, Any]] = field(default_factory=list)
@@ -108,6 +109,7 @@ class StandIn:
         self.over = asyncio.Event()
         self.hanging.clear()
         self.awaited.clear()
+        self.downloads.clear()
         for each in (self.scripts, self.asked, self.frames, self.broken):
             each.clear()
         self.answers = {
@@ -137,6 +139,8 @@ class StandIn:
             awaited.set_result(None)
         if f"{asked.method} {asked.path}" in self.hanging:
             await self.over.wait()
+        if (download := self.downloads.get(asked.path)) is not None:
+            return Response(download, media_type="application/x-ndjson")
         found = self.answers.get(f"{asked.method} {asked.path}", refusal(Code.NOT_FOUND))
         status, content = found(asked) if callable(found) else found
         if isinstance(content, str):

@@ -1,8 +1,7 @@
 """An export proves itself: whatever is done to one of its lines is found, and named right."""
 
+import itertools
 import json
-from collections.abc import Collection
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,20 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.chain import extend, sealed
-from shared.export import (
-    MAX_LINE_BYTES,
-    ExportedRow,
-    header_line,
-    lines_of,
-    receipt_line,
-    row_line,
-)
+from shared.export import MAX_LINE_BYTES, ExportedRow, lines_of, row_line
 from shared.judge import Trouble, Verdict, judge
-from shared.receipts import RunFacts, canonical, signed_receipt
-from shared.signing import SigningKey
+from shared.receipts import canonical
+from tests.shared.exported import KEY, OTHER, export
 
-KEY, OTHER = SigningKey("A" * 43), SigningKey("B" * 42 + "A")
-NOW = datetime(2026, 11, 21, 12, 0, 0, 5, UTC)
 TRUSTED = [OTHER.public, KEY.public]
 
 #: Lengths of rows under each fence: two fences where the run was taken over once.
@@ -32,49 +22,6 @@ SHAPES = st.lists(
     min_size=1,
     max_size=3,
 )
-
-
-def export(
-    shape: list[list[int]],
-    *,
-    fence: int = 3,
-    erased: Collection[int] = (),
-    key: SigningKey = KEY,
-) -> list[bytes]:
-    """The lines of a run, without their ends."""
-    stored = []
-    for over, lengths in enumerate(shape):
-        seq = 1
-        for length in lengths:
-            kind = "TEXT_MESSAGE_CHUNK" if length > 1 else "CUSTOM"
-            data = json.dumps({"type": kind, "delta": f'"ü\u2028{seq}'}, ensure_ascii=False)
-            stored.append(sealed(fence + over, seq, seq + length - 1, kind, data))
-            seq += length
-    before = b"\7" * 32
-    chained = extend(before, stored)
-    last = chained[-1].row
-    facts = RunFacts(
-        run="run_1",
-        root="run_1",
-        thread="thr_1",
-        agent="Assistant",
-        agent_digest=None,
-        status="finished",
-        started_at=NOW,
-        ended_at=NOW,
-        first=f"{fence}-1",
-        last=f"{last.fence}-{last.seq_to}",
-        rows=len(chained),
-        before=before,
-        chain=chained[-1].hash,
-    )
-    receipt = signed_receipt(facts, key)
-    written = [header_line(receipt, key.public)]
-    for number, (row, hash_) in enumerate(chained):
-        whole = ExportedRow(*row, hash_)
-        gone = number in erased
-        written.append(row_line(whole._replace(data=None, salt=None) if gone else whole))
-    return [line.removesuffix(b"\n") for line in (*written, receipt_line(receipt))]
 
 
 def id_at(lines: list[bytes], number: int) -> str | None:
@@ -342,6 +289,11 @@ def test_a_huge_line_costs_no_more_than_the_limit() -> None:
     (line,) = lines_of(pieces)
     assert len(line) <= MAX_LINE_BYTES + len(piece)
     assert named(judge([line], None)) == (Trouble.ALTERED, 1, None)
+
+
+def test_a_file_of_ever_more_lines_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.judge.MAX_LINES", 10)
+    assert named(judge(itertools.repeat(b""), None)) == (Trouble.ADDED, 11, None)
 
 
 @given(st.lists(st.binary(max_size=6)), st.integers(1, 5))
