@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 CHUNK = 65_536
 
@@ -18,6 +19,7 @@ class Link:
     troubles: list[tuple[float, float]] = field(default_factory=list)  #: from and until, by `time`
     _flows: asyncio.Event = field(default_factory=asyncio.Event)
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._flows.set()
@@ -47,18 +49,33 @@ class Link:
         self, gateway: int, near: asyncio.StreamReader, back: asyncio.StreamWriter
     ) -> None:
         """Carry one connection to the gateway's port until either side ends it."""
+        if task := asyncio.current_task():
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._open.add(back)
         try:
             far, forth = await asyncio.open_connection("127.0.0.1", gateway)
         except OSError:
-            back.transport.abort()
+            await self._close(back)
             return
-        self._open |= {back, forth}
+        self._open.add(forth)
         try:
             await asyncio.gather(self._pump(near, forth), self._pump(far, back))
         finally:
-            self._open -= {back, forth}
-            for writer in (back, forth):
-                writer.transport.abort()
+            await self._close(back, forth)
+
+    async def close(self) -> None:
+        """End all connections, and wait until they are gone."""
+        self._flows.set()
+        self.drop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _close(self, *writers: asyncio.StreamWriter) -> None:
+        for writer in writers:
+            self._open.discard(writer)
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -92,5 +109,4 @@ async def network(gateways: Sequence[int], clients: int) -> AsyncIterator[Networ
     finally:
         for server in servers:
             server.close()
-        for link in net.links:
-            link.drop()
+        await asyncio.gather(*(link.close() for link in net.links))
