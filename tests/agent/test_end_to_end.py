@@ -173,6 +173,21 @@ async def test_a_hand_off_and_a_tool_are_seen(ada: Person) -> None:
     assert '▸ update_profile display_name="Ada"' in err
 
 
+async def test_a_run_is_verified_here_and_as_a_file(ada: Person, tmp_path: Path) -> None:
+    ada.run("chat", "hello")
+    run = ada.json("runs", "list")["data"][0]["id"]
+    status, out, _ = ada.run("verify", run)
+    assert (status, "(trusted)" in out) == (0, True)
+    file = tmp_path / "run.ndjson"
+    assert ada.run("runs", "export", run, "-o", str(file))[0] == 0
+    assert ada.json("verify", str(file), "--keys", ada.url)["trusted"] is True
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    status, out, _ = ada.run("verify", str(file))
+    assert (status, "missing before line 3" in out) == (1, True)
+    assert ada.run("verify", "run_of_nobody")[0] == 1
+
+
 async def test_a_failed_run_ends_with_one_and_a_sentence(ada: Person) -> None:
     status, _, err = ada.run("chat", "hello [[fault=401]]")
     assert status == 1
