@@ -60,6 +60,7 @@ def verify(
             if believed is None:
                 believed = _parsed(cli.gateway.get(KEYS_PATH), cli.gateway.address.url)
             verdict = judge(lines_of(exported(cli.gateway, what)), believed)
+        _check_run(what, verdict)
     else:
         raise UsageError(
             f"{what[:200]!r} is neither a file nor the id of a run.",
@@ -70,6 +71,15 @@ def verify(
     else:
         _show(output, verdict)
     raise typer.Exit(FAILED if verdict.problem else 0)
+
+
+def _check_run(run: str, verdict: Verdict) -> None:
+    """A record that holds, but of another run, is no answer."""
+    if verdict.problem is None and verdict.receipt and verdict.receipt["run"] != run:
+        raise CliError(
+            f"The gateway answers with the record of another run, {verdict.receipt['run']}.",
+            "Somebody may have put it in the place of this one; look at the database.",
+        )
 
 
 def exported(gateway: Gateway, run: str) -> Iterator[bytes]:

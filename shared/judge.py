@@ -102,10 +102,8 @@ class _Judge:
         self.receipts = [one for one in lines if isinstance(one, Receipt)]
         self.header = self.headers[0] if self.headers else None
         self.receipt = self.receipts[-1] if self.receipts else None
-        self.pinned = _pinned(self.header)
         self.given = keys is not None
-        own = [self.pinned] if self.pinned else []
-        self.keys = {key.id: key for key in (keys if keys is not None else own)}
+        self.keys = {key.id: key for key in (_brought(self.header) if keys is None else keys)}
         self.key = self.keys.get(str(self.receipt.said["kid"])) if self.receipt else None
         #: Whether the receipt is what was signed.
         self.signed = bool(
@@ -300,11 +298,12 @@ class _Judge:
         return _problem(Trouble.ALTERED, 0, self.lines[0], why)
 
 
-def _pinned(header: Header | None) -> PublicKey | None:
+def _brought(header: Header | None) -> list[PublicKey]:
+    """The key that a file brings for itself."""
     try:
-        return PublicKey.of_jwk(header.said["key"]) if header else None
+        return [PublicKey.of_jwk(header.said["key"])] if header else []
     except ValueError:
-        return None
+        return []
 
 
 def _problem(trouble: Trouble, number: int, line: Line, why: str) -> Problem:

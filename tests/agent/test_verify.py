@@ -197,6 +197,13 @@ def test_a_run_that_was_altered_is_found(known: Baton, gateway: StandIn) -> None
     assert (found.status, found.json["problem"]["id"]) == (1, "4-1")
 
 
+def test_the_record_of_another_run_is_no_answer(known: Baton, gateway: StandIn) -> None:
+    gateway.downloads["/api/runs/run_2/export"] = whole(LINES)
+    found = known("verify", "run_2")
+    assert (found.status, found.out) == (1, "")
+    assert "of another run, run_1" in found.err
+
+
 @pytest.mark.parametrize("command", [("verify", "run_1"), ("runs", "export", "run_1")])
 @pytest.mark.parametrize("code", [Code.NOT_FOUND, Code.BUSY, Code.NOT_SUPPORTED])
 def test_a_refusal_is_passed_on(
