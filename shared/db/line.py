@@ -10,7 +10,9 @@ itself, waits with a reader and a timer of its own, and asks for one answer at a
 
 import asyncio
 import itertools
+import os
 import re
+import select
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -29,6 +31,9 @@ R = TypeVar("R")
 _NAMED = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 #: Severities after which Postgres ends the connection.
 _LAST_WORDS = ("FATAL", "PANIC")
+
+#: An answer that has not come by then is looked for.
+LOOK_S = 0.25
 
 _numbers = itertools.count(1)
 
@@ -109,7 +114,11 @@ class Line:
         self._results: list[PGresult] = []
         self._landing: asyncio.Future[list[PGresult]] | None = None
         self._loop = asyncio.get_running_loop()
-        self._socket = self._pg.socket
+        # libpq closes its descriptor by itself where it finds the connection broken, and the number
+        # then belongs to somebody else. This one stays ours.
+        self._socket = os.dup(self._pg.socket)
+        self._news = select.poll()
+        self._news.register(self._socket, select.POLLIN)
         self._pg.enter_pipeline_mode()
         self._loop.add_reader(self._socket, self._readable)
 
@@ -117,6 +126,9 @@ class Line:
     def idle(self) -> bool:
         """Whether the next user finds it as new: open, with no transaction and no answer due."""
         if self.closed or self._landing:
+            return False
+        if self._news.poll(0):  # nothing is due, so this is Postgres' good-bye
+            self.close()
             return False
         return self._pg.transaction_status == TransactionStatus.IDLE
 
@@ -130,12 +142,17 @@ class Line:
         if self.closed:
             raise ConnectionLostError("the connection is closed")
         values = [self._dumped(command) for command in commands]  # what cannot be sent stops here
+        landing: asyncio.Future[list[PGresult]] = self._loop.create_future()
+        self._landing, self._results = landing, []
         sent = self._send(commands, values)
+        looking = self._loop.call_later(LOOK_S, self._look, landing)
         try:
-            results = await self._landing  # type: ignore[misc] # `_send` has put it there
+            results = await landing
         except asyncio.CancelledError:
             self.close()
             raise
+        finally:
+            looking.cancel()
         for result, (statement, command) in zip(results, sent, strict=False):
             self._check(result)
             if command is None:
@@ -150,6 +167,7 @@ class Line:
         self.closed = True
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
+        os.close(self._socket)
         self._connection._closed = True
         self._pg.finish()
         landing, self._landing = self._landing, None
@@ -167,7 +185,6 @@ class Line:
         """Send a batch; what was sent, in order: a statement to prepare has no command."""
         sent: list[tuple[Statement[Any], Command[Any] | None]] = []
         new: set[bytes] = set()
-        self._landing, self._results = self._loop.create_future(), []
         try:
             for command, given in zip(commands, values, strict=True):
                 statement = command.statement
@@ -198,6 +215,13 @@ class Line:
                 self._take(self._pg.get_result())
         except psycopg.Error as error:
             self.close(str(error))
+
+    def _look(self, landing: "asyncio.Future[list[PGresult]]") -> None:
+        """Read by the clock, too: uvloop stops watching a socket that the other side has reset."""
+        if self._landing is landing:
+            self._readable()
+        if self._landing is landing:
+            self._loop.call_later(LOOK_S, self._look, landing)
 
     def _take(self, result: PGresult | None) -> None:
         """One more result; `None` stands between those of two statements."""
