@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,26 +25,30 @@ def drill(
         Path | None,
         typer.Option(help="Where all that happened goes; else into .baton.", dir_okay=False),
     ] = None,
+    naive: Annotated[
+        bool, typer.Option("--naive", help="Judge workers as everybody writes them first.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Start a stack of its own, break it while clients watch, and judge it from outside."""
     # Only this command needs the drill and the stack: the others start faster without them.
-    from drill.main import run_drill  # noqa: PLC0415
+    from drill.main import run_drill, run_naive_drill  # noqa: PLC0415
     from stack.errors import StackError  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     chosen = secrets.randbelow(1_000_000) if seed is None else seed
     record_file = record or Path(".baton") / f"drill-{chosen}.ndjson"
+    common: dict[str, Any] = {
+        "seed": chosen,
+        "minutes": minutes,
+        "runs": runs,
+        "record": record_file,
+    }
     try:
         result = asyncio.run(
-            run_drill(
-                seed=chosen,
-                minutes=minutes,
-                runs=runs,
-                report=report,
-                record=record_file,
-                console=output.err,
-            )
+            run_naive_drill(**common, console=output.err)
+            if naive
+            else run_drill(**common, report=report, console=output.err)
         )
     except StackError as error:
         raise CliError(f"The drill could not go on: {error}") from error
@@ -52,5 +56,6 @@ def drill(
         output.document(result.document)
     else:
         output.show(result.table)
-        output.note(f"{report} has the report, {record_file} all that happened.")
+        told = "" if naive else f"{report} has the report, "
+        output.note(f"{told}{record_file} has all that happened.")
     return 0 if result.passed else FAILED

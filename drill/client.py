@@ -99,21 +99,20 @@ class Client:
             await self._send(
                 socket, "subscribe", None, threadId=self.record.thread, after=str(self._cursor)
             )
-        async with asyncio.TaskGroup() as group:
-            speaking = group.create_task(self._speak(socket, until), name="speak")
-            try:
-                async for text in socket:
-                    self._heard = time.time()
-                    self._hear(json.loads(text))
-                    await self._ask_about_doubtful()
-            except* AWAY:
-                pass
-            finally:
-                speaking.cancel()
+        speaking = asyncio.create_task(self._speak(socket, until), name="speak")
+        try:
+            async for text in socket:
+                self._heard = time.time()
+                self._hear(json.loads(text))
+                await self._ask_about_doubtful()
+        finally:
+            speaking.cancel()
+            await asyncio.gather(speaking, return_exceptions=True)
+            self._note("closed", code=socket.close_code)
 
     async def _speak(self, socket: ClientConnection, until: asyncio.Event) -> None:
         pinged = time.time()
-        with suppress(websockets.ConnectionClosed):
+        with suppress(*AWAY):
             while not until.is_set() and not self.done:
                 now = time.time()
                 for ask in self._due(now):

@@ -8,10 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from drill.naive_run import run_naive
 from drill.plan import make_plan
 from drill.progress import Progress
 from drill.records import Log
-from drill.report import document, page, table
+from drill.report import document, naive_document, naive_table, page, table
 from drill.run import Drill
 
 
@@ -47,6 +48,32 @@ async def run_drill(
         progress.close()
     await asyncio.to_thread(_write, report, page(result, record.name))
     return Told(passed=result.passed, table=table(result), document=document(result))
+
+
+async def run_naive_drill(
+    *, seed: int, minutes: float, runs: int, record: Path, console: Console
+) -> Told:
+    """The same before naive workers; no report is written.
+
+    Raises:
+        StackError: the stores cannot be started.
+    """
+    progress = Progress(console)
+    progress.phase(f"seed {seed}, naive workers")
+    try:
+        with Log(record) as log:
+            violations, kills = await run_naive(
+                seed=seed, minutes=minutes, runs=runs, log=log, progress=progress
+            )
+            for violation in violations:
+                log.add("violation", violation=violation)
+    finally:
+        progress.close()
+    return Told(
+        passed=not violations,
+        table=naive_table(runs, kills, violations),
+        document=naive_document(seed, runs, kills, violations),
+    )
 
 
 def _write(file: Path, text: str) -> None:

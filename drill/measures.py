@@ -106,7 +106,7 @@ def _take_overs(
             shown = _next_shown(one, hit.at, victim.fence)
             if shown is not None:
                 alone = _alone(hit, shown, hits) and not net.links[one.client].troubled(
-                    hit.at - 1, shown
+                    hit.at, shown
                 )
                 yield shown - hit.at, alone
 
@@ -126,13 +126,12 @@ def _next_shown(one: Watched, since: float, fence: int) -> float | None:
 
 
 def _alone(hit: Hit, until: float, hits: Sequence[Hit]) -> bool:
-    """Whether nothing else broke, from shortly before the fault until then."""
-    before_s = 5.0
+    """Whether nothing else broke from the fault until then."""
     return not any(
         other is not hit
         and not other.missed
         and other.kind not in NETWORK
-        and hit.at - before_s <= other.at + other.lasts_s
+        and hit.at <= other.at + other.lasts_s
         and other.at <= until
         for other in hits
     )

@@ -1,11 +1,11 @@
 """The plan of a drill: who says what and when, and what breaks when. All of it from the seed."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from drill.talk import Ask, make_ask
+from drill.talk import Ask, Kind, make_ask
 
 RUNNERS, GATEWAYS, TOOLSVC = 3, 2, 2
 
@@ -107,7 +107,9 @@ class DrillPlan:
         return sum(len(asks) for asks in self.conversations)
 
 
-def make_plan(*, seed: int, minutes: float, runs: int) -> DrillPlan:
+def make_plan(
+    *, seed: int, minutes: float, runs: int, kinds: Collection[Kind] = tuple(Kind)
+) -> DrillPlan:
     """The plan of a seed: the same arguments, the same plan."""
     seconds = minutes * 60
     talk, breakage = random.Random(f"talk {seed}"), random.Random(f"faults {seed}")  # noqa: S311
@@ -116,21 +118,25 @@ def make_plan(*, seed: int, minutes: float, runs: int) -> DrillPlan:
         seed=seed,
         seconds=seconds,
         conversations=tuple(
-            tuple(_conversation(talk, client, runs // count + (client < runs % count), seconds))
+            tuple(
+                _conversation(talk, client, runs // count + (client < runs % count), seconds, kinds)
+            )
             for client in range(count)
         ),
         faults=tuple(_faults(breakage, minutes, count)),
     )
 
 
-def _conversation(dice: random.Random, client: int, runs: int, seconds: float) -> Iterator[Ask]:
+def _conversation(
+    dice: random.Random, client: int, runs: int, seconds: float, kinds: Collection[Kind]
+) -> Iterator[Ask]:
     room = seconds * (1 - CALM) / max(1, runs)
     at_s = 0.0
     for number in range(runs):
         queued = number > 0 and dice.randrange(QUEUED_ONE_IN) == 0
         at_s = at_s if queued else round(room * (number + dice.random()), 2)
         mark = f"c{client}x{number}x"
-        yield make_ask(dice, mark=mark, run=f"run_{mark}", at_s=at_s, queued=queued)
+        yield make_ask(dice, kinds, mark=mark, run=f"run_{mark}", at_s=at_s, queued=queued)
 
 
 def _faults(dice: random.Random, minutes: float, clients: int) -> list[Fault]:

@@ -41,6 +41,8 @@ class Result:
     watched: Sequence[Watched]
     statuses: Counter[str]  #: of runs, in SQL
     claims: Counter[int]  #: how many runs were claimed so often
+    calls: int  #: of the model
+    effects: int  #: in the ledger outside
     hits: Sequence[Hit]
     own_deaths: Sequence[str]  #: deaths of processes that no fault explains, in the stack's words
     violations: Sequence[Violation]
@@ -60,9 +62,7 @@ def score(result: Result) -> list[tuple[str, str, bool | None]]:
 
 def table(result: Result) -> Table:
     """The score for the terminal."""
-    made = Table(title="drill", show_header=False, title_justify="left")
-    made.add_column(style="dim")
-    made.add_column(justify="right")
+    made = _empty("drill")
     for name, value, fine in score(result):
         style = "" if fine is None else "green" if fine else "red"
         made.add_row(name, Text(value, style))
@@ -76,16 +76,57 @@ def document(result: Result) -> dict[str, Any]:
         "passed": result.passed,
         "cutShort": result.cut_short,
         "score": {name: value for name, value, _ in score(result)},
-        "violations": [
-            {"kind": one.kind, "where": one.where, "what": one.what, "at": one.at}
-            for one in result.violations
-        ],
+        "violations": [_violation(one) for one in result.violations],
     }
+
+
+#: What naive workers are judged by; the other rules need SQL.
+NAIVE = (Wrong.LOST, Wrong.TERMINALS, Wrong.TEXT, Wrong.CALLS, Wrong.EFFECTS, Wrong.UNDONE)
+
+
+def naive_table(runs: int, kills: int, violations: Sequence[Violation]) -> Table:
+    """In how many of the runs of naive workers something is wrong."""
+    made = _empty("drill of naive workers")
+    for name, value in _naive_score(runs, kills, violations):
+        made.add_row(name, str(value))
+    return made
+
+
+def naive_document(
+    seed: int, runs: int, kills: int, violations: Sequence[Violation]
+) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "seed": seed,
+        "passed": not violations,
+        "score": {name: str(value) for name, value in _naive_score(runs, kills, violations)},
+        "violations": [_violation(one) for one in violations],
+    }
+
+
+def _naive_score(
+    runs: int, kills: int, violations: Sequence[Violation]
+) -> Iterator[tuple[str, int]]:
+    yield "runs asked for", runs
+    yield "kills (kill -9)", kills
+    for kind in NAIVE:
+        yield f"runs with: {kind}", len({one.where for one in violations if one.kind is kind})
 
 
 def page(result: Result, log_name: str) -> str:
     """The report."""
     return "\n".join(_lines(result, log_name)) + "\n"
+
+
+def _empty(title: str) -> Table:
+    made = Table(title=title, show_header=False, title_justify="left")
+    made.add_column(style="dim")
+    made.add_column(justify="right")
+    return made
+
+
+def _violation(one: Violation) -> dict[str, Any]:
+    return {"kind": one.kind, "where": one.where, "what": one.what, "at": one.at}
 
 
 def _lines(result: Result, log_name: str) -> Iterator[str]:
@@ -140,11 +181,13 @@ def _numbers(result: Result) -> Iterator[tuple[str, str, bool | None]]:
     yield "runs asked for", str(asked), None
     yield "runs accepted", str(accepted), None
     yield "events seen by clients", f"{events:,}", None
+    yield "model calls", f"{result.calls:,}", None
+    yield "effects in the ledger outside", f"{result.effects:,}", None
     yield "kills (kill -9)", str(kills(result.hits)), None
     yield "faults in all", str(sum(not hit.missed for hit in result.hits)), None
     taken, alone = measures.take_overs, measures.undisturbed
     yield (
-        f"take-over, nothing else broken ({len(alone.values)}): p50 / p95 / max",
+        f"take-over, nothing else broken meanwhile ({len(alone.values)}): p50 / p95 / max",
         f"{_s(alone.at(0.5))} / {_s(alone.at(0.95))} / {_s(alone.longest)}",
         _within(alone.at(0.95), TAKE_OVER_GOAL_S),
     )

@@ -3,13 +3,10 @@
 import asyncio
 import os
 import random
-import shutil
-import signal
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,12 +25,11 @@ from drill.plan import GATEWAYS, RUNNERS, TOOLSVC, DrillPlan
 from drill.progress import Progress
 from drill.records import Hit, Log, Watched
 from drill.report import Result
+from drill.scratch import SCENE, folder_for_drill, interruptible
 from drill.verdict import Violation, Wrong
 from stack.credentials import Credentials
 from stack.running import Plan, Size, Stack
 from stack.services import SURROUNDINGS
-
-SCENE = Path(__file__).parent / "scene"
 
 #: Answers take a second or two, so that faults meet runs under way.
 TOKENS_PER_S = 60.0
@@ -70,7 +66,7 @@ class Drill:
             StackError: the stack cannot be started.
         """
         self.progress.phase("starting a stack")
-        with _interruptible(self.enough), _folder() as folder:
+        with interruptible(self.enough), folder_for_drill() as folder:
             async with (
                 self._stack(folder) as stack,
                 network(
@@ -110,6 +106,8 @@ class Drill:
             watched=watched,
             statuses=Counter(_outcome(row) for row in evidence.runs.values()),
             claims=Counter(claims(evidence.threads.values()).values()),
+            calls=len(evidence.calls),
+            effects=len(evidence.ledger),
             hits=faults.hits,
             own_deaths=self.own_deaths,
             violations=violations,
@@ -251,32 +249,3 @@ async def _key(gateway: str, email: str) -> str:
 
 def _outcome(row: RunRow) -> str:
     return f"{row.status} ({row.error_code})" if row.error_code else row.status
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder on disk for the stores and the ledger; gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="baton-drill-"))
-    folder.chmod(0o711)  # Postgres may run as another user, who has to pass
-    try:
-        (folder / "home").mkdir(mode=0o711)
-        shutil.copytree(SCENE / "tools", folder / "tools", ignore=shutil.ignore_patterns("__*"))
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _interruptible(enough: asyncio.Event) -> Iterator[None]:
-    """The first Ctrl-C ends the drill, the second one this process."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        enough.set()
-        loop.remove_signal_handler(signal.SIGINT)
-
-    loop.add_signal_handler(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)

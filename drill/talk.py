@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -57,9 +58,17 @@ class Ask:
     branches: int = 1  #: model calls that can be under way at the same time
 
 
-def make_ask(dice: random.Random, *, mark: str, run: str, at_s: float, queued: bool) -> Ask:
-    """A message by the dice."""
-    kind = dice.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+def make_ask(
+    dice: random.Random,
+    kinds: Collection[Kind],
+    *,
+    mark: str,
+    run: str,
+    at_s: float,
+    queued: bool,
+) -> Ask:
+    """A message of one of these kinds, by the dice."""
+    kind = dice.choices(list(kinds), [WEIGHTS[one] for one in kinds])[0]
     ask = Ask(run=run, kind=kind, mark=mark, text="", at_s=at_s, queued=queued, answer=None)
     return _MAKERS[kind](dice, ask)
 
@@ -70,7 +79,7 @@ def _plain(_: random.Random, ask: Ask) -> Ask:
 
 
 def _long(dice: random.Random, ask: Ask) -> Ask:
-    deltas, pace = dice.randint(60, 200), dice.randint(15, 40)
+    deltas, pace = dice.randint(120, 360), dice.randint(15, 40)
     words = " ".join(f"word{number}" for number in range(1, deltas + 1))
     return replace(
         ask, text=f"{ask.mark} [[deltas={deltas}]] [[tokens_per_s={pace}]]", answer=words
@@ -89,19 +98,19 @@ def _parallel(_: random.Random, ask: Ask) -> Ask:
 
 
 def _ledger(dice: random.Random, ask: Ask) -> Ask:
-    turns = dice.randint(2, 5)
+    turns = dice.randint(3, 6)
     output = ToolOutput(name="ledger", output=f'{{"written":"{ask.mark}"}}')
     return replace(
         ask,
-        text=f'{ask.mark} [[turns={turns} ledger {{"text":"{ask.mark}"}}]]',
+        text=f'{ask.mark} [[turns={turns} ledger {{"text":"{ask.mark}"}}]] [[delay=0.4]]',
         answer=wording.of_outputs((output,)),
         ledger=turns,
     )
 
 
 def _notes(dice: random.Random, ask: Ask) -> Ask:
-    turns = dice.randint(2, 4)
-    text = f'{ask.mark} [[turns={turns} save_note {{"text":"{ask.mark}"}}]]'
+    turns = dice.randint(3, 6)
+    text = f'{ask.mark} [[turns={turns} save_note {{"text":"{ask.mark}"}}]] [[delay=0.4]]'
     return replace(ask, text=text, notes=turns)
 
 
@@ -109,14 +118,14 @@ def _handoff(_: random.Random, ask: Ask) -> Ask:
     topic = f"the tides {ask.mark}"
     return replace(
         ask,
-        text=f"research {topic} [[tokens_per_s=30]]",
+        text=f"research {topic} [[tokens_per_s=15]]",
         answer=wording.specialist(topic),
     )
 
 
 def _nested(_: random.Random, ask: Ask) -> Ask:
     topics = [f"story {number} of {ask.mark} at length" for number in (1, 2)]
-    calls = [f'[[tool=summarize {{"input": "{topic} [[tokens_per_s=8]]"}}]]' for topic in topics]
+    calls = [f'[[tool=summarize {{"input": "{topic} [[tokens_per_s=4]]"}}]]' for topic in topics]
     outputs = tuple(ToolOutput(name="summarize", output=wording.summary(one)) for one in topics)
     return replace(
         ask,
