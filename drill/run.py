@@ -164,7 +164,7 @@ class Drill:
                 break
             except psycopg.Error:
                 if attempt == READ_SQL_TRIES - 1:
-                    raise
+                    self.given_up.append("SQL could not be read at the end")
                 await asyncio.sleep(0.5)
         await asyncio.sleep(EXPORT_S)
         await model.read()

@@ -79,7 +79,7 @@ def _plain(_: random.Random, ask: Ask) -> Ask:
 
 
 def _long(dice: random.Random, ask: Ask) -> Ask:
-    deltas, pace = dice.randint(120, 360), dice.randint(15, 40)
+    deltas, pace = dice.randint(100, 250), dice.randint(20, 40)
     words = " ".join(f"word{number}" for number in range(1, deltas + 1))
     return replace(
         ask, text=f"{ask.mark} [[deltas={deltas}]] [[tokens_per_s={pace}]]", answer=words
