@@ -21,6 +21,7 @@ from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
+CANCELLED_ITSELF = "The agent's own code cancelled the run's task."
 #: Agent code that is cancelled gets this long to let go.
 LETTING_GO_S = 5.0
 
@@ -48,6 +49,8 @@ class AgentLoop:
             await asyncio.wait({working, self.run.stopped}, return_when=asyncio.FIRST_COMPLETED)
             if self.run.stopped.done():
                 return self.run.stopped.result()
+            if working.cancelled():
+                return Stop(StopKind.FAILED, BatonError(Code.AGENT_ERROR, CANCELLED_ITSELF))
             return working.result()
         except Exception as error:
             failure = failure_of(error)

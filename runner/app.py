@@ -35,6 +35,10 @@ from shared.web.middleware import Outermost
 log = get_logger(__name__)
 
 
+#: Plain functions used as tools may block; one run's must not keep those of the others waiting.
+THREADS_PER_RUN = 4
+
+
 def make_app(settings: RunnerSettings) -> ASGIApp:
     """Health over HTTP; the work goes on in the lifespan."""
 
@@ -55,7 +59,9 @@ async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None
     secret = token_urlsafe(32)
     url = settings.redis_url.get_secret_value()
     patch_runner()
-    asyncio.get_running_loop().set_default_executor(ToolThreads())
+    asyncio.get_running_loop().set_default_executor(
+        ToolThreads(THREADS_PER_RUN * settings.concurrency, thread_name_prefix="tool")
+    )
     async with AsyncExitStack() as lifetime:
         redis = commands_client(url, "baton-runner")
         lifetime.push_async_callback(redis.aclose)

@@ -16,6 +16,7 @@ from agents import Agent
 
 from baton.tools import bind
 from runner.kept import KeptCode
+from runner.theirs import storable
 from runner.wrap import reachable, wrap_agent
 from shared.telemetry.logs import get_logger
 
@@ -23,8 +24,6 @@ log = get_logger(__name__)
 
 FILE = "agent.py"
 EXPORT = "agent"
-#: Others' code may raise anything, and a file that ends its process must not end ours.
-THEIR_ERRORS = (Exception, SystemExit)
 #: What is part of an agent's code: every file of its folder but these.
 _NOT_CODE = ("__pycache__", ".git")
 
@@ -41,6 +40,10 @@ class LoadedAgent:
         """What gateways tell people: AG-UI capabilities, and words for the list."""
         graph = reachable(self.agent)
         others = [{"name": one.name} for one in graph[1:]]
+        about: dict[str, Any] = storable(self._about(graph, others))
+        return about
+
+    def _about(self, graph: list[Agent[Any]], others: list[dict[str, str]]) -> dict[str, Any]:
         return {
             "name": self.name,
             "title": self.name,
@@ -92,7 +95,7 @@ class Catalog:
             return None
         try:
             loaded = _load(name, folder / FILE, self.tools)
-        except THEIR_ERRORS as error:
+        except BaseException as error:  # noqa: BLE001 - others' code may raise anything
             log.warning("former code could not be loaded", reason=_reason(error, folder / FILE))
             return None
         self._former[name, digest] = loaded
@@ -110,7 +113,7 @@ def load_catalog(folder: Path, tools: list[dict[str, Any]], kept: KeptCode) -> C
         try:
             catalog.agents[name] = loaded = _load(name, file, known)
             kept.keep(name, loaded.digest, file.parent)
-        except THEIR_ERRORS as error:
+        except BaseException as error:  # noqa: BLE001 - others' code may raise anything
             catalog.broken[name] = reason = _reason(error, file)
             log.error(  # noqa: TRY400 - the reason names file and line; ours need no traceback
                 "an agent could not be loaded", agent=name, reason=reason
@@ -167,4 +170,4 @@ def _reason(error: BaseException, file: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         where, line = error.filename, error.lineno
     at = f"{where}:{line}" if line else where  # what the file lacks is on no line of it
-    return f"{at}: {type(error).__name__}: {error}"
+    return str(storable(f"{at}: {type(error).__name__}: {error}"))

@@ -21,6 +21,7 @@ from agents.exceptions import (
 )
 
 from runner.scope import NoRunContextError
+from runner.theirs import storable
 from shared.errors import BatonError
 from shared.protocol.codes import MEANINGS, Code
 from shared.telemetry.redact import redact
@@ -138,5 +139,5 @@ def _said(error: BaseException) -> str:
 
 
 def _plain(text: str) -> str:
-    """Others' words without secrets, and without what no JSON or SQL can hold."""
-    return redact(text.encode(errors="replace").decode().replace("\0", ""))
+    """Others' words without secrets, and as they can be stored."""
+    return redact(storable(text))

@@ -22,6 +22,7 @@ class Home:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._abroad: set[asyncio.Task[Any]] = set()
+        self._over = False
 
     async def run(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something at home, wherever the caller is."""
@@ -48,6 +49,8 @@ class Home:
         if task is None or task.get_loop() is self._loop:
             yield
             return
+        if self._over:  # nobody would ever answer it
+            raise asyncio.CancelledError
         self._abroad.add(task)
         try:
             yield
@@ -55,9 +58,11 @@ class Home:
             self._abroad.discard(task)
 
     def call_back(self) -> None:
-        """Cancel everything that is abroad."""
+        """Cancel everything that is abroad, now or later."""
+        self._over = True
         for task in list(self._abroad):
-            task.get_loop().call_soon_threadsafe(task.cancel)
+            with contextlib.suppress(RuntimeError):  # its loop was closed over its head
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 class ToolThreads(ThreadPoolExecutor):
@@ -72,6 +77,8 @@ def _leaving_no_loop(context: Context, fn: Callable[..., T], *args: Any, **kwarg
     """`Runner.run_sync` leaves its loop open for the thread's next call, with all it holds."""
     try:
         return context.run(fn, *args, **kwargs)
+    except StopIteration as error:  # which no future takes
+        raise RuntimeError("a function ended with StopIteration") from error
     finally:
         with contextlib.suppress(RuntimeError):  # this thread has no loop
             asyncio.get_event_loop_policy().get_event_loop().close()

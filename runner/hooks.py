@@ -13,6 +13,7 @@ from agents import Agent, AgentHooks, RunHooks
 from runner.carried import CARRIED
 from runner.journal import Key
 from runner.scope import SCOPE
+from runner.theirs import theirs
 
 
 def turn_begins() -> bool:
@@ -64,39 +65,48 @@ class ComposedHooks(RunHooks[Any]):
         if (scope := SCOPE.get()) is not None:
             scope.agent = agent.name
         if turn_begins():
-            await self._author.on_agent_start(context, agent)
+            with theirs():
+                await self._author.on_agent_start(context, agent)
 
     async def on_agent_end(self, context: Any, agent: Any, output: Any) -> None:
         """The author's hook."""
         if turn_ended():
-            await self._author.on_agent_end(context, agent, output)
+            with theirs():
+                await self._author.on_agent_end(context, agent, output)
 
     async def on_llm_start(
         self, context: Any, agent: Any, system_prompt: Any, input_items: Any
     ) -> None:
         """The author's hook."""
         if turn_begins():
-            await self._author.on_llm_start(context, agent, system_prompt, input_items)
+            with theirs():
+                await self._author.on_llm_start(context, agent, system_prompt, input_items)
 
     async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
         """The author's hook."""
         if turn_ended():
-            await self._author.on_llm_end(context, agent, response)
+            with theirs():
+                await self._author.on_llm_end(context, agent, response)
 
     async def on_handoff(self, context: Any, from_agent: Any, to_agent: Any) -> None:
         """The author's hook; the SDK calls it by keyword."""
         if turn_ended():
-            await self._author.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
+            with theirs():
+                await self._author.on_handoff(
+                    context=context, from_agent=from_agent, to_agent=to_agent
+                )
 
     async def on_tool_start(self, context: Any, agent: Any, tool: Any) -> None:
         """The author's hook."""
         if call_begins(context):
-            await self._author.on_tool_start(context, agent, tool)
+            with theirs():
+                await self._author.on_tool_start(context, agent, tool)
 
     async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
         """The author's hook."""
         if call_ended(context):
-            await self._author.on_tool_end(context, agent, tool, result)
+            with theirs():
+                await self._author.on_tool_end(context, agent, tool, result)
 
 
 class AgentsOwnHooks(AgentHooks[Any]):
@@ -108,39 +118,46 @@ class AgentsOwnHooks(AgentHooks[Any]):
     async def on_start(self, context: Any, agent: Any) -> None:
         """The author's hook."""
         if turn_begins():
-            await self.author.on_start(context, agent)
+            with theirs():
+                await self.author.on_start(context, agent)
 
     async def on_end(self, context: Any, agent: Any, output: Any) -> None:
         """The author's hook."""
         if turn_ended():
-            await self.author.on_end(context, agent, output)
+            with theirs():
+                await self.author.on_end(context, agent, output)
 
     async def on_llm_start(
         self, context: Any, agent: Any, system_prompt: Any, input_items: Any
     ) -> None:
         """The author's hook."""
         if turn_begins():
-            await self.author.on_llm_start(context, agent, system_prompt, input_items)
+            with theirs():
+                await self.author.on_llm_start(context, agent, system_prompt, input_items)
 
     async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
         """The author's hook."""
         if turn_ended():
-            await self.author.on_llm_end(context, agent, response)
+            with theirs():
+                await self.author.on_llm_end(context, agent, response)
 
     async def on_handoff(self, context: Any, agent: Any, source: Any) -> None:
         """The author's hook; the SDK calls it by keyword."""
         if turn_ended():
-            await self.author.on_handoff(context, agent=agent, source=source)
+            with theirs():
+                await self.author.on_handoff(context, agent=agent, source=source)
 
     async def on_tool_start(self, context: Any, agent: Any, tool: Any) -> None:
         """The author's hook."""
         if call_begins(context):
-            await self.author.on_tool_start(context, agent, tool)
+            with theirs():
+                await self.author.on_tool_start(context, agent, tool)
 
     async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
         """The author's hook."""
         if call_ended(context):
-            await self.author.on_tool_end(context, agent, tool, result)
+            with theirs():
+                await self.author.on_tool_end(context, agent, tool, result)
 
 
 def journaled_hooks(hooks: AgentHooks[Any] | None) -> AgentHooks[Any] | None:

@@ -6,7 +6,7 @@ around anything less.
 
 from typing import Any
 
-from agents import FunctionTool, RunContextWrapper
+from agents import Agent, FunctionTool, RunContextWrapper
 from agents.agent import AgentBase
 from agents.run import AgentRunner
 
@@ -15,6 +15,7 @@ from runner.contexts import ContextWatch
 from runner.hooks import ComposedHooks
 from runner.models.digest import short_digest
 from runner.scope import SCOPE, NoRunContextError, Scope
+from runner.theirs import theirs
 from runner.turns import COLLECTING, listed
 from runner.verdicts import patch_guardrails
 from runner.wrap import wrap_agent, wrap_tool
@@ -74,6 +75,13 @@ def _patch_tools() -> None:
             return await get_mcp_tools(self, run_context)
         return await listed(run, scope, self.name, lambda: get_mcp_tools(self, run_context))
 
+    get_system_prompt = Agent.get_system_prompt
+
+    async def system_prompt(self: Any, run_context: Any) -> Any:
+        with theirs():
+            return await get_system_prompt(self, run_context)
+
+    Agent.get_system_prompt = system_prompt  # type: ignore[method-assign]
     AgentBase.get_all_tools = all_tools  # type: ignore[method-assign]
     AgentBase.get_mcp_tools = mcp_tools  # type: ignore[method-assign]
 

@@ -26,9 +26,9 @@ SEAL_CHARS = 16
 #: What a record has, by kind of step, and of which type.
 _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "model": {"shown": list, "response": dict, "usage": dict},
-    "tool": {"shown": dict},
+    "tool": {"shown": dict, "output": object},
     "shown": {"shown": dict},
-    "guardrail": {"shown": list},
+    "guardrail": {"shown": list, "info": object},
     "error": {"shown": list, "error": dict},
     "session": {"shown": list, "items": list},
 }
@@ -74,7 +74,7 @@ def parsed(step: StepRecord) -> dict[str, Any] | None:
     shape = _SHAPES.get(step.kind, {})
     if not isinstance(record, dict):
         return None
-    fits = all(isinstance(record.get(name), kind) for name, kind in shape.items())
+    fits = all(name in record and isinstance(record[name], kind) for name, kind in shape.items())
     return record if fits else None
 
 

@@ -18,6 +18,7 @@ from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
 from runner.scope import SCOPE, Scope
 from runner.steps import parsed
+from runner.theirs import theirs
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
@@ -32,7 +33,8 @@ async def listed(
     recorded = _noted(run, scope)
     names = recorded.get("mcp", {}).get(agent) if recorded else None
     try:
-        tools = await ask()
+        with theirs():
+            tools = await ask()
     except Exception as error:
         if names is None:
             raise
@@ -97,8 +99,9 @@ class Predicate:
         return bool(answers[name])
 
     async def _ask(self, context: Any, agent: Any) -> bool:
-        answer = self.inner(context, agent)
-        return bool(await answer if inspect.isawaitable(answer) else answer)
+        with theirs():
+            answer = self.inner(context, agent)
+            return bool(await answer if inspect.isawaitable(answer) else answer)
 
 
 class ApprovalPredicate:
@@ -112,8 +115,9 @@ class ApprovalPredicate:
         run, scope = CARRIED.get(), SCOPE.get()
         if run is not None and scope is not None and run.journal.knows_call(scope.name, call_id):
             return False
-        answer = self.inner(context, arguments, call_id)
-        return bool(await answer if inspect.isawaitable(answer) else answer)
+        with theirs():
+            answer = self.inner(context, arguments, call_id)
+            return bool(await answer if inspect.isawaitable(answer) else answer)
 
 
 def _noted(run: CarriedRun, scope: Scope) -> dict[str, Any] | None:

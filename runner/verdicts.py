@@ -23,6 +23,7 @@ from runner import codec
 from runner.carried import CARRIED
 from runner.journal import Key
 from runner.scope import SCOPE
+from runner.theirs import theirs
 
 #: A verdict's digest: there is nothing but its place to compare.
 NO_DIGEST = ""
@@ -112,7 +113,8 @@ async def _verdict(
     async def asked() -> dict[str, Any]:
         entered = SCOPE.set(inside)
         try:
-            return await live()
+            with theirs():
+                return await live()
         finally:
             SCOPE.reset(entered)
             run.leave(inside)

@@ -23,6 +23,7 @@ from runner.models.digest import call_digest
 from runner.models.provider import journaled
 from runner.scope import SCOPE, Scope
 from runner.showing import show_result
+from runner.theirs import theirs
 from runner.turns import ApprovalPredicate, Predicate
 
 #: A model instance of the agent's own is bounded like those of the provider.
@@ -84,9 +85,10 @@ class _Journaling:
 
     async def _plain(self, context: ToolContext[Any], arguments: str) -> Any:
         try:
-            return await invoke_function_tool(
-                function_tool=self.inner, context=context, arguments=arguments
-            )
+            with theirs():
+                return await invoke_function_tool(
+                    function_tool=self.inner, context=context, arguments=arguments
+                )
         finally:
             # A streamed run inside the tool cannot tell when it ends; with the tool it has.
             run, scope = CARRIED.get(), SCOPE.get()
@@ -203,7 +205,8 @@ class _HandoffInvoker:
         target = _target(self.handoff)
         if target is not None and not turn_ended():
             return target
-        return await self.inner(context, arguments)
+        with theirs():
+            return await self.inner(context, arguments)
 
 
 def _wrap_handoff(handoff: Handoff[Any, Any]) -> None:

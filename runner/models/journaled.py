@@ -30,6 +30,7 @@ from runner.models.response import (
 )
 from runner.scope import SCOPE, NoRunContextError, Scope
 from runner.showing import show_hand_offs
+from runner.theirs import theirs
 from runner.translate import Translator
 from shared.errors import BatonError
 from shared.protocol.codes import Code
@@ -179,8 +180,9 @@ class _Call:
     async def _stream(self, translator: Translator) -> Response:
         begun, outcome = time.perf_counter(), "failed"
         try:
-            async with asyncio.timeout(self.model._timeout_s):
-                response = await self._consume(translator)
+            with theirs():
+                async with asyncio.timeout(self.model._timeout_s):
+                    response = await self._consume(translator)
             outcome = "finished"
             return response
         finally:

@@ -57,6 +57,7 @@ def test_every_private_name_that_the_runner_uses_is_there() -> None:
     # turns.py: a turn's tools are collected by these; verdicts.py: guardrails are asked by `run`
     for name in ("get_all_tools", "get_mcp_tools"):
         assert inspect.iscoroutinefunction(getattr(AgentBase, name)), name
+    assert inspect.iscoroutinefunction(Agent.get_system_prompt)
     for guardrail in (InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGuardrail):
         assert inspect.iscoroutinefunction(guardrail.run), guardrail
     # invocations.py: every invocation passes here, whichever way it is made

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agents import InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGuardrail
+from agents import Agent, InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGuardrail
 from agents.agent import AgentBase
 from agents.run import AgentRunner
 
@@ -12,6 +12,7 @@ from runner.invocations import patch_runner
 
 PATCHED: tuple[tuple[Any, str], ...] = (
     *((AgentRunner, name) for name in ("run", "run_streamed")),
+    (Agent, "get_system_prompt"),
     *((AgentBase, name) for name in ("get_all_tools", "get_mcp_tools")),
     *(
         (kind, "run")
