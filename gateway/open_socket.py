@@ -142,6 +142,10 @@ class Socket:
                 self._wire.hold()
                 self._op = asyncio.create_task(self._take(asked), name=asked.op)
 
+    def flooded(self) -> None:
+        """See Receiver."""
+        self.close(Close.TOO_SLOW, "too many frames")
+
     def writable(self) -> None:
         """See Receiver."""
         self.out.writable()

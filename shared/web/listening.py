@@ -3,12 +3,15 @@
 import errno
 import os
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from shared.settings.common import WRONG_SETTING, ProcessSettings, refuse_setting
 
 #: Ends a supervised process whose port is taken: whoever has it may just be on the way out.
 TAKEN = 1
+#: The system takes this much that it cannot send yet, and not its usual megabytes: what a slow
+#: client has not read stays with us, where its progress is seen and a ping does not wait behind.
+MOST_UNSENT_BYTES = 32_768
 
 
 def bound_sockets(settings: ProcessSettings) -> list[socket.socket]:
@@ -43,6 +46,8 @@ def bound_sockets(settings: ProcessSettings) -> list[socket.socket]:
 
 def _bind(one: socket.socket, address: object) -> None:
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with suppress(OSError):  # not every system has it; accepted connections inherit it
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT_BYTES)
     if one.family == socket.AF_INET6:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     one.bind(address)  # type: ignore[arg-type] # whatever getaddrinfo said

@@ -36,10 +36,51 @@ _CODING = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 HEAD_TIMEOUT_S = 10.0
 #: From the end of the head to the end of the body; 1 MiB in this time is 35 KB/s.
 BODY_TIMEOUT_S = 30.0
+#: A body may come in this many chunks of any size; beyond them they have to average `CHUNK_BYTES`.
+CHUNKS_BURST = 500
+CHUNK_BYTES = 512
 GRACE_S = 10
 STOP_LOOKED_FOR_S = 0.1
 #: Where the app finds how to accept a socket.
 _ACCEPT = "baton.accept"
+
+
+class _BoundedParser(h11.Connection):
+    """Refuses a body in crumbs, each of which costs as much as a chunk of any size.
+
+    And long trailers: h11 looks at the length only of what is not complete yet, so that it is fed
+    no more at once than a head may have.
+    """
+
+    _chunks = _bytes = 0
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD_BYTES)
+        self._waiting = bytearray()
+
+    @property
+    def trailing_data(self) -> tuple[bytes, bool]:
+        """See h11."""
+        received, closed = super().trailing_data
+        return received + self._waiting, closed
+
+    def receive_data(self, data: bytes) -> None:
+        """See h11."""
+        self._waiting += data
+
+    def next_event(self) -> Any:
+        """See h11; it counts the chunks of the body that is coming in."""
+        while (event := super().next_event()) is h11.NEED_DATA and self._waiting:
+            super().receive_data(bytes(self._waiting[:MAX_HEAD_BYTES]))
+            del self._waiting[:MAX_HEAD_BYTES]
+        if isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._bytes += len(event.data)
+            if self._chunks > CHUNKS_BURST + self._bytes // CHUNK_BYTES:
+                raise h11.RemoteProtocolError("The body comes in too small chunks.")
+        elif isinstance(event, h11.EndOfMessage):
+            self._chunks = self._bytes = 0
+        return event
 
 
 class BoundedH11(H11Protocol):
@@ -49,6 +90,10 @@ class BoundedH11(H11Protocol):
     body_timeout_s = BODY_TIMEOUT_S
     _waits_for: Any = None
     _deadline: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = _BoundedParser()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -75,6 +120,15 @@ class BoundedH11(H11Protocol):
                 self.send_400_response("Content-Length and Transfer-Encoding exclude each other.")
                 return
         super().handle_events()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say it, unless the app has begun to answer already; close in any case."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # what the app still says goes nowhere
 
     def on_response_complete(self) -> None:
         """Between requests uvicorn's own keep-alive limit holds."""
@@ -139,7 +193,8 @@ class SpokenWs(WSProtocol):
     """
 
     def handle_connect(self, event: Request) -> None:
-        """Ask the app, which may accept by `accepted`."""
+        """Ask the app, which may accept by `accepted`; what else comes waits in the client."""
+        self.transport.pause_reading()
         super().handle_connect(event)
         extensions: Any = self.scope["extensions"]
         extensions[_ACCEPT] = self._accept

@@ -22,6 +22,7 @@ from gateway.relay.relay import Relay
 from shared.bus.connect import Redis, commands_client
 from shared.errors import StoreAwayError
 from shared.settings import GatewaySettings
+from shared.web import wire
 from shared.web.serve import server_config
 from stack.program import free_port
 from tests.gateway.relay.rig import Written, make_thread
@@ -159,6 +160,18 @@ class TestExpiry:
         async with ada.socket() as opened:
             assert (await opened.next())["op"] == "welcome"
             assert await closed(opened) == 4401
+
+
+async def test_a_client_that_floods_us_with_pongs_is_closed(
+    quick: None, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "FRAMES_BURST", 20)
+    before = closes(4429)
+    async with ada.socket() as opened:
+        for _ in range(60):
+            await opened.raw.pong()
+        assert await closed(opened) == 4429
+    assert closes(4429) == before + 1
 
 
 async def test_a_client_that_never_reads_is_closed_and_nobody_else_notices(

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.settings.common import ProcessSettings
 from shared.web.errors import install_error_handlers
 from shared.web.middleware import Outermost
-from shared.web.serve import BoundedH11, accepted, server_config
+from shared.web.serve import CHUNK_BYTES, CHUNKS_BURST, BoundedH11, accepted, server_config
 from shared.web.wire import MAX_FRAME_BYTES, Wire
 from stack.program import free_port
 from tests.gateway.raw import RawSocket, exchange, frame, post, read_all, upgrade
@@ -55,6 +55,9 @@ class Echo:
         self.wire.send("binary" if message is None else str(len(message)))
         self.wire.go_on()
 
+    def flooded(self) -> None:
+        self.wire.close(4429, "too many frames")
+
     def writable(self) -> None:
         pass
 
@@ -63,7 +66,10 @@ class Echo:
 
 
 class Sockets:
-    """`/nobody` may not open a socket, `/flood` sends until the client does not read."""
+    """`/nobody` may not open a socket, `/flood` sends until the client does not read.
+
+    `/reading` says whether it was read from before it was accepted.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -72,11 +78,14 @@ class Sockets:
         if scope["type"] != "websocket" or scope["path"] == "/none":
             await self.app(scope, receive, send)
             return
+        reading = scope["extensions"]["baton.accept"].__self__.transport.is_reading()
         wire = accepted(scope, "baton.v1")
         assert wire
         match scope["path"]:
             case "/nobody":
                 wire.close(4401, "no sign-in")
+            case "/reading":
+                wire.send(str(reading))
             case "/flood":
                 while not wire.paused:
                     wire.send("x" * 65536)
@@ -199,6 +208,41 @@ def test_an_oversize_chunked_body_gets_its_answer_when_the_client_listens(port: 
     assert answer.startswith(b"HTTP/1.1 413")
 
 
+def chunks(size: int, count: int) -> bytes:
+    return (b"%x\r\n" % size + b"x" * size + b"\r\n") * count
+
+
+def test_a_body_in_crumbs_is_refused_while_it_comes(port: int) -> None:
+    head = post("transfer-encoding: chunked")
+    answer = exchange(port, head + chunks(1, CHUNKS_BURST + 2))
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("before", [b"", post("content-length: 2", body=b"hi")])
+def test_long_trailers_are_refused_also_of_a_request_that_waited(port: int, before: bytes) -> None:
+    asked = post("transfer-encoding: chunked", body=b"0\r\n" + b"a: b\r\n" * 20_000 + b"\r\n")
+    found = exchange(port, before.replace(b"connection: close\r\n", b"") + asked)
+    assert (found.count(b"HTTP/1.1 200"), found.count(b"HTTP/1.1 400")) == (1 if before else 0, 1)
+
+
+def test_crumbs_after_the_answer_end_the_connection(port: int) -> None:
+    head = post("transfer-encoding: chunked").replace(b"connection: close\r\n", b"")
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as connection:
+        connection.sendall(head.replace(b"/echo", b"/nothing"))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 404")
+        connection.sendall(chunks(1, CHUNKS_BURST + 2))
+        assert b"HTTP" not in read_all(connection)
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, CHUNKS_BURST), (CHUNK_BYTES, 2000)])
+def test_a_body_in_chunks_is_taken_one_request_after_another(
+    port: int, size: int, count: int
+) -> None:
+    asked = post("transfer-encoding: chunked", body=chunks(size, count) + b"0\r\n\r\n")
+    answer = exchange(port, asked.replace(b"connection: close\r\n", b"") + asked)
+    assert answer.count(b'{"read":%d}' % (size * count)) == 2
+
+
 @pytest.mark.parametrize(
     "beginning",
     [
@@ -265,6 +309,12 @@ def test_a_socket_speaks_the_sub_protocol_without_deflate(port: int) -> None:
 def test_a_socket_that_nobody_signed_in_for_learns_why(port: int) -> None:
     with RawSocket(port, "/nobody") as client:
         assert client.close_code() == 4401
+
+
+def test_a_socket_is_not_read_from_before_it_is_accepted(port: int) -> None:
+    """Who asks may take its time to be looked up, and send without end meanwhile."""
+    with RawSocket(port, "/reading") as client:
+        assert client.receive() == (1, b"False")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 from shared.settings import ProcessSettings
-from shared.web.listening import bound_sockets
+from shared.web.listening import MOST_UNSENT_BYTES, bound_sockets
 
 
 def bound(host: str, port: int = 0) -> list[tuple[str, int]]:
@@ -24,6 +24,19 @@ def test_a_name_of_this_machine_is_listened_to_at_all_its_addresses() -> None:
     assert {host for host, _ in found} <= there
     assert all(port > 0 for _, port in found)
     assert bound("127.0.0.1")[0][0] == "127.0.0.1"
+
+
+def test_what_a_client_has_not_read_stays_with_the_process_that_serves() -> None:
+    """The system's own buffer is megabytes, in which a slow client's progress cannot be seen."""
+    (listening,) = bound_sockets(ProcessSettings(host="127.0.0.1", port=0))
+    with closing(listening), closing(socket.socket()) as client:
+        listening.listen()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(listening.getsockname())
+        with closing(listening.accept()[0]) as accepted:
+            accepted.setblocking(False)
+            taken = accepted.send(b"x" * 2_000_000)
+    assert taken < 4 * MOST_UNSENT_BYTES
 
 
 def test_a_port_that_was_used_just_now_is_free() -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from wsproto.connection import Connection, ConnectionType
 
-from shared.web.wire import CUT_AFTER_S, PING_S, Wire, text_frame
+from shared.web.wire import CUT_AFTER_S, FRAMES_PER_TURN, LAST_BYTES, PING_S, Wire, text_frame
 from tests.gateway.raw import frame
 from tests.gateway.rig import wait_until
 
@@ -64,6 +65,10 @@ class Receiver:
         self.got.append(message)
         if self.holds:
             self.wire.hold()
+
+    def flooded(self) -> None:
+        self.told.append("flooded")
+        self.wire.close(4429, "too many")
 
     def writable(self) -> None:
         self.told.append("writable")
@@ -164,6 +169,86 @@ async def test_a_client_that_does_not_read_gets_no_pongs_and_is_cut_off(
     opened.wire.shutdown()
     assert opened.written() == b"\x88\x02" + closed_with(1012)
     await wait_until(lambda: opened.transport.cut)
+
+
+async def test_what_comes_at_once_is_taken_in_slices_so_that_others_get_their_turn() -> None:
+    opened = Opened()
+    asked, answer = frame(9, b"?"), b"\x8a\x01?"
+    opened.wire.data_received(asked * (FRAMES_PER_TURN + 2))
+    assert opened.written() == answer * FRAMES_PER_TURN
+    opened.wire.data_received(asked)
+    assert (opened.written(), opened.transport.reading) == (b"", False)
+    await asyncio.sleep(0)
+    assert (opened.written(), opened.transport.reading) == (answer * 3, True)
+
+
+FLOODS = {
+    "pings": [frame(9, b"")],
+    "pongs": [frame(10, b"")],
+    "empty pieces": [frame(1, b"", fin=False), frame(0, b"", fin=False)],
+    "messages": [frame(1, b"{}")],
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+async def test_a_client_that_sends_too_many_frames_of_any_kind_is_told_of_once(
+    flood: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.web.wire.FRAMES_BURST", 20)
+    opened = Opened()
+    opened.wire.data_received(flood[0] + flood[-1] * 18)
+    assert opened.receiver.told == []
+    opened.wire.data_received(flood[-1] * 10)
+    assert opened.receiver.told == ["flooded"]
+    assert closed_with(4429) in opened.written()
+
+
+async def test_frames_are_allowed_again_as_time_goes_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=NOW)
+    monkeypatch.setattr("shared.web.wire.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("shared.web.wire.FRAMES_BURST", 20)
+    monkeypatch.setattr("shared.web.wire.FRAMES_PER_S", 10.0)
+    opened = Opened()
+    for _ in range(5):
+        opened.wire.data_received(PONG * 18)
+        clock.now += 2
+    assert opened.receiver.told == []
+
+
+async def test_a_long_frame_that_comes_byte_by_byte_is_one_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shared.web.wire.FRAMES_BURST", 2)
+    opened = Opened()
+    for byte in frame(1, b"x" * 100):
+        opened.wire.data_received(bytes((byte,)))
+    assert (opened.receiver.got, opened.receiver.told) == (["x" * 100], [])
+
+
+@pytest.mark.parametrize(
+    "sent", [frame(9, b"") * 200, frame(1, b"x" * 2 * LAST_BYTES)[:LAST_BYTES]]
+)
+async def test_one_that_is_closed_and_sends_on_is_heard_no_more_and_cut_off(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.web.wire.CUT_AFTER_S", CUT_AFTER_S / 1000)
+    opened = Opened()
+    opened.wire.close(4401, "")
+    opened.wire.data_received(sent)
+    for _ in range(len(sent) // FRAMES_PER_TURN):
+        await asyncio.sleep(0)
+    assert not opened.transport.reading
+    opened.wire.go_on()
+    assert not opened.transport.reading
+    await wait_until(lambda: opened.transport.cut)
+
+
+async def test_one_that_is_closed_may_have_sent_something_before_its_own_close() -> None:
+    opened = Opened()
+    opened.wire.close(4401, "")
+    opened.wire.data_received(frame(1, b"{}") * (FRAMES_PER_TURN + 9) + frame(8, closed_with(4401)))
+    await asyncio.sleep(0)
+    assert (opened.transport.closed, opened.transport.cut) == (True, False)
 
 
 async def test_its_receiver_learns_of_room_and_once_of_the_end() -> None:
