@@ -65,7 +65,12 @@ def set_up_logging(process: str, settings: ProcessSettings) -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=0)
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(),
+            pad_event_to=0,
+            # The default one shows local variables, secrets among them, and takes seconds for it.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
