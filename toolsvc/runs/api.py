@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from shared.bus.connect import AWAY as REDIS_AWAY
 from shared.bus.doorbell import Ring, ring
-from shared.errors import BatonError
+from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
     RUNNER_PROOF,
@@ -214,6 +214,8 @@ async def _ring(services: Services, following: Ring) -> None:
 async def _close(services: Services, run: UUID) -> None:
     try:
         await close_cancelled(services, run)
+    except FencedError:
+        log.info("a cancelled run was taken over meanwhile", run=str(run))
     except Exception:
         log.exception("could not close a cancelled run; it will be rung for again", run=str(run))
 
