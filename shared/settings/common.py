@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Literal, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -130,10 +130,9 @@ class ProcessSettings(BatonSettings):
     log_format: LogFormat = Field(
         LogFormat.AUTO, alias="BATON_LOG_FORMAT", description="`auto`, `json` or `text`."
     )
-    log_level: str = Field(
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO",
         alias="BATON_LOG_LEVEL",
-        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
         description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
     )
     supervised: bool = Field(
@@ -162,10 +161,13 @@ def refuse_setting(name: str, why: str, *, status: int = WRONG_SETTING) -> NoRet
 
 def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:
     problems = error.errors(include_input=False, include_url=False)
-    _end(
-        [f"Wrong setting: {variable(settings, one['loc'])}: {one['msg']}." for one in problems],
-        WRONG_SETTING,
-    )
+    named = [(variable(settings, one["loc"]), said(one["msg"])) for one in problems]
+    _end([f"Wrong setting: {name}: {why}." for name, why in named], WRONG_SETTING)
+
+
+def said(message: str) -> str:
+    """What is wrong, without pydantic's own words for it."""
+    return message.removeprefix("Value error, ")
 
 
 def _end(sentences: list[str], status: int) -> NoReturn:
