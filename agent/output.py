@@ -79,7 +79,9 @@ class Output:
 
     def show(self, what: RenderableType) -> None:
         """An answer for people."""
-        whole = isinstance(what, (str, Text)) and not self.out.is_terminal  # a pipe gets whole lines
+        whole = (
+            isinstance(what, (str, Text)) and not self.out.is_terminal
+        )  # a pipe gets whole lines
         self.out.print(what, soft_wrap=whole)
 
     def note(self, text: str, style: str = "dim") -> None:
