@@ -120,14 +120,14 @@ class Faults:
                 child.kill(signal.SIGCONT)
                 self._log.add("woken", target=fault.target)
 
-    async def _carried_by(self, pid: int) -> tuple[Victim, ...]:
+    async def _carried_by(self, pid: int) -> tuple[Victim, ...] | None:
         with suppress(psycopg.Error, TimeoutError, OSError):
             async with asyncio.timeout(ASK_WITHIN_S):
                 url = self._stack.database_url
                 async with await psycopg.AsyncConnection.connect(url, connect_timeout=1) as db:
                     rows = await (await db.execute(_CARRIED, (str(pid),))).fetchall()
                     return tuple(Victim(run=run, fence=fence) for run, fence in rows)
-        return ()
+        return None
 
     def _redis(self, *commands: list[str]) -> None:
         with RespConnection(self._stack.redis_url("admin")) as redis:

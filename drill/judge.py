@@ -30,7 +30,7 @@ def judge(
     for one in watched:
         thread = evidence.threads.get(one.thread)
         whole = not cut_short and all(ask.run in one.ended for ask in one.asks)
-        found += judge_stream(one, thread, whole=whole)
+        found += judge_stream(one, thread, hits, whole=whole)
         found += judge_ends(one, evidence.runs, thread, cut_short=cut_short)
         found += judge_requests(one)
         found += judge_answers(one, evidence.runs)

@@ -6,20 +6,42 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from drill.evidence import EventRow, ThreadRow
-from drill.records import Restated, Seen, Watched
+from drill.plan import FaultKind
+from drill.records import Hit, Restated, Seen, Watched
 from drill.verdict import Violation, Wrong
 from shared.protocol.position import START, Position
 
+#: Redis writes its file once a second: so much may be gone that was there when it was killed.
+UNWRITTEN_S = 1.0
 
-def judge_stream(watched: Watched, thread: ThreadRow | None, *, whole: bool) -> list[Violation]:
+_LOSE_REDIS = frozenset({FaultKind.KILL_VALKEY, FaultKind.FLUSH})
+_LOSE_RUNNER = frozenset({FaultKind.KILL_RUNNER, FaultKind.STOP_RUNNER})
+
+
+def judge_stream(
+    watched: Watched, thread: ThreadRow | None, hits: Sequence[Hit] = (), *, whole: bool
+) -> list[Violation]:
     """Every violation in one client's events; `whole` where the client has seen all runs end."""
-    rows = thread.rows if thread else ()
-    reading = _Reading(watched=watched, rows=rows)
-    for frame in watched.frames:
-        reading.take(frame)
+    reading = _read(watched, thread, hits)
     if whole:
         reading.end()
     return reading.found
+
+
+def lost_together(watched: Watched, thread: ThreadRow | None, hits: Sequence[Hit]) -> int:
+    """How many events were shown and are gone because runner and Redis were lost at once.
+
+    That is the one loss that is not promised away: such events were in no commit yet, and nobody
+    is left who has them. The take-over withdraws what they showed and does the step anew.
+    """
+    return _read(watched, thread, hits).lost
+
+
+def _read(watched: Watched, thread: ThreadRow | None, hits: Sequence[Hit]) -> "_Reading":
+    reading = _Reading(watched=watched, rows=thread.rows if thread else (), hits=hits)
+    for frame in watched.frames:
+        reading.take(frame)
+    return reading
 
 
 def told_by_reset(watched: Watched, rows: Sequence[EventRow]) -> set[str]:
@@ -49,6 +71,8 @@ class _Reading:
 
     watched: Watched
     rows: Sequence[EventRow]
+    hits: Sequence[Hit]
+    lost: int = 0
     found: list[Violation] = field(default_factory=list)
     cursor: Position = START
     next: int = 0  #: the first row that the client does not have as a whole
@@ -82,7 +106,10 @@ class _Reading:
         index = bisect_left(self.rows, at, key=_last)
         row = self.rows[index] if index < len(self.rows) else None
         if row is None or at < _first(row):
-            self._wrong(Wrong.CHANGED, f"{at} {frame.event['type']} is not stored", frame.at)
+            if self._was_lost(frame):
+                self.lost += 1
+            else:
+                self._wrong(Wrong.CHANGED, f"{at} {frame.event['type']} is not stored", frame.at)
             return
         for missed in self.rows[self.next : index]:
             self._wrong(Wrong.MISSING, f"{_first(missed)} {missed.row.type}", frame.at)
@@ -95,6 +122,29 @@ class _Reading:
         self.next = index + (at == _last(row))
         if at == _last(row):
             self.pieces = ""
+
+    def _was_lost(self, frame: Seen) -> bool:
+        """Whether its runner and Redis were both lost before the next claim had read the rest."""
+        fence, runs = frame.position.fence, {ask.run for ask in self.watched.asks}
+        taken_over = (
+            other.at
+            for other in self.watched.frames
+            if isinstance(other, Seen) and other.position.fence > fence and other.at >= frame.at
+        )
+        until = next(taken_over, None)
+        if until is None:
+            return False
+        found = [
+            hit for hit in self.hits if not hit.missed and frame.at - UNWRITTEN_S <= hit.at <= until
+        ]
+        return any(hit.kind in _LOSE_REDIS for hit in found) and any(
+            hit.kind in _LOSE_RUNNER
+            and (
+                hit.victims is None
+                or any(one.fence == fence and one.run in runs for one in hit.victims)
+            )
+            for hit in found
+        )
 
     def _single(self, frame: Seen, row: EventRow) -> None:
         if json.loads(row.row.data) != frame.event:
@@ -148,7 +198,7 @@ def shown_answers(watched: Watched) -> Iterator[tuple[str, str]]:
         last_at = frame.position
         event = frame.event
         match event["type"]:
-            case "RUN_STARTED":
+            case "RUN_STARTED" if event["runId"] != run:  # a second one takes nothing back
                 run, texts = event["runId"], {}
             case "TEXT_MESSAGE_CHUNK":
                 id_ = event["messageId"]

@@ -98,7 +98,7 @@ def _take_overs(
     for hit in hits:
         if hit.missed or hit.kind is not FaultKind.KILL_RUNNER:
             continue
-        for victim in hit.victims:
+        for victim in hit.victims or ():
             one = of_run.get(victim.run)
             thread = threads.get(one.thread) if one else None
             if one is None or thread is None or _was_over(thread, victim.run, victim.fence):

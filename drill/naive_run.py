@@ -163,8 +163,9 @@ def _evidence(redis_url: str, watched: list[Watched]) -> Evidence:
             rows, run, text = [], "", ""
             for id_, event in events_after(redis, one.thread, "0-0"):
                 at = parse_position(id_) or START
-                run = event.get("runId", run)
-                text = "" if event["type"] == "RUN_STARTED" else text + event.get("delta", "")
+                of = event.get("runId", run)
+                text = text + event.get("delta", "") if of == run else ""
+                run = of
                 row = sealed(at.fence, at.seq, at.seq, event["type"], "")
                 rows.append(EventRow(run=run, row=row, hash=None))
                 if is_end(event["type"]):

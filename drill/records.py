@@ -59,7 +59,7 @@ class Hit:
     target: str
     clients: tuple[int, ...] = ()
     lasts_s: float = 0.0
-    victims: tuple[Victim, ...] = ()
+    victims: tuple[Victim, ...] | None = ()  #: `None` where SQL could not tell
     missed: str | None = None  #: why it could not be carried out
 
 

@@ -43,6 +43,7 @@ class Result:
     claims: Counter[int]  #: how many runs were claimed so often
     calls: int  #: of the model
     effects: int  #: in the ledger outside
+    lost_together: int  #: events shown and gone, because runner and Redis were lost at once
     hits: Sequence[Hit]
     own_deaths: Sequence[str]  #: deaths of processes that no fault explains, in the stack's words
     violations: Sequence[Violation]
@@ -215,6 +216,8 @@ def _numbers(result: Result) -> Iterator[tuple[str, str, bool | None]]:
         f"{_s(ended.at(0.5))} / {_s(ended.longest)}",
         None,
     )
+    lost = "events shown and gone with runner and Redis at once (not promised)"
+    yield lost, str(result.lost_together), None
     yield "deaths that were not planned", str(len(result.own_deaths)), None
 
 

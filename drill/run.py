@@ -19,6 +19,7 @@ from drill.client import Client
 from drill.evidence import Evidence, ModelLog, RunRow, read_ledger, read_sql
 from drill.faults import Faults
 from drill.judge import claims, judge
+from drill.judge_streams import lost_together
 from drill.measures import measure
 from drill.network import Network, network
 from drill.plan import GATEWAYS, RUNNERS, TOOLSVC, DrillPlan
@@ -108,6 +109,9 @@ class Drill:
             claims=Counter(claims(evidence.threads.values()).values()),
             calls=len(evidence.calls),
             effects=len(evidence.ledger),
+            lost_together=sum(
+                lost_together(one, evidence.threads.get(one.thread), faults.hits) for one in watched
+            ),
             hits=faults.hits,
             own_deaths=self.own_deaths,
             violations=violations,

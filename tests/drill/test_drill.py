@@ -13,7 +13,7 @@ from stack.program import ROOT
 
 pytestmark = [pytest.mark.stores, pytest.mark.timeout(300)]
 
-#: Defects that drills have found and that are still there; not to be tolerated any longer than that.
+#: Defects that drills have found and that are still there; tolerated no longer than that.
 #: A span that ends while a commit that took it open is under way is exported by that commit and by
 #: the next one. A run that fails while parallel tool calls are open leaves their spans open.
 KNOWN = {Wrong.EXPORTS, Wrong.SPANS}

@@ -8,7 +8,7 @@ import pytest
 from drill.evidence import Effect, SpanRow
 from drill.judge import judge_chain
 from drill.plan import FaultKind
-from drill.records import Request
+from drill.records import Request, Victim
 from drill.verdict import Wrong
 from tests.drill.scene import (
     ONE,
@@ -167,6 +167,24 @@ def test_changed_text_is_found(delta: str) -> None:
 def test_events_that_are_not_stored_are_found() -> None:
     scene = Scene()
     scene.frames.append(seen("4-1", RESUMED))
+    assert scene.found() == {Wrong.CHANGED}
+
+
+def test_an_event_may_be_lost_with_its_runner_and_redis_at_once() -> None:
+    scene = Scene()
+    scene.frames.insert(7, seen("2-4", chunk("word2", "b"), at=5.0))
+    scene.frames[8] = seen("3-1", RESUMED, at=9.0)
+    killed = hit(FaultKind.KILL_RUNNER, at=6.0)
+    killed.victims = (Victim(run=TWO, fence=2),)
+    flushed = hit(FaultKind.FLUSH, at=5.5)
+    assert scene.found() == {Wrong.CHANGED}
+    scene.hits = [killed]
+    assert scene.found() == {Wrong.CHANGED}
+    scene.hits = [killed, flushed]
+    assert scene.found() == set()
+    killed.victims = (Victim(run=TWO, fence=1),)
+    assert scene.found() == {Wrong.CHANGED}
+    killed.victims, flushed.at = None, 3.5
     assert scene.found() == {Wrong.CHANGED}
 
 
