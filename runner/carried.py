@@ -82,6 +82,7 @@ class CarriedRun:
             claimed,
             outbox,
             spans=trace.take,
+            cut_off=trace.cut_off,
             stored=trace.stored,
             refused=self._refused,
         )

@@ -41,11 +41,13 @@ class Committer:
         outbox: Outbox,
         *,
         spans: Callable[[], list[SpanRecord]],
+        cut_off: Callable[[], list[SpanRecord]],
         stored: Callable[[list[SpanRecord]], None],
         refused: Refused,
     ) -> None:
         self._record, self._claimed, self._outbox = record, claimed, outbox
         self._spans, self._stored, self._refused = spans, stored, refused
+        self._cut_off = cut_off
         self.token = RunToken(claimed.token, claimed.token_expires)
         self.cancelled = claimed.cancelled
         self._number = 0
@@ -107,6 +109,7 @@ class Committer:
 
     async def _commit(self, steps: list[StepRecord], end: End | None) -> None:
         rows, spans = self._outbox.uncommitted(), self._spans()
+        spans += self._cut_off() if end else []
         if not (rows or spans or steps or end):
             return
         await self._send(

@@ -6,6 +6,7 @@ model server must never reach OpenAI.
 """
 
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 from agents import set_trace_processors
@@ -19,43 +20,60 @@ from shared.telemetry.redact import redact_value
 
 #: 20 spans a run and 128 a request: room for bursts while the ingest is slow.
 QUEUE, BATCH = 65_536, 512
+#: The error of a span whose run ended before it.
+CUT_OFF = {"message": "the run ended"}
 
 
 class RunTrace:
-    """The spans of one run that SQL does not have yet."""
+    """The spans of one run that SQL does not have yet.
 
-    def __init__(self, exporter: "Exporter", trace_id: str) -> None:
-        self._exporter, self.trace_id = exporter, trace_id
+    `silent`: recorded steps are replayed, so what begins is not news. What began aloud is told to
+    its end, whatever its siblings do meanwhile.
+    """
+
+    def __init__(self, exporter: "Exporter", trace_id: str, *, silent: bool = False) -> None:
+        self._exporter, self.trace_id, self.silent = exporter, trace_id, silent
         self._changed: dict[str, Span[Any]] = {}
-        self._taken: dict[str, Span[Any]] = {}
+        self._open: dict[str, Span[Any]] = {}
+        self._ended: list[Span[Any]] = []  # in the commit that is under way
         self._lock = threading.Lock()  # tools may end spans in threads
-        #: While recorded steps are replayed, spans are not news.
-        self.silent = False
 
     def began(self, span: Span[Any]) -> None:
         """A span has begun; it is stored open, so that a running run shows where it is."""
-        if not self.silent:
-            with self._lock:
-                self._changed[span.span_id] = span
+        with self._lock:
+            if not self.silent:
+                self._open[span.span_id] = self._changed[span.span_id] = span
 
     def ended(self, span: Span[Any]) -> None:
         """A span has ended."""
-        if not self.silent:
-            with self._lock:
+        with self._lock:
+            if self._open.pop(span.span_id, None) is not None or not self.silent:
                 self._changed[span.span_id] = span
 
     def take(self) -> list[SpanRecord]:
         """What has changed since the last commit."""
         with self._lock:
-            self._taken, self._changed = self._changed, {}
-        return [self._exporter.record_of(span) for span in self._taken.values()]
+            changed, self._changed = self._changed, {}
+            records = [self._exporter.record_of(span) for span in changed.values()]
+            # One that ends from now on comes again with the next commit, and is exported then.
+            self._ended = [changed[one.id] for one in records if one.ended is not None]
+        return records
+
+    def cut_off(self) -> list[SpanRecord]:
+        """The run ends: what is still open will not end any more."""
+        with self._lock:
+            spans, self._open = list(self._open.values()), {}
+        now = datetime.now(UTC).isoformat()
+        return [
+            self._exporter.record_of(span).model_copy(update={"ended": now, "error": CUT_OFF})
+            for span in spans
+        ]
 
     def stored(self, _spans: list[SpanRecord]) -> None:
         """The commit stands: what has ended is exported now, and only now."""
-        for span in self._taken.values():
-            if span.ended_at is not None:
-                self._exporter.export(span)
-        self._taken = {}
+        ended, self._ended = self._ended, []
+        for span in ended:
+            self._exporter.export(span)
 
 
 class Exporter(TracingProcessor):
@@ -66,9 +84,9 @@ class Exporter(TracingProcessor):
         self._runs: dict[str, RunTrace] = {}
         self._batch = self._make_batch(settings)
 
-    def run_trace(self, trace_id: str) -> RunTrace:
-        """The spans of a run that begins here."""
-        self._runs[trace_id] = trace = RunTrace(self, trace_id)
+    def run_trace(self, trace_id: str, *, silent: bool) -> RunTrace:
+        """The spans of a run that begins here, `silent` until its replay is over."""
+        self._runs[trace_id] = trace = RunTrace(self, trace_id, silent=silent)
         return trace
 
     def forget(self, trace: RunTrace) -> None:

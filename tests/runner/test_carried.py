@@ -58,7 +58,7 @@ async def test_a_run_whose_token_counts_no_more_is_left_to_others(
     outbox = Outbox(thread=thread, run_id="r", fence=1, starts=[], ttl_s=60, changed=lambda _: None)
     refusing: Any = Refusing(code)
     nothing: Any = None
-    trace: Any = SimpleNamespace(take=list, stored=lambda _: None, silent=False)
+    trace: Any = SimpleNamespace(take=list, cut_off=list, stored=lambda _: None, silent=False)
     carried = CarriedRun(claimed, record=refusing, outbox=outbox, run_config=nothing, trace=trace)
     outbox.emit({"type": "CUSTOM", "name": "x", "value": 1})
     committing = asyncio.create_task(carried.committer.events())

@@ -79,6 +79,7 @@ class Bench:
             claimed,
             self.outbox,
             spans=self._take,
+            cut_off=list,
             stored=self.stored.extend,
             refused=self.refusals.append,
         )

@@ -73,7 +73,7 @@ def carried(record: RecordDouble) -> CarriedRun:
     outbox = Outbox(thread=thread, run_id="r", fence=1, starts=[], ttl_s=60, changed=lambda _: None)
     double: Any = record
     config: Any = None
-    trace: Any = SimpleNamespace(take=list, stored=lambda _: None, silent=False)
+    trace: Any = SimpleNamespace(take=list, cut_off=list, stored=lambda _: None, silent=False)
     return CarriedRun(claimed, record=double, outbox=outbox, run_config=config, trace=trace)
 
 

@@ -248,7 +248,7 @@ def _carried(toolsvc: Any, world: World, said: str, provider: ModelProvider) -> 
         found.tracing_disabled = True
         return found
 
-    trace: Any = SimpleNamespace(take=list, stored=lambda _: None, silent=False)
+    trace: Any = SimpleNamespace(take=list, cut_off=list, stored=lambda _: None, silent=False)
     return CarriedRun(claimed, record=toolsvc, outbox=outbox, run_config=config, trace=trace)
 
 
