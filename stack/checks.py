@@ -16,7 +16,7 @@ STEPS = {
     "imports": (f"{_BIN}/lint-imports",),
     "types": (f"{_BIN}/mypy", "."),
     "fast tests": (
-        *(sys.executable, "-m", "pytest", "-q", "-m", "not browser and not node and not stores"),
+        *(sys.executable, "-m", "pytest", "-q", "-m", "not browser and not node and not stores and not slow"),
         *("-n", str(min(4, os.cpu_count() or 1))),
     ),
 }

@@ -27,7 +27,7 @@ from tests.runner.replay.rig import (
     text,
 )
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
 #: Tools and agents of an agent, by its name; what is deeper has less.
 TOOLS = {
