@@ -7,6 +7,8 @@ import time
 
 from stack.program import ROOT
 
+#: What needs nothing to be started, and takes no time.
+FAST = "not browser and not node and not stores and not slow"
 _BIN = f"{sys.prefix}/bin"
 
 #: Name and command of each step, the quickest first.
@@ -16,7 +18,7 @@ STEPS = {
     "imports": (f"{_BIN}/lint-imports",),
     "types": (f"{_BIN}/mypy", "."),
     "fast tests": (
-        *(sys.executable, "-m", "pytest", "-q", "-m", "not browser and not node and not stores and not slow"),
+        *(sys.executable, "-m", "pytest", "-q", "-m", FAST),
         *("-n", str(min(4, os.cpu_count() or 1))),
     ),
 }
