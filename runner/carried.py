@@ -69,14 +69,7 @@ class CarriedRun:
         self.journal = Journal(claimed.journal)
         self.stage = Stage(outbox.emit)
         self.root = Scope()
-        self.context = RunContext(
-            run_id=claimed.run_id,
-            thread_id=claimed.thread_id,
-            user_id=str(claimed.user),
-            agent=claimed.agent,
-            project_id=str(claimed.project) if claimed.project else None,
-            metadata=dict(claimed.input.get("forwardedProps") or {}),
-        )
+        self.context = _context_of(claimed)
         self.committer = Committer(
             record,
             claimed,
@@ -218,6 +211,18 @@ class CarriedRun:
     def messages(self) -> list[dict[str, Any]]:
         """What this run leaves in the conversation, half-written text included."""
         return [*self.shown, *(one for writing in self.writing for one in writing())]
+
+
+def _context_of(claimed: ClaimedRun) -> RunContext:
+    """What agent code gets to know of its run."""
+    return RunContext(
+        run_id=claimed.run_id,
+        thread_id=claimed.thread_id,
+        user_id=str(claimed.user),
+        agent=claimed.agent,
+        project_id=str(claimed.project) if claimed.project else None,
+        metadata=dict(claimed.input.get("forwardedProps") or {}),
+    )
 
 
 #: The run that some code belongs to; agent code finds it wherever contextvars reach.

@@ -4,19 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from agents import Agent, Model, function_tool
 from agents.tool_context import ToolContext
 from openai.types.responses import Response
 
-from runner.carried import CARRIED, CarriedRun
+from runner.carried import CARRIED
 from runner.models.journaled import JournaledModel
-from runner.outbox import Outbox
 from runner.scope import SCOPE
 from runner.wrap import wrap_agent
-from shared.protocol.record import ClaimedRun, Commit, CommitAnswer
+from shared.protocol.record import Commit, CommitAnswer
+from tests.runner.doubles import carried
 
 pytestmark = pytest.mark.asyncio
 
@@ -49,32 +48,6 @@ class RecordDouble:
         self.asked.set()
         await self.may_answer.wait()
         return CommitAnswer(cancelled=self.cancelled)
-
-
-def carried(record: RecordDouble) -> CarriedRun:
-    run, thread = uuid4(), uuid4()
-    claimed = ClaimedRun(
-        run=run,
-        root=run,
-        thread=thread,
-        user=uuid4(),
-        run_id="r",
-        thread_id="t",
-        agent="A",
-        fence=1,
-        starts=[],
-        sql_last=(0, 0),
-        history=[],
-        messages=[],
-        input={},
-        token="token",
-        token_expires=0,
-    )
-    outbox = Outbox(thread=thread, run_id="r", fence=1, starts=[], ttl_s=60, changed=lambda _: None)
-    double: Any = record
-    config: Any = None
-    trace: Any = SimpleNamespace(take=list, cut_off=list, stored=lambda _: None, silent=False)
-    return CarriedRun(claimed, record=double, outbox=outbox, run_config=config, trace=trace)
 
 
 @pytest.mark.parametrize("committed", [False, True], ids=["in its commit", "by its commit"])

@@ -129,7 +129,7 @@ async def test_a_tool_cancels_the_task_of_its_run() -> None:
             for task in asyncio.all_tasks():
                 if task.get_name().startswith("agent "):
                     task.cancel()
-            await asyncio.sleep(10)
+            await asyncio.Event().wait()
             return "acted"
 
         return Agent(name="A", tools=[act])

@@ -263,7 +263,7 @@ async def test_a_stop_cancels_what_runs_in_other_threads_loops() -> None:
         async def wait() -> str:
             loop.call_soon_threadsafe(begun.set)
             try:
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 ended.append("cancelled")
                 raise
