@@ -81,16 +81,30 @@ class TestStores:
         try:
             yield self._at(name)
         finally:
-            self._admin("DROP DATABASE {} WITH (FORCE)", name)
+            self._drop(name)
 
     def drop_template(self) -> None:
         """Leave nothing behind in a server that is not ours."""
-        self._admin("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.template)
+        self._drop(self.template)
 
     def empty_redis(self) -> None:
         """Forget all keys; in a server that is not ours, those of one database number."""
         with RespConnection(self.redis_url) as redis:
             redis.call("FLUSHDB" if self.source is Source.ENV else "FLUSHALL")
+
+    def _drop(self, name: str) -> None:
+        """Drop a database, whoever is still connected to it.
+
+        `WITH (FORCE)` would be refused while Postgres itself vacuums there: only a superuser may
+        end its process. The plain statement sends that one away, but waits for everybody else.
+        """
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = %s AND usename = current_user",
+                (name,),
+            )
+        self._admin("DROP DATABASE IF EXISTS {}", name)
 
     def _at(self, database: str) -> str:
         return urlsplit(self.database_url)._replace(path=f"/{database}").geturl()

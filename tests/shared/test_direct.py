@@ -54,7 +54,8 @@ async def end_all(database_url: str) -> None:
     async with other:
         await other.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND usename = current_user"
         )
 
 
@@ -240,7 +241,8 @@ async def _ending_connections(url: str, end: float) -> None:
         while time.monotonic() < end:
             await other.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE pid <> pg_backend_pid() AND datname = current_database() AND random() < 0.4"
+                "WHERE pid <> pg_backend_pid() AND datname = current_database() "
+                "AND usename = current_user AND random() < 0.4"
             )
             await asyncio.sleep(0.03)
 

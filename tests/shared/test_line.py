@@ -196,7 +196,8 @@ async def test_a_busy_line_that_is_ended_says_that_postgres_is_away(
         await locked_out(database_url)
         await other.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            "WHERE wait_event_type = 'Lock' AND datname = current_database() "
+            "AND usename = current_user"
         )
         with pytest.raises(ConnectionLostError) as lost:
             await waiting

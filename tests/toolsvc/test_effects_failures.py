@@ -107,6 +107,7 @@ async def test_a_known_outcome_is_written_down_over_an_outage(rig: Rig) -> None:
                 text(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    " AND usename = current_user"
                 )
             )
         return "done"
