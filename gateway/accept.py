@@ -21,8 +21,6 @@ from gateway.services import Services
 from gateway.store import runs, threads
 from gateway.store.threads import ThreadRow
 from gateway.toolsvc import close_run
-from shared.bus import doorbell
-from shared.bus.connect import AWAY
 from shared.db.conversations import LIVE, RunStatus
 from shared.db.direct import Transaction
 from shared.db.line import ConnectionLostError
@@ -267,12 +265,4 @@ def _after_commit(services: Services, caller: Caller, accepted: Accepted) -> Non
     if accepted.queued:
         services.tell(caller.user_id, "queue", accepted.thread_id)
     else:
-        services.background.start(_ring(services, accepted), f"ring {accepted.run_key}")
-
-
-async def _ring(services: Services, accepted: Accepted) -> None:
-    """Wake a runner; where that fails, toolsvc sees the waiting run and rings."""
-    try:
-        await doorbell.ring(services.redis, [doorbell.Ring(accepted.run_key, accepted.thread_key)])
-    except AWAY as error:
-        log.warning("the doorbell did not ring", run=str(accepted.run_key), error=str(error))
+        services.ring(accepted.run_key, accepted.thread_key)

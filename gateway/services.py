@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.store.database import Database
+from shared.bus import doorbell
 from shared.bus.connect import AWAY, Redis
 from shared.bus.keys import user_channel
 from shared.settings import GatewaySettings
@@ -68,6 +69,16 @@ class Services:
     def tell(self, user: UUID, what: str, thread: str | None = None) -> None:
         """Tell a person's sockets to read something again; best effort."""
         self.background.start(self._publish(user, what, thread), "tell")
+
+    def ring(self, run: UUID, thread: UUID) -> None:
+        """Wake a runner; where that fails, toolsvc sees the waiting run and rings."""
+        self.background.start(self._ring(run, thread), f"ring {run}")
+
+    async def _ring(self, run: UUID, thread: UUID) -> None:
+        try:
+            await doorbell.ring(self.redis, [doorbell.Ring(run, thread)])
+        except AWAY as error:
+            log.warning("the doorbell did not ring", run=str(run), error=str(error))
 
     async def _publish(self, user: UUID, what: str, thread: str | None) -> None:
         notice = {"what": what} | ({"threadId": thread} if thread else {})

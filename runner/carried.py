@@ -14,6 +14,7 @@ from agents import RunConfig
 from baton.context import RunContext
 from runner.committer import Committer
 from runner.contexts import ContextWatch
+from runner.earlier import Earlier
 from runner.home import Home
 from runner.journal import Journal, Key, OtherPathError
 from runner.outbox import Outbox
@@ -67,6 +68,7 @@ class CarriedRun:
         self.run_config = run_config
         self.trace = trace
         self.journal = Journal(claimed.journal)
+        self.earlier = Earlier(claimed)
         self.stage = Stage(outbox.emit)
         self.root = Scope()
         self.context = _context_of(claimed)
@@ -142,8 +144,8 @@ class CarriedRun:
             record = await self._replayed(key, digest, recorded)
             if inside is not None:
                 for one in await self.home.run(self.journal.pass_over, inside.name):
-                    self._recall(parsed(one) or {})
-            self._recall(record)
+                    self._recall(key, parsed(one) or {})
+            self._recall(key, record)
             return record
         self.trace.silent = False
         if self.handing_over:
@@ -162,12 +164,12 @@ class CarriedRun:
         made_of: dict[str, Any] = orjson.loads(text)
         return made_of
 
-    def _recall(self, record: dict[str, Any]) -> None:
+    def _recall(self, key: Key, record: dict[str, Any]) -> None:
         """What a replayed step means besides its outcome."""
         for message in record.get("uncalled", ()):
             self.shown.append(message)
             self.answered.add(message["toolCallId"])
-        if model := record.get("model"):
+        if (model := record.get("model")) and not self.earlier.made(key):
             self.used(model, record["usage"])
         changes = record.get("context")
         if changes and (context := self.contexts.get(changes["of"])):
@@ -210,7 +212,8 @@ class CarriedRun:
 
     def messages(self) -> list[dict[str, Any]]:
         """What this run leaves in the conversation, half-written text included."""
-        return [*self.shown, *(one for writing in self.writing for one in writing())]
+        shown = [*self.shown, *(one for writing in self.writing for one in writing())]
+        return [one for one in shown if one["id"] not in self.earlier.shown]
 
 
 def _context_of(claimed: ClaimedRun) -> RunContext:

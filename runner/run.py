@@ -13,7 +13,6 @@ from runner import codec
 from runner.agent_loop import AgentLoop
 from runner.carried import CarriedRun, Stop, StopKind
 from runner.publisher import Publisher
-from runner.steps import parsed
 from shared.bus.append import Answer, Batch, Entry, Mode, append, discard
 from shared.bus.connect import AWAY, Redis
 from shared.bus.events import read_all_after
@@ -57,7 +56,9 @@ class Driver:
             BatonError: `fenced` when another claim has the thread; nothing more may be written.
         """
         tail = await self._fence_redis()
-        if not self.claimed.first:
+        if self.claimed.first:
+            self._withdraw_half_written()
+        else:
             await self._take_over(tail)
         async with self._committing_events():
             stop = await self.loop.drive()
@@ -121,21 +122,16 @@ class Driver:
             for event in before.still_open()
             if event["type"] == "REASONING_MESSAGE_START" and not event.get("subagentRunId")
         ]
-        messages = [*self.run.conversation, *self._recorded_messages(), *restated]
+        earlier = self.run.earlier
+        messages = [*earlier.conversation(), *earlier.own_messages(), *restated]
         self.outbox.emit({"type": "MESSAGES_SNAPSHOT", "messages": messages})
         log.info("took a run over", fence=self.claimed.fence, steps=len(self.claimed.journal))
 
-    def _recorded_messages(self) -> list[dict[str, Any]]:
-        """What the finished steps of the root invocation showed."""
-        found: list[dict[str, Any]] = []
-        for step in self.claimed.journal:
-            if "/" in step.scope:
-                continue
-            record = parsed(step) or {"shown": []}
-            found += record.get("uncalled", [])
-            shown = record["shown"]
-            found += shown if isinstance(shown, list) else [shown]
-        return found
+    def _withdraw_half_written(self) -> None:
+        """A resumed run may have ended in the middle of a text, which is written anew now."""
+        earlier = self.run.earlier
+        if earlier.withdrawn:
+            self.outbox.emit({"type": "MESSAGES_SNAPSHOT", "messages": earlier.conversation()})
 
     # ------------------------------------------------------------------ meanwhile
     @asynccontextmanager
@@ -168,6 +164,7 @@ class Driver:
                 error_message=error.message if error else None,
                 usage=self._usage(),
                 messages=self.run.messages(),
+                withdrawn=self.run.earlier.withdrawn,
             )
         )
         self.outbox.release()

@@ -77,6 +77,7 @@ class Run(Shape):
 
     id: str
     thread_id: str
+    parent_run_id: str | None = Field(description="The run that this one resumes.")
     agent: str
     status: RunStatus
     queued: bool = Field(description="It waits for another run of its thread.")
@@ -97,6 +98,7 @@ def shape(row: RunRow) -> Run:
     return Run(
         id=row.public_id,
         thread_id=row.thread,
+        parent_run_id=row.resumes,
         agent=row.agent,
         status=RunStatus(row.status),
         queued=row.status in LIVE and not row.ready,

@@ -70,6 +70,7 @@ class RunRow:
 
     key: UUID
     root: UUID
+    resumes: str | None
     public_id: str
     thread_key: UUID
     thread: str
@@ -114,14 +115,16 @@ def before(
 
 # Round robin over people: a run's turn is its owner's last turn + 1, but never lower than the
 # lowest that waits, so that who was away for a week has not saved up turns.
-_ACCEPT = Statement("""
-    WITH next AS (
-        UPDATE users SET turn = GREATEST(users.turn + 1, COALESCE((
-            SELECT runs.turn FROM runs
-            WHERE runs.status = 'queued' AND runs.ready AND runs.priority = 0
-            ORDER BY runs.turn, runs.id LIMIT 1), 0))
-        WHERE id = :user RETURNING turn
-    ), said AS (
+NEXT_TURN = """
+    UPDATE users SET turn = GREATEST(users.turn + 1, COALESCE((
+        SELECT runs.turn FROM runs
+        WHERE runs.status = 'queued' AND runs.ready AND runs.priority = 0
+        ORDER BY runs.turn, runs.id LIMIT 1), 0))
+    WHERE id = :user RETURNING turn
+"""
+
+_ACCEPT = Statement(f"""
+    WITH next AS ({NEXT_TURN}), said AS (
         INSERT INTO messages (thread_id, id, run_id, role, content)
         SELECT :thread, message ->> 'id', :key, 'user', message
         FROM json_array_elements(CAST(:messages AS json)) WITH ORDINALITY AS sent (message, place)
@@ -136,7 +139,7 @@ _ACCEPT = Statement("""
     SELECT :key, :key, :public_id, :user, :thread, :agent, 'queued', :ready, 0,
         next.turn, :message, CAST(:input AS json), :digest, CAST(:project AS uuid), 0
     FROM next
-""")
+""")  # noqa: S608
 
 
 def accept(db: Transaction, run: NewRun) -> None:
@@ -174,6 +177,7 @@ async def status(db: Transaction, run: UUID) -> str:
 _COLUMNS = (
     RUNS.c.id.label("key"),
     RUNS.c.root_id.label("root"),
+    RUNS.c.resumes,
     RUNS.c.public_id,
     RUNS.c.thread_id.label("thread_key"),
     THREADS.c.public_id.label("thread"),

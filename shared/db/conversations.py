@@ -135,6 +135,14 @@ class Run(SQLModel, table=True):
         Index("runs_carried", "runner_id", postgresql_where=text("status = 'running'")),
         # What a thread waits for, and its list of runs.
         Index("runs_by_thread", "thread_id", "id"),
+        # A run is resumed once; who asks again gets the same new run.
+        Index(
+            "runs_resumed",
+            "user_id",
+            "resumes",
+            unique=True,
+            postgresql_where=text("resumes IS NOT NULL"),
+        ),
         # A person's list of runs, newest first.
         Index("runs_by_user", "user_id", "id"),
     )
@@ -145,6 +153,8 @@ class Run(SQLModel, table=True):
     thread_id: UUID = Field(foreign_key="threads.id", ondelete="CASCADE")
     #: The run whose journal, effects and trace this one continues; itself, unless it is a resume.
     root_id: UUID
+    #: The public id of the run that this one resumes.
+    resumes: str | None = None
     agent: str
     status: str = RunStatus.QUEUED
     #: Whether it is the thread's turn; the others wait behind it.

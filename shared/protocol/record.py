@@ -82,6 +82,8 @@ class End(_Message):
     error_message: str | None = None
     usage: list[dict[str, Any]] = []
     messages: list[Annotated[dict[str, Any], AfterValidator(_with_id_and_role)]] = []
+    #: Ids of messages that a run resumed by this one left half-written: they go.
+    withdrawn: list[str] = []
 
 
 class Commit(_Message):
@@ -119,6 +121,18 @@ class ClaimRequest(_Message):
     hint: UUID | None = None
 
 
+class Continued(_Message):
+    """What earlier runs of the same root have left behind, besides the journal."""
+
+    #: The public id of the run that is resumed.
+    run: str
+    #: So many steps of the journal, the first ones, are theirs.
+    steps: int
+    #: The conversation as clients have it, and the ids of the messages in it that are theirs.
+    path: list[dict[str, Any]]
+    messages: list[str]
+
+
 class ClaimedRun(_Message):
     """All that is needed to carry a run from where it stands."""
 
@@ -137,9 +151,11 @@ class ClaimedRun(_Message):
     starts: list[ForeignRow]
     #: The last id that SQL held of settled fences; the tail begins after it.
     sql_last: tuple[int, int]
-    #: Messages on the path before this run, and what the person said in it.
+    #: Messages on the path before the root run, and what the person said in that.
     history: list[dict[str, Any]]
     messages: list[dict[str, Any]]
+    #: In a run that resumes another one.
+    continued: Continued | None = None
     #: What the client sent besides messages.
     input: dict[str, Any]
     journal: list[StepRecord] = []

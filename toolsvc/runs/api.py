@@ -240,6 +240,7 @@ def _claimed(services: Services, claim: Claim) -> ClaimedRun:
         history=claim.history,
         messages=said.pop("messages", []),
         input=said,
+        continued=claim.continued,
         journal=claim.journal,
         brackets=claim.brackets,
         cancelled=row.cancelled,

@@ -17,7 +17,8 @@ from shared.db.direct import Transaction
 from shared.db.line import Command, Statement
 from shared.db.path import PATH, path_of
 from shared.protocol.brackets import BRACKETS
-from shared.protocol.record import ClaimRequest, ForeignRow, StepRecord
+from shared.protocol.record import ClaimRequest, Continued, ForeignRow, StepRecord
+from toolsvc.runs.resumed import Earlier, look_back
 
 #: A conversation longer than this is given to the model without its oldest messages.
 HISTORY_LIMIT = 1000
@@ -31,6 +32,7 @@ class ClaimRow(NamedTuple):
     user_id: UUID
     thread_id: UUID
     root_id: UUID
+    resumes: str | None
     agent: str
     agent_digest: str | None
     status: str
@@ -50,8 +52,8 @@ class ClaimRow(NamedTuple):
 
 
 _COLUMNS = """
-    runs.id, runs.public_id, runs.user_id, runs.thread_id, runs.root_id, runs.agent,
-    runs.agent_digest, runs.status,
+    runs.id, runs.public_id, runs.user_id, runs.thread_id, runs.root_id, runs.resumes,
+    runs.agent, runs.agent_digest, runs.status,
     runs.base, runs.message_id, runs.input, runs.project_id, runs.first_fence,
     runs.cancel_requested_at IS NOT NULL AS cancelled,
     threads.public_id AS thread_public_id, threads.fence, threads.settled,
@@ -158,6 +160,7 @@ class Claim:
     history: list[dict[str, Any]]
     journal: list[StepRecord]
     brackets: list[str]
+    continued: Continued | None = None
 
     @property
     def first(self) -> bool:
@@ -191,20 +194,46 @@ async def _take(db: Transaction, row: ClaimRow, owner: str) -> Claim:
     """Take the run and read what its carrier needs, in one round trip."""
     fence = row.fence + 1
     first = row.first_fence is None
-    said = row.input.get("messages", [])
+    said = _newly_said(row)
     start = _run_started(row, said) if first else _resumed(fence)
     stored = sealed(fence, 1, 1, start["type"], orjson.dumps(start).decode())
     db.add(_TAKE(**_parameters(row, owner, stored, [m["id"] for m in said])))
-    leaf = row.head if first else row.base
+    leaf = _base(row)
     path = db.add(PATH(thread=row.thread_id, leaf=leaf, limit=HISTORY_LIMIT)) if leaf else None
-    past = None if first else _past(db, row)
+    past = None if first and not row.resumes else _past(db, row)
+    earlier = _look_back(db, row)
     await db.commit()
     history = path_of(path.rows, HISTORY_LIMIT).messages if path else []
     if past is None:
         mine = ForeignRow(fence, 1, stored.type, stored.data)
         return Claim(row, fence, [mine], history, [], [])
     starts, journal, brackets = past
-    return Claim(row, fence, starts.rows, history, journal.rows, brackets.rows)
+    continued = earlier.read() if earlier else None
+    return Claim(row, fence, starts.rows, history, journal.rows, brackets.rows, continued)
+
+
+def _newly_said(row: ClaimRow) -> list[dict[str, Any]]:
+    """What the person says with this run; a resume has the root's messages, which were said."""
+    return [] if row.resumes else row.input.get("messages", [])
+
+
+def _base(row: ClaimRow) -> str | None:
+    """The leaf of what was said before the root run; known from its first claim on."""
+    return row.head if row.first_fence is None and not row.resumes else row.base
+
+
+def _look_back(db: Transaction, row: ClaimRow) -> Earlier | None:
+    if row.resumes is None:
+        return None
+    return look_back(
+        db,
+        thread=row.thread_id,
+        root=row.root_id,
+        run=row.id,
+        resumes=row.resumes,
+        head=row.head,
+        limit=HISTORY_LIMIT,
+    )
 
 
 def _past(
@@ -233,7 +262,7 @@ def _parameters(row: ClaimRow, owner: str, start: Any, children: Sequence[str]) 
         "last_seq": 1 if first else row.last_seq,
         "chain": hashed if first else row.chain,
         "head": children[-1] if first and children else row.head,
-        "base": row.head if first else row.base,
+        "base": _base(row),
         "children": list(children) if first else [],
         "parents": [row.head, *children[:-1]] if first and children else [],
         "type": start.type,
@@ -246,10 +275,12 @@ def _parameters(row: ClaimRow, owner: str, start: Any, children: Sequence[str]) 
 
 def _run_started(row: ClaimRow, said: list[dict[str, Any]]) -> dict[str, Any]:
     """RUN_STARTED echoes only the new messages: this is how other tabs learn them."""
+    parent = {"parentRunId": row.resumes} if row.resumes else {}
     return {
         "type": "RUN_STARTED",
         "threadId": row.thread_public_id,
         "runId": row.public_id,
+        **parent,
         "protocolVersion": PROTOCOL_VERSION,
         "input": {
             "threadId": row.thread_public_id,

@@ -19,6 +19,7 @@ from shared.protocol.codes import Code
 from shared.protocol.record import Commit, End
 from shared.signing import SigningKey
 from toolsvc.runs.receipt import PAST, Past, receipt_of
+from toolsvc.runs.resumed import withdraw
 
 
 class Locked(NamedTuple):
@@ -110,7 +111,7 @@ _FINISH = Statement(
     ), next AS (
         UPDATE runs SET ready = true WHERE id = (
             SELECT id FROM runs WHERE thread_id = :thread AND status = 'queued'
-            ORDER BY turn, id LIMIT 1
+            ORDER BY resumes IS NULL, turn, id LIMIT 1
         ) RETURNING id, thread_id
     ), run AS (
         UPDATE runs SET commits = :n, commit_digest = :commit_digest, status = :status,
@@ -234,7 +235,10 @@ async def _store(
         chain=brought["chain"],
         key=ending.key,
     )
-    end = _end_columns(row, commit.end)
+    head = row.head
+    if commit.end.withdrawn:
+        head = await withdraw(db, row.thread_id, commit.end.withdrawn, head)
+    end = _end_columns(head, commit.end)
     finished = db.add(_FINISH(**brought, **end, receipt=receipt))
     await db.commit()
     return finished.row
@@ -298,16 +302,16 @@ def _span_columns(commit: Commit) -> dict[str, list[Any]]:
     }
 
 
-def _end_columns(row: Locked, end: End) -> dict[str, Any]:
+def _end_columns(head: str | None, end: End) -> dict[str, Any]:
     """What closes the run's books."""
     messages = end.messages
     ids = [message["id"] for message in messages]
     return {
         "message_ids": ids,
-        "message_parents": [row.head, *ids][: len(ids)],
+        "message_parents": [head, *ids][: len(ids)],
         "roles": [message["role"] for message in messages],
         "contents": [_storable(message) for message in messages],
-        "head": ids[-1] if ids else row.head,
+        "head": ids[-1] if ids else head,
         "status": end.outcome,
         "error_code": end.error_code,
         "error_message": end.error_message,

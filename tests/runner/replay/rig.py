@@ -32,7 +32,7 @@ from runner.models.digest import digest_of
 from runner.models.provider import journaled
 from runner.outbox import Outbox
 from runner.wrap import wrap_agent
-from shared.protocol.record import ClaimedRun, Commit, CommitAnswer, StepRecord
+from shared.protocol.record import ClaimedRun, Commit, CommitAnswer, Continued, StepRecord
 
 RUN, THREAD, USER = (UUID(int=n) for n in (1, 2, 3))
 
@@ -184,8 +184,9 @@ async def attempt(
     context: Any = None,
     max_turns: int = 12,
     replays: asyncio.Semaphore | None = None,
+    resumes: bool = False,
 ) -> Outcome:
-    """Carry the world's run on with a fresh process.
+    """Carry the world's run on with a fresh process; or resume it, as a run of its own.
 
     Raises:
         CrashedError: it died at step `dies_at`.
@@ -195,7 +196,7 @@ async def attempt(
     model = journaled(Scripted(world, answers), timeout_s=20)
     model.name = "scripted"  # type: ignore[attr-defined]
     provider = _Provider(model)
-    run = _carried(toolsvc, world, said, provider)
+    run = _carried(toolsvc, world, said, provider, resumes=resumes)
     if context is not None:
         run.context = context
     before = len(world.asked)
@@ -219,7 +220,12 @@ async def attempt(
         await asyncio.gather(*left, return_exceptions=True)
 
 
-def _carried(toolsvc: Any, world: World, said: str, provider: ModelProvider) -> CarriedRun:
+def _carried(
+    toolsvc: Any, world: World, said: str, provider: ModelProvider, *, resumes: bool
+) -> CarriedRun:
+    journal = list(world.journal)
+    steps = len(journal)
+    continued = Continued(run="run_0", steps=steps, path=[], messages=[]) if resumes else None
     claimed = ClaimedRun(
         run=RUN,
         root=RUN,
@@ -234,7 +240,8 @@ def _carried(toolsvc: Any, world: World, said: str, provider: ModelProvider) -> 
         history=[],
         messages=[{"id": "m1", "role": "user", "content": said}],
         input={},
-        journal=list(world.journal),
+        journal=journal,
+        continued=continued,
         token="token",
         token_expires=0,
     )
