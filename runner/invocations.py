@@ -13,6 +13,7 @@ from agents.run import AgentRunner
 from runner.carried import CARRIED, CarriedRun
 from runner.contexts import ContextWatch
 from runner.hooks import ComposedHooks
+from runner.lean import make_lean
 from runner.models.digest import short_digest
 from runner.scope import SCOPE, NoRunContextError, Scope
 from runner.theirs import theirs
@@ -49,6 +50,7 @@ def patch_runner() -> None:
 
     _patch_tools()
     patch_guardrails()
+    make_lean()
     journaled_run._baton = True  # type: ignore[attr-defined]
     AgentRunner.run = journaled_run  # type: ignore[method-assign]
     AgentRunner.run_streamed = journaled_streamed  # type: ignore[method-assign]

@@ -5,7 +5,7 @@ moment: code whose next step is live may be waiting for a sibling that is live t
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from shared.protocol.record import StepRecord
@@ -38,6 +38,11 @@ class Journal:
             Key(one.scope, one.kind, one.place): (order, one) for order, one in enumerate(records)
         }
         self._left = dict.fromkeys(self._records)  # in the order of commits
+        #: By scope, the order of the newest record there or further inside.
+        self._newest = {
+            scope: order for key, (order, _) in self._records.items() for scope in _around(key)
+        }
+        self._places = {(key.scope, key.place) for key in self._records}
         self._moved = asyncio.Condition()
         #: Set when live steps begin, or nothing is left to hand out.
         self.replayed = asyncio.Event()
@@ -56,11 +61,7 @@ class Journal:
 
     def knows_call(self, scope: str, call_id: str) -> bool:
         """Whether a tool call has a record, or something inside it has."""
-        inside = f"{scope}/tool:{call_id}"
-        return any(
-            (key.scope, key.place) == (scope, call_id) or _within(key.scope, inside)
-            for key in self._records
-        )
+        return (scope, call_id) in self._places or f"{scope}/tool:{call_id}" in self._newest
 
     def past(self, key: Key) -> bool:
         """Whether a step was recorded, and another one of its scope after it.
@@ -68,10 +69,7 @@ class Journal:
         What follows the newest step of a scope may not have happened before the crash.
         """
         found = self._records.get(key)
-        return found is not None and any(
-            order > found[0] and _within(other.scope, key.scope)
-            for other, (order, _) in self._records.items()
-        )
+        return found is not None and self._newest[key.scope] > found[0]
 
     async def take(self, key: Key) -> StepRecord | None:
         """The record under `key` when its turn has come; `None` when the step is live.
@@ -125,6 +123,15 @@ class Journal:
                         await self._moved.wait()
                 except TimeoutError:
                     return
+
+
+def _around(key: Key) -> Iterator[str]:
+    """The scopes that a step lies in, its own included."""
+    scope = key.scope
+    yield scope
+    while "/" in scope:
+        scope = scope.rpartition("/")[0]
+        yield scope
 
 
 def _within(scope: str, outer: str) -> bool:

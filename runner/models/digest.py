@@ -36,7 +36,12 @@ def _normal(item: Any) -> Any:
     if isinstance(item, BaseModel):
         item = item.model_dump(mode="json", exclude_unset=True, warnings=False)
     if isinstance(item, dict):
-        return {key: _normal(value) for key, value in item.items() if key not in _VARYING}
+        # Each call's input holds all that was before it, so the plainest values go the short way.
+        return {
+            key: value if type(value) is str else _normal(value)
+            for key, value in item.items()
+            if key not in _VARYING
+        }
     if isinstance(item, (list, tuple)):
         return [_normal(one) for one in item]
     return item

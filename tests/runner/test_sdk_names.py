@@ -14,11 +14,16 @@ from agents import (
     Runner,
     ToolInputGuardrail,
     ToolOutputGuardrail,
+    _tool_invocation,
+    agent_tool_state,
     function_tool,
     handoff,
+    run_context,
 )
 from agents.agent import AgentBase
+from agents.items import HandoffOutputItem, RunItemBase
 from agents.models.multi_provider import MultiProvider
+from agents.run_internal import items, session_persistence, tool_planning, turn_resolution
 from agents.tracing.span_data import GenerationSpanData
 from agents.tracing.spans import SpanImpl
 
@@ -73,3 +78,30 @@ def test_every_private_name_that_the_runner_uses_is_there() -> None:
     # tracing.py: the data of a span can be replaced before it is exported
     assert "_span_data" in SpanImpl.__slots__
     assert GenerationSpanData().type == "generation"
+
+
+def test_every_private_name_that_is_made_lean_is_there() -> None:
+    replaced = {
+        "_as_mapping": (_tool_invocation,),
+        "tool_invocation_identity_and_scope": (
+            _tool_invocation, agent_tool_state, run_context, turn_resolution,
+        ),
+        "tool_output_identity": (
+            items, run_context, session_persistence, tool_planning, turn_resolution,
+        ),
+        "_register_tool_call_items": (tool_planning, turn_resolution),
+    }  # fmt: skip
+    for name, modules in replaced.items():
+        for module in modules:
+            assert callable(getattr(module, name)), (module, name)
+    parameters = inspect.signature(tool_planning._register_tool_call_items).parameters
+    assert list(parameters) == ["context_wrapper", "items", "validate_invocations"] or (
+        tool_planning._register_tool_call_items.__module__ == "runner.lean"
+    )
+    context = run_context.RunContextWrapper(None)
+    assert context._tool_invocations == {}
+    assert context._allow_legacy_approval_binding_reconstruction is False
+    record = run_context._ToolInvocationRecord("function_call", "", "")
+    assert (record.executed, record.completed) == (False, False)
+    assert callable(RunItemBase._get_agent_via_weakref)
+    assert {"_source_agent_ref", "_target_agent_ref"} <= set(HandoffOutputItem.__annotations__)
