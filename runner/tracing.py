@@ -20,8 +20,41 @@ from shared.telemetry.redact import redact_value
 
 #: 20 spans a run and 128 a request: room for bursts while the ingest is slow.
 QUEUE, BATCH = 65_536, 512
+#: What a runner that dies has not exported is in SQL alone, so it does not keep much.
+EXPORT_EVERY_S = 1.0
 #: The error of a span whose run ended before it.
 CUT_OFF = {"message": "the run ended"}
+
+
+class EndedForIt:
+    """A span that could not end by itself, as the exporter takes it: its record, ended."""
+
+    tracing_api_key = None
+
+    def __init__(self, trace_id: str, record: SpanRecord) -> None:
+        self.trace_id, self.record = trace_id, record
+
+    @property
+    def span_id(self) -> str:
+        """The span's own id."""
+        return self.record.id
+
+    def export(self) -> dict[str, Any]:
+        """The payload; see SpanImpl.export."""
+        record = self.record
+        return {
+            "object": "trace.span",
+            "id": record.id,
+            "trace_id": self.trace_id,
+            "parent_id": record.parent,
+            "started_at": record.started,
+            "ended_at": record.ended,
+            "span_data": record.data,
+            "error": record.error,
+        }
+
+
+Exported = Span[Any] | EndedForIt
 
 
 class RunTrace:
@@ -35,7 +68,8 @@ class RunTrace:
         self._exporter, self.trace_id, self.silent = exporter, trace_id, silent
         self._changed: dict[str, Span[Any]] = {}
         self._open: dict[str, Span[Any]] = {}
-        self._ended: list[Span[Any]] = []  # in the commit that is under way
+        self._ended: list[Exported] = []  # in the commit that is under way
+        self._over = False
         self._lock = threading.Lock()  # tools may end spans in threads
 
     def began(self, span: Span[Any]) -> None:
@@ -47,6 +81,8 @@ class RunTrace:
     def ended(self, span: Span[Any]) -> None:
         """A span has ended."""
         with self._lock:
+            if self._over:
+                return
             if self._open.pop(span.span_id, None) is not None or not self.silent:
                 self._changed[span.span_id] = span
 
@@ -62,12 +98,20 @@ class RunTrace:
     def cut_off(self) -> list[SpanRecord]:
         """The run ends: what is still open will not end any more."""
         with self._lock:
-            spans, self._open = list(self._open.values()), {}
+            spans, self._open, self._over = list(self._open.values()), {}, True
         now = datetime.now(UTC).isoformat()
-        return [
+        records = [
             self._exporter.record_of(span).model_copy(update={"ended": now, "error": CUT_OFF})
             for span in spans
         ]
+        with self._lock:
+            self._ended += [EndedForIt(self.trace_id, one) for one in records]
+        return records
+
+    def taken_over(self, spans: list[SpanRecord]) -> None:
+        """What another process had begun and SQL has ended is exported for it."""
+        for span in spans:
+            self._exporter.export(EndedForIt(self.trace_id, span))
 
     def stored(self, _spans: list[SpanRecord]) -> None:
         """The commit stands: what has ended is exported now, and only now."""
@@ -114,10 +158,10 @@ class Exporter(TracingProcessor):
         if run := self._runs.get(span.trace_id):
             run.ended(span)
 
-    def export(self, span: Span[Any]) -> None:
+    def export(self, span: Exported) -> None:
         """Send a span that is committed."""
         if self._batch is not None:
-            self._batch.on_span_end(span)
+            self._batch.on_span_end(span)  # type: ignore[arg-type]
 
     def record_of(self, span: Span[Any]) -> SpanRecord:
         """A span as it is stored; inputs and outputs redacted, or left out."""
@@ -157,7 +201,10 @@ class Exporter(TracingProcessor):
         if settings.trace_endpoint:
             options["endpoint"] = settings.trace_endpoint
         return BatchTraceProcessor(
-            RedactingExporter(**options), max_queue_size=QUEUE, max_batch_size=BATCH
+            RedactingExporter(**options),
+            max_queue_size=QUEUE,
+            max_batch_size=BATCH,
+            schedule_delay=EXPORT_EVERY_S,
         )
 
 

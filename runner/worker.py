@@ -156,6 +156,7 @@ class Worker:
     async def _carry(self, claimed: ClaimedRun) -> None:
         loaded = self._catalog.of(claimed.agent, claimed.agent_digest)
         trace = self._exporter.run_trace(trace_id(claimed.root), silent=bool(claimed.journal))
+        trace.taken_over(claimed.cut_off)
         outbox = Outbox(
             thread=claimed.thread,
             run_id=claimed.run_id,

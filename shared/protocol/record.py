@@ -161,6 +161,8 @@ class ClaimedRun(_Message):
     journal: list[StepRecord] = []
     #: Events of this run in SQL that open or close something, as JSON texts.
     brackets: list[str] = []
+    #: Spans that were open when the one before stopped; SQL has them as ended.
+    cut_off: list[SpanRecord] = []
     cancelled: bool = False
     token: str
     token_expires: int

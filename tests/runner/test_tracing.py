@@ -76,7 +76,7 @@ def test_what_began_aloud_is_told_to_its_end_whatever_its_siblings_replay() -> N
     assert shown(trace.take()) == [("a", "e")]
 
 
-def test_what_is_open_at_the_end_of_the_run_is_closed_and_not_exported() -> None:
+def test_what_is_open_at_the_end_of_the_run_is_closed_and_exported_as_cut_off() -> None:
     trace, exporting = made()
     one, two = span("a"), span("b")
     trace.began(one)
@@ -86,5 +86,9 @@ def test_what_is_open_at_the_end_of_the_run_is_closed_and_not_exported() -> None
     (cut,) = trace.cut_off()
     assert (cut.id, cut.ended is not None, cut.error) == ("a", True, {"message": "the run ended"})
     trace.stored([])
-    assert exporting.exported == ["b"]
+    assert exporting.exported == ["b", "a"]
     assert trace.cut_off() == []
+    end(trace, one)  # its task is cancelled now
+    trace.take()
+    trace.stored([])
+    assert exporting.exported == ["b", "a"]

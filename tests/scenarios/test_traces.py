@@ -1,5 +1,7 @@
 """Each run is one trace: exported exactly as the dashboard wants it, and stored for offline use."""
 
+import asyncio
+import signal
 from typing import Any
 
 import httpx
@@ -8,7 +10,7 @@ import pytest
 from shared.protocol.ids import new_thread_id, trace_id
 from stack.running import Stack
 from tests.scenarios.client import Person
-from tests.scenarios.sql import select
+from tests.scenarios.sql import carrier, select
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
 
@@ -102,6 +104,34 @@ async def test_the_trace_is_stored_as_a_tree_with_inputs_and_outputs(ada: Person
     assert "Ada" in function["data"]["output"]
     assert "display name" in str(generation["data"]["input"])
     assert all(span["endedAt"] for span in spans)
+
+
+async def test_what_a_dead_runner_had_begun_is_told_once_as_taken_over(
+    ada: Person, stack: Stack
+) -> None:
+    text = '[[turns=2 save_note {"text":"traced"}]] [[tokens_per_s=10]]'
+    async with ada.socket() as socket:
+        ack = await socket.say(new_thread_id(), text)
+        await socket.until(lambda f: f.get("event", {}).get("type") == "TOOL_CALL_RESULT")
+        stack.processes[await carrier(stack, ack["runId"])].kill(signal.SIGKILL)
+        await socket.finished()
+    rows = await select(stack, "SELECT root_id FROM runs WHERE public_id = %s", ack["runId"])
+    stored = await select(stack, "SELECT id, error FROM spans WHERE root_id = %s", rows[0][0])
+    cut = {id_ for id_, error in stored if error == {"message": "taken_over"}}
+    assert cut
+    async with asyncio.timeout(30):
+        while True:
+            spans = [
+                item
+                for item in await exported(stack, trace_id(rows[0][0]), spans=1)
+                if item["object"] == "trace.span"
+            ]
+            if cut <= {span["id"] for span in spans}:
+                break
+    told = [span for span in spans if span["error"] == {"message": "taken_over"}]
+    assert {span["id"] for span in told} == cut
+    assert all(set(span) == SPAN_FIELDS and span["ended_at"] for span in told)
+    assert len({span["id"] for span in spans}) == len(spans)
 
 
 async def test_secrets_in_a_conversation_do_not_reach_traces(ada: Person, stack: Stack) -> None:

@@ -219,6 +219,8 @@ async def test_a_stranded_run_is_taken_over_with_all_that_is_known(rig: RecordRi
     assert spans["open"].ended_at is not None
     assert spans["open"].error == {"message": "taken_over"}
     assert spans["done"].error is None
+    (cut,) = taken.cut_off
+    assert (cut.id, cut.ended is not None, cut.error) == ("open", True, {"message": "taken_over"})
     state = await rig.thread_row(thread)
     assert (state.fence, state.settled, state.last_fence, state.last_seq) == (2, 1, 1, 4)
     assert (await rig.run_row(run)).commits == 0

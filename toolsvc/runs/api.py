@@ -243,6 +243,7 @@ def _claimed(services: Services, claim: Claim) -> ClaimedRun:
         continued=claim.continued,
         journal=claim.journal,
         brackets=claim.brackets,
+        cut_off=claim.cut_off,
         cancelled=row.cancelled,
         token=token,
         token_expires=expires,

@@ -5,7 +5,7 @@ other's way, so a claim may find nothing although something waits: toolsvc rings
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,10 +14,10 @@ from ag_ui.core import PROTOCOL_VERSION
 
 from shared.chain import extend, sealed
 from shared.db.direct import Transaction
-from shared.db.line import Command, Statement
+from shared.db.line import Statement
 from shared.db.path import PATH, path_of
-from shared.protocol.brackets import BRACKETS
-from shared.protocol.record import ClaimRequest, Continued, ForeignRow, StepRecord
+from shared.protocol.record import ClaimRequest, Continued, ForeignRow, SpanRecord, StepRecord
+from toolsvc.runs.past import look_at_past
 from toolsvc.runs.resumed import Earlier, look_back
 
 #: A conversation longer than this is given to the model without its oldest messages.
@@ -124,31 +124,6 @@ _TAKE = Statement("""
     VALUES (:thread, :fence, 1, 1, :run, :type, :data, :salt, :digest, :hash)
 """)
 
-_STARTS = Statement(
-    """
-    SELECT fence, seq, type, data FROM events
-    WHERE run_id = :run AND seq = 1 AND type IN ('RUN_STARTED', 'CUSTOM') ORDER BY fence
-    """,
-    ForeignRow._make,
-)
-_STEP = ("scope", "kind", "place", "digest", "record")
-_JOURNAL = Statement(
-    f"SELECT {', '.join(_STEP)} FROM steps WHERE root_id = :root ORDER BY ordinal",  # noqa: S608
-    lambda columns: StepRecord.model_construct(**dict(zip(_STEP, columns, strict=True))),
-)
-# What was under way when the predecessor died will not end any more.
-_CLOSE_SPANS = Statement("""
-    UPDATE spans SET ended_at = now(), error = '{"message": "taken_over"}'
-    WHERE root_id = :root AND ended_at IS NULL
-""")
-_BRACKETS = Statement(
-    """
-    SELECT data FROM events WHERE run_id = :run AND type = ANY(:types) AND hash IS NOT NULL
-    ORDER BY fence, seq
-    """,
-    lambda columns: str(columns[0]),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -160,6 +135,7 @@ class Claim:
     history: list[dict[str, Any]]
     journal: list[StepRecord]
     brackets: list[str]
+    cut_off: list[SpanRecord] = field(default_factory=list)
     continued: Continued | None = None
 
     @property
@@ -200,16 +176,18 @@ async def _take(db: Transaction, row: ClaimRow, owner: str) -> Claim:
     db.add(_TAKE(**_parameters(row, owner, stored, [m["id"] for m in said])))
     leaf = _base(row)
     path = db.add(PATH(thread=row.thread_id, leaf=leaf, limit=HISTORY_LIMIT)) if leaf else None
-    past = None if first and not row.resumes else _past(db, row)
+    past = None if first and not row.resumes else look_at_past(db, run=row.id, root=row.root_id)
     earlier = _look_back(db, row)
     await db.commit()
     history = path_of(path.rows, HISTORY_LIMIT).messages if path else []
     if past is None:
         mine = ForeignRow(fence, 1, stored.type, stored.data)
         return Claim(row, fence, [mine], history, [], [])
-    starts, journal, brackets = past
+    cut_off, starts, journal, brackets = past
     continued = earlier.read() if earlier else None
-    return Claim(row, fence, starts.rows, history, journal.rows, brackets.rows, continued)
+    return Claim(
+        row, fence, starts.rows, history, journal.rows, brackets.rows, cut_off.rows, continued
+    )
 
 
 def _newly_said(row: ClaimRow) -> list[dict[str, Any]]:
@@ -233,18 +211,6 @@ def _look_back(db: Transaction, row: ClaimRow) -> Earlier | None:
         resumes=row.resumes,
         head=row.head,
         limit=HISTORY_LIMIT,
-    )
-
-
-def _past(
-    db: Transaction, row: ClaimRow
-) -> tuple[Command[ForeignRow], Command[StepRecord], Command[str]]:
-    """What earlier carriers have left; this claim's own start row is among the starts."""
-    db.add(_CLOSE_SPANS(root=row.root_id))
-    return (
-        db.add(_STARTS(run=row.id)),
-        db.add(_JOURNAL(root=row.root_id)),
-        db.add(_BRACKETS(run=row.id, types=sorted(BRACKETS))),
     )
 
 
