@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from agent import keys, runs, threads
+from agent import effects, keys, runs, threads
 from agent.agents import agents
 from agent.chat import chat
 from agent.drill import drill
@@ -51,6 +51,7 @@ def make_app() -> typer.Typer:
     app.command(rich_help_panel=CONVERSE)(trace)
     app.command(rich_help_panel=CONVERSE)(verify)
     app.command(rich_help_panel=OPERATE)(status)
+    app.add_typer(effects.app, name="effects", rich_help_panel=OPERATE)
     app.add_typer(keys.app, name="keys", rich_help_panel=OPERATE)
     app.command(rich_help_panel=OPERATE)(invite)
     app.command(rich_help_panel=OPERATE)(login)

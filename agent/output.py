@@ -29,6 +29,8 @@ STYLES = {
     "failed": "red",
     "cancelled": "dim",
     "finished": "green",
+    "unknown": "red",
+    "done": "green",
 }
 
 

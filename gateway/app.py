@@ -10,6 +10,7 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from gateway.api import (
     agents,
+    effects,
     events,
     invites,
     keys,
@@ -41,7 +42,10 @@ from shared.web.health import health_router
 from shared.web.middleware import Outermost
 
 PROCESS = "gateway"
-RESOURCES = (me, agents, threads, messages, events, runs, receipts, trace, keys, invites, status)
+RESOURCES = (
+    *(me, agents, threads, messages, events, runs, receipts, trace),
+    *(keys, invites, status, effects),
+)
 
 
 def make_app(settings: GatewaySettings) -> FastAPI:

@@ -4,8 +4,10 @@ A call's key is `(root run, scope, call id, digest of its arguments)`. Its row i
 effect, with the lease of who executes it, and tells everybody who asks again what happened:
 
     claimed ──▶ done | failed          the executor said so
-       └──────▶ unknown                its lease ended without a word; a person settles it, or an
-                                       idempotent tool is run again
+       └──────▶ unknown                its lease ended without a word; an idempotent tool is run
+                                       again, any other call waits for a person:
+    unknown ──▶ done | failed | retry  the gateway writes what the person says; `retry` is claimed
+                                       by whoever asks next
 
 The claim also checks the run's fence, in the same statement and under the thread's lock: a runner
 that was overtaken has no effect.
@@ -93,7 +95,9 @@ class Found:
 # The lock on the thread keeps its fence as it is until this transaction ends. The run's own status
 # may be a moment old, but only the run's own runner could have changed it without a new fence.
 # `locked` lets equal calls find out that they are not alone without waiting for each other on a
-# connection. A transaction that falls asleep must not keep the thread: Postgres ends it.
+# connection. A transaction that falls asleep must not keep the thread: Postgres ends it. An
+# executor may claim what it has claimed already, for the answer may have been lost; it has not
+# begun then.
 _CLAIM = text("""
     WITH permit AS MATERIALIZED (
         SELECT runs.id, pg_try_advisory_xact_lock(:lock) AS locked
@@ -103,18 +107,23 @@ _CLAIM = text("""
             AND runs.user_id = :user
         FOR SHARE OF threads
     ), written AS (
-        INSERT INTO effects AS old (root_id, scope, call_id, arguments_digest, run_id, tool, status,
-            executor, executor_until)
-        SELECT :root, :scope, :call, :digest, :run, :tool, 'claimed', :executor,
+        INSERT INTO effects AS old (root_id, scope, call_id, arguments_digest, run_id, tool,
+            arguments, status, executor, executor_until)
+        SELECT :root, :scope, :call, :digest, :run, :tool, :arguments, 'claimed', :executor,
             now() + make_interval(secs => :lease_s)
         FROM permit WHERE locked
         ON CONFLICT (root_id, scope, call_id, arguments_digest) DO UPDATE SET
-            status = CASE WHEN :idempotent THEN 'claimed' ELSE 'unknown' END,
-            run_id = CASE WHEN :idempotent THEN excluded.run_id ELSE old.run_id END,
-            executor = CASE WHEN :idempotent THEN excluded.executor ELSE old.executor END,
-            executor_until =
-                CASE WHEN :idempotent THEN excluded.executor_until ELSE old.executor_until END
-        WHERE old.status IN ('claimed', 'unknown') AND old.executor_until < now()
+            (status, run_id, executor, executor_until) = (
+                SELECT CASE WHEN again THEN 'claimed' ELSE 'unknown' END,
+                    CASE WHEN again THEN excluded.run_id ELSE old.run_id END,
+                    CASE WHEN again THEN excluded.executor ELSE old.executor END,
+                    CASE WHEN again THEN excluded.executor_until ELSE old.executor_until END
+                FROM (SELECT
+                    :idempotent OR old.status = 'retry' OR old.executor = excluded.executor AS again
+                ) AS whether
+            )
+        WHERE old.status = 'retry' OR old.status IN ('claimed', 'unknown')
+            AND (old.executor_until < now() OR old.executor = excluded.executor)
         RETURNING status
     )
     SELECT EXISTS (SELECT FROM permit) AS permitted,
@@ -127,7 +136,7 @@ _CLAIM = text("""
 
 _SETTLE = text("""
     UPDATE effects SET status = :status, result = :result, error_code = :code,
-        error_message = :message, done_at = clock_timestamp()
+        error_message = :message, arguments = NULL, done_at = clock_timestamp()
     WHERE root_id = :root AND scope = :scope AND call_id = :call AND arguments_digest = :digest
         AND executor = :executor AND status IN ('claimed', 'unknown')
 """)
@@ -141,6 +150,8 @@ class Claimant:
     key: EffectKey
     tool: str
     idempotent: bool
+    #: JSON, for whoever may have to settle the call.
+    arguments: str
     #: Unlike any other's, also of the same process: what is settled must be one's own.
     executor: str
     lease_s: float
@@ -165,6 +176,7 @@ async def claim(connection: AsyncConnection, who: Claimant) -> Found:
             "user": claims.user,
             "fence": claims.fence,
             "tool": who.tool,
+            "arguments": who.arguments,
             "idempotent": who.idempotent,
             "executor": who.executor,
             "lease_s": who.lease_s,

@@ -1,8 +1,9 @@
 """One tool call from claim to outcome.
 
 A tool that works on our Postgres runs inside the claim's own transaction: all of it is stored, or
-nothing. Any other tool runs between two transactions; should this process die in between, the
-claim's lease ends and the outcome is unknown.
+nothing. Should the commit's answer be lost, the same call finds out: equal calls wait for each
+other on the transaction's lock. Any other tool runs between two transactions; should this process
+die in between, the claim's lease ends and the outcome is unknown.
 """
 
 import asyncio
@@ -58,15 +59,23 @@ class Executor:
     max_result_bytes: int
 
     async def carry_out(
-        self, tool: Tool, claims: RunClaims, key: EffectKey, arguments: Mapping[str, Any]
+        self,
+        tool: Tool,
+        claims: RunClaims,
+        key: EffectKey,
+        *,
+        given: str,
+        arguments: Mapping[str, Any],
     ) -> Found:
         """Run the tool, or find what became of the same call: `MINE` or `SETTLED`, with an outcome.
+
+        `given` are the arguments as JSON, `arguments` what the tool's function is called with.
 
         Raises:
             FencedError: the run has moved on.
             BatonError: `tool_outcome_unknown`; `unavailable` where another executor takes too long.
         """
-        attempt = _Attempt(self, tool, claims, key, arguments)
+        attempt = _Attempt(self, tool, claims, key, given, arguments)
         async for _ in _patience(attempt.who.lease_s + LEASE_MARGIN_S):
             found = await attempt.make()
             match found.standing:
@@ -89,6 +98,7 @@ class _Attempt:
     tool: Tool
     claims: RunClaims
     key: EffectKey
+    given: str
     arguments: Mapping[str, Any]
     limit_s: float = field(init=False)
     who: Claimant = field(init=False)
@@ -101,6 +111,7 @@ class _Attempt:
             key=self.key,
             tool=self.tool.name,
             idempotent=self.tool.idempotent,
+            arguments=self.given,
             executor=f"{self.executor.instance}/{secrets.token_hex(4)}",
             lease_s=self.limit_s + LEASE_MARGIN_S,
             asleep_s=self.limit_s + 1,
@@ -137,25 +148,45 @@ class _Attempt:
         return Found(Standing.MINE, outcome)
 
     async def _between_two(self) -> Found:
-        async with self._autocommit.connect() as connection:
-            found = await claim(connection, self.who)
+        found, since = await self._claim_over_outages()
         if found.standing is not Standing.MINE:
             return found
+        if monotonic() - since > LEASE_MARGIN_S:
+            # This process was asleep, and the lease will not outlive the tool's time any more.
+            return Found(Standing.BUSY)
         outcome = await self._run(ToolCall(**self._context()))
-        await self._settle_over_outages(outcome)
-        return Found(Standing.MINE, outcome)
+        if await self._settle_over_outages(outcome):
+            return Found(Standing.MINE, outcome)
+        log.warning("an effect was settled by somebody else", tool=self.tool.name)
+        return Found(Standing.BUSY)  # what the ledger says counts, so ask it
 
-    async def _settle_over_outages(self, outcome: Outcome) -> None:
+    async def _claim_over_outages(self) -> tuple[Found, float]:
+        """Claim, and since when it counts at least. Where the answer is lost, claim again.
+
+        Left alone, such a claim would be unknown in the end though nothing was begun.
+        """
+        sent = False
+        async for last in _patience(LEASE_MARGIN_S):
+            since = monotonic()
+            try:
+                async with self._autocommit.connect() as connection:
+                    sent = True
+                    return await claim(connection, self.who), since
+            except SQLAlchemyError as error:
+                if last or not sent or not is_away(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _settle_over_outages(self, outcome: Outcome) -> bool:
         """Nobody else knows what happened: keep trying for as long as the claim is ours."""
         async for last in _patience(LEASE_MARGIN_S):
             try:
                 async with self._autocommit.connect() as connection:
-                    if not await settle(connection, self.who, outcome):
-                        log.warning("an effect was settled by somebody else", tool=self.tool.name)
-                    return
+                    return await settle(connection, self.who, outcome)
             except SQLAlchemyError as error:
                 if last or not is_away(error):
                     raise
+        raise AssertionError("unreachable")
 
     async def _run(self, call: ToolCall) -> Outcome:
         """Call the function, within its time, and see what came of it."""

@@ -94,11 +94,12 @@ async def _carry_out(
     request: Request, services: ToolServices, claims: RunClaims, tool: Tool
 ) -> Found:
     arguments = _arguments(await request.body())
+    canonical = canonical_json(arguments)
     key = EffectKey(
         root=claims.root,
         scope=_header(request, "baton-scope", _SCOPE, default=""),
         call=_header(request, "idempotency-key", _CALL_ID),
-        digest=canonical_digest(arguments),
+        digest=sha256(canonical.encode()).digest(),
     )
     try:
         values = tool.parameters.read(arguments)
@@ -110,16 +111,15 @@ async def _carry_out(
         timeout_s=services.settings.tool_timeout_s,
         max_result_bytes=services.settings.max_result_bytes,
     )
-    return await executor.carry_out(tool, claims, key, values)
+    return await executor.carry_out(tool, claims, key, given=canonical, arguments=values)
 
 
-def canonical_digest(arguments: dict[str, Any]) -> bytes:
-    """SHA-256 of the arguments, whatever the order of their keys and the space between them."""
+def canonical_json(arguments: dict[str, Any]) -> str:
+    """The arguments as text, whatever the order of their keys and the space between them."""
     try:
-        canonical = dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     except RecursionError:
         raise BatonError(Code.TOOL_ARGUMENTS, "arguments: they are nested too deeply.") from None
-    return sha256(canonical.encode()).digest()
 
 
 def _arguments(body: bytes) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Tables of the record of runs: events, steps, effects, spans, and who carries them."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Text, text
+from sqlalchemy import BigInteger, Column, Computed, DateTime, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 from shared.db.conversations import json_column
@@ -60,18 +61,49 @@ class Step(SQLModel, table=True):
     created_at: datetime = time_of_insert()
 
 
+#: What `EffectKey.as_text` of toolsvc says. The cast reads a backslash as an escape: it is doubled.
+EFFECT_KEY = r"""encode(sha256(
+    sha256(uuid_send(root_id))
+    || sha256(CAST(replace(scope, '\', '\\') AS bytea))
+    || sha256(CAST(replace(call_id, '\', '\\') AS bytea))
+    || sha256(arguments_digest)), 'hex')"""
+
+
+class EffectStatus(StrEnum):
+    """Where a call of a tool stands."""
+
+    CLAIMED = "claimed"  #: its executor runs it, or died: its lease decides
+    DONE = "done"  #: it took effect; there is a result
+    FAILED = "failed"  #: it ended with an error
+    UNKNOWN = "unknown"  #: its executor died; nobody knows whether it took effect
+    RETRY = "retry"  #: a person decided that it shall be run again
+
+
 class Effect(SQLModel, table=True):
     """The ledger: one tool call of toolsvc, at most once per key."""
 
     __tablename__ = "effects"
+    __table_args__ = (
+        Index("effects_by_key", "key", unique=True),
+        # What a person may have to settle.
+        Index(
+            "effects_unsettled",
+            "root_id",
+            postgresql_where=text("status IN ('claimed', 'unknown')"),
+        ),
+    )
 
     root_id: UUID = Field(foreign_key="runs.id", ondelete="CASCADE", primary_key=True)
     scope: str = Field(primary_key=True)
     call_id: str = Field(primary_key=True)
     arguments_digest: bytes = Field(primary_key=True)
+    #: The whole key as text: what other services got as `Idempotency-Key`.
+    key: str = Field(sa_column=Column(Text, Computed(EFFECT_KEY, persisted=True), nullable=False))
     run_id: UUID
     tool: str
-    status: str  # claimed, done, failed, unknown
+    #: As JSON, as long as somebody may have to settle the call; their digest stays.
+    arguments: str | None = Field(default=None, sa_column=Column(Text))
+    status: str  # an EffectStatus
     executor: str
     executor_until: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     result: str | None = Field(default=None, sa_column=Column(Text))
@@ -79,6 +111,10 @@ class Effect(SQLModel, table=True):
     error_message: str | None = Field(default=None, sa_column=Column(Text))
     created_at: datetime = time_of_insert()
     done_at: datetime | None = time_or_null()
+    #: What a person said of it (`done`, `failed` or `retry`), who, and when.
+    settled_as: str | None = None
+    settled_by: str | None = None
+    settled_at: datetime | None = time_or_null()
 
 
 class Span(SQLModel, table=True):

@@ -107,7 +107,10 @@ MEANINGS: dict[Code, Meaning] = {
     Code.TOOL_TIMEOUT: Meaning(504, False, "The tool took too long."),
     Code.TOOL_TOO_LARGE: Meaning(500, False, "The tool's result is too large."),
     Code.TOOL_OUTCOME_UNKNOWN: Meaning(
-        409, False, "Whether the tool took effect is not known; a person has to settle it."
+        409,
+        False,
+        "Whether the tool took effect is not known, and it is not run again by itself: "
+        "an admin has to say what became of it.",
     ),
     Code.UPSTREAM_AUTH: Meaning(502, False, "The model server refused our key."),
     Code.UPSTREAM_RATE_LIMITED: Meaning(502, True, "The model server limits our requests."),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from shared.protocol.ids import uuid7
 from tests.toolsvc.tool_rig import Rig, opened
 from tests.toolsvc.tool_world import World
 from toolsvc.effects import Claimant, EffectKey, Outcome, Standing, claim, settle
-from toolsvc.tool_api import canonical_digest
+from toolsvc.tool_api import canonical_json
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
@@ -28,14 +29,22 @@ async def rig(database_url: str, world: World) -> AsyncIterator[Rig]:
         yield made
 
 
-def claimant(rig: Rig, tool_name: str, *, lease_s: float, call_id: str = "call_x") -> Claimant:
+def claimant(
+    rig: Rig,
+    tool_name: str,
+    *,
+    lease_s: float,
+    call_id: str = "call_x",
+    executor: str = "another/1",
+) -> Claimant:
     """Another process that claims `call_x` without arguments."""
     return Claimant(
         claims=rig.claims,
-        key=EffectKey(root=rig.claims.root, scope="", call=call_id, digest=canonical_digest({})),
+        key=EffectKey(root=rig.claims.root, scope="", call=call_id, digest=sha256(b"{}").digest()),
         tool=tool_name,
         idempotent=False,
-        executor="another/1",
+        arguments="{}",
+        executor=executor,
         lease_s=lease_s,
         asleep_s=10,
     )
@@ -70,8 +79,8 @@ async def test_the_order_of_keys_and_how_the_text_is_written_do_not_matter() -> 
         {"b": {"d": [1, 2], "c": "\u00e9"}, "a": 1},
     ]
     other: list[dict[str, Any]] = [{"a": 1}, {"a": "1"}, {"a": 1.5}, {"a": None}, {}, {"A": 1}]
-    assert len({canonical_digest(each) for each in same}) == 1
-    assert len({canonical_digest(each) for each in other}) == len(other)
+    assert len({canonical_json(each) for each in same}) == 1
+    assert len({canonical_json(each) for each in other}) == len(other)
 
 
 async def test_a_repeat_waits_while_the_executor_lives(rig: Rig, world: World) -> None:
@@ -133,16 +142,6 @@ async def test_an_executor_that_was_only_slow_still_settles_what_it_knows(rig: R
         assert await settle(connection, late, Outcome(result='"late"'))
         assert not await settle(connection, late, Outcome(result='"later still"'))
     assert await rig.result("act", call_id="call_x") == "late"
-
-
-async def test_a_person_settles_what_is_unknown(rig: Rig, world: World) -> None:
-    await _claimed_by_the_dead(rig, "act")
-    await rig.refusal("act", call_id="call_x")
-    await rig.sql("UPDATE effects SET status = 'failed', error_code = 'settled_by_hand'")
-    status, error = await rig.refusal("act", call_id="call_x")
-    assert (status, error["code"]) == (500, "settled_by_hand")
-    await rig.sql("DELETE FROM effects")
-    assert await rig.result("act", call_id="call_x") == {"effect": 1}
 
 
 FENCED = {
