@@ -10,9 +10,8 @@ from tests.model.scenes import ALL, WORLDS, World
 from tests.model.search import search, walk
 from tests.model.spine import Spine
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
 def test_nothing_goes_wrong_in(world: World) -> None:
     found = search(Spine(world.scene, world.faults))
@@ -21,6 +20,7 @@ def test_nothing_goes_wrong_in(world: World) -> None:
     assert found.ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.spine.__name__)
 def test_the_search_sees(bug: Planted) -> None:
     """The same world without the bug has nothing wrong, so that it is the bug that is seen."""
@@ -31,6 +31,7 @@ def test_the_search_sees(bug: Planted) -> None:
     assert not sound.violation, f"\n{sound}"
 
 
+@pytest.mark.slow
 def test_walks_with_all_faults_at_once_find_nothing_and_make_use_of_every_action() -> None:
     found = walk(Spine(ALL.scene, ALL.faults), walks=150, seed=1)
     assert not found.violation, f"\n{found}"
