@@ -19,6 +19,7 @@ from shared.protocol.transcript import has_failed
 
 HANDOFF = "transfer_to_"
 TAKEN_OVER = "↻ another runner has taken over; what was unfinished is written anew"
+RESTARTED = "↻ the model's answer broke off; it is written anew"
 
 
 class Lines:
@@ -178,6 +179,12 @@ class Screen:
                 self._agent = name
             case "CUSTOM" if event.get("name") == "baton.resumed":
                 self._note(Text(TAKEN_OVER))
+            case "CUSTOM" if event.get("name") == "baton.restarted":
+                self._note(Text(RESTARTED))
+            case "CUSTOM" if event.get("name") == "baton.waiting":
+                value = event.get("value")
+                said = value.get("message") if isinstance(value, dict) else None
+                self._note(Text(f"… {one_line(said or 'waits for the model server', 200)}"))
             case "RUN_FINISHED":
                 self._note(Text(finish_line(event)))
             case "RUN_ERROR":

@@ -17,7 +17,7 @@ from runner.hints import listen_for_cancels
 from runner.home import ToolThreads
 from runner.invocations import patch_runner
 from runner.kept import KeptCode
-from runner.models.provider import UpstreamProvider, make_client
+from runner.models.provider import UpstreamProvider, missing_keys
 from runner.record import Record
 from runner.tracing import install_tracing
 from runner.worker import BLOCK_MS, Worker
@@ -27,6 +27,8 @@ from shared.process import essential
 from shared.protocol.ids import uuid7
 from shared.protocol.record import Catalogue
 from shared.settings import RunnerSettings
+from shared.settings.common import refuse_setting
+from shared.settings.models import ModelsConfig, ModelsConfigError, load_models
 from shared.telemetry.logs import get_logger
 from shared.web.errors import install_error_handlers
 from shared.web.health import Check, health_router
@@ -41,10 +43,11 @@ THREADS_PER_RUN = 4
 
 def make_app(settings: RunnerSettings) -> ASGIApp:
     """Health over HTTP; the work goes on in the lifespan."""
+    models = _models(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _working(settings, app):
+        async with _working(settings, models, app):
             yield
 
     app = FastAPI(title="Baton runner", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -52,8 +55,21 @@ def make_app(settings: RunnerSettings) -> ASGIApp:
     return Outermost(app, process="runner")
 
 
+def _models(settings: RunnerSettings) -> ModelsConfig:
+    """The model servers; a file that cannot be used ends the process in words."""
+    try:
+        config = load_models(settings.models_config)
+    except ModelsConfigError as error:
+        refuse_setting("BATON_MODELS_CONFIG", str(error).rstrip("."))
+    if missing := missing_keys(config):
+        refuse_setting("BATON_MODELS_CONFIG", "; ".join(missing))
+    return config
+
+
 @asynccontextmanager
-async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None]:
+async def _working(
+    settings: RunnerSettings, models: ModelsConfig, app: FastAPI
+) -> AsyncIterator[None]:
     """Everything from the first connection to the last run given away."""
     runner = f"{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}"
     secret = token_urlsafe(32)
@@ -71,8 +87,8 @@ async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None
             settings.toolsvc_urls, settings.runner_key.get_secret_value(), secret=secret
         )
         lifetime.push_async_callback(record.close)
-        client = make_client(settings)
-        lifetime.push_async_callback(client.close)
+        upstream = UpstreamProvider(settings, models)
+        lifetime.push_async_callback(upstream.aclose)
         exporter = install_tracing(settings)
         lifetime.push_async_callback(asyncio.to_thread, exporter.shutdown)
         kept = KeptCode(settings.agents_kept)
@@ -85,7 +101,8 @@ async def _working(settings: RunnerSettings, app: FastAPI) -> AsyncIterator[None
             record=record,
             catalog=catalog,
             exporter=exporter,
-            configs=RunConfigs(settings, UpstreamProvider(settings, client)),
+            configs=RunConfigs(settings, upstream),
+            gates=upstream.gates,
         )
         await _announce(record, worker, catalog)
         await lifetime.enter_async_context(_loops(worker, secret))

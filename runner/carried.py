@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -83,7 +83,7 @@ class CarriedRun:
         )
         self.home = Home()
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
-        self.handing_over = False
+        self._given_away = asyncio.Event()
         #: Messages of finished root steps, in order; and of calls being written now.
         self.shown: list[dict[str, Any]] = []
         self.writing: list[Callable[[], list[dict[str, Any]]]] = []
@@ -111,6 +111,30 @@ class CarriedRun:
         self.home.soon(self.stop, stop)
         await asyncio.get_running_loop().create_future()
         raise AssertionError("unreachable")
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether another process is to go on, from the next step at the latest."""
+        return self._given_away.is_set()
+
+    def hand_over(self) -> None:
+        """Another process is to go on: at the next step, or at once where only a wait goes on."""
+        self._given_away.set()
+
+    async def waiting(self, wait: Coroutine[Any, Any, None]) -> None:
+        """Wait for something that holds nothing of this run; a hand-over ends it."""
+        tasks = [asyncio.create_task(one) for one in (wait, self._given_away.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            over = tasks[0].done()
+            if over:
+                tasks[0].result()  # raises what the wait raised
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if not over:
+            await self.park(Stop(StopKind.HANDED_OVER))
 
     def _refused(self, error: BatonError) -> None:
         lost = error.code in LOST

@@ -19,6 +19,8 @@ log = get_logger(__name__)
 
 EVERY_S = 1.0
 TRY_S = 2.0
+#: So long a heartbeat waits for what the loop has to say now; then it says what it said last.
+ASKING_S = 0.1
 #: A loop that does not move for this long will not come back; its runs are better off elsewhere.
 STUCK_S = 30.0
 STUCK_EXIT = 70
@@ -42,6 +44,7 @@ class HeartbeatThread:
         self._beat, self._heard = beat, heard
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
+        self._looked = threading.Event()
         self._next = Heartbeat()
         self._moved_at = time.monotonic()
         self._current = 0
@@ -62,9 +65,14 @@ class HeartbeatThread:
     def _run(self) -> None:
         with httpx.Client(timeout=TRY_S, trust_env=False) as http:
             while not self._stop.is_set():
+                self._ask()
                 self._renew(http)
-                self._loop.call_soon_threadsafe(self._look)
                 self._stop.wait(EVERY_S)
+
+    def _ask(self) -> None:
+        self._looked.clear()
+        self._loop.call_soon_threadsafe(self._look)
+        self._looked.wait(ASKING_S)
 
     def _renew(self, http: httpx.Client) -> None:
         still_s = time.monotonic() - self._moved_at
@@ -90,6 +98,7 @@ class HeartbeatThread:
         """On the loop: it moves, and these are its runs."""
         self._moved_at = time.monotonic()
         self._next = self._beat()
+        self._looked.set()
 
     def _tell(self, news: HeartbeatAnswer) -> None:
         self.leased.set()

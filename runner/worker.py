@@ -11,6 +11,7 @@ from agents import Agent
 from runner.carried import CarriedRun, Stop, StopKind
 from runner.catalog import Catalog, LoadedAgent
 from runner.configure import RunConfigs
+from runner.models.gate import Gates
 from runner.outbox import Outbox
 from runner.publisher import Publisher
 from runner.record import LOST, AwayError, Record
@@ -65,10 +66,12 @@ class Worker:
         catalog: Catalog,
         exporter: Exporter,
         configs: RunConfigs,
+        gates: Gates,
     ) -> None:
         self.id, self.settings = runner, settings
         self.redis, self._blocking, self._record = redis, blocking, record
         self._catalog, self._exporter, self._configs = catalog, exporter, configs
+        self._gates = gates
         self.publisher = Publisher(redis, self._confirm)
         self._runs: dict[UUID, CarriedRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -172,7 +175,8 @@ class Worker:
             run_config=self._configs.of(claimed),
             trace=trace,
         )
-        run.handing_over = self.draining
+        if self.draining:
+            run.hand_over()
         self._runs[claimed.run] = run
         RUNS_LIVE.set(len(self._runs))
         log.debug("carries a run", agent=claimed.agent, fence=claimed.fence)
@@ -248,6 +252,7 @@ class Worker:
                 for run in runs
                 if run.committer.token.expires < soon
             },
+            providers=self._gates.report(),
             slots=self.settings.concurrency,
             version=self.settings.code_version,
         )
@@ -262,6 +267,7 @@ class Worker:
         for id_, (token, expires) in news.tokens.items():
             if run := self._runs.get(id_):
                 run.committer.token.value, run.committer.token.expires = token, expires
+        self._gates.heard(news.providers)
 
     def cancel(self, id_: UUID) -> None:
         """Somebody asked for a run to stop."""
@@ -273,7 +279,7 @@ class Worker:
         """Take nothing new; give each run away at its next step, after a while in mid-step."""
         self.draining = True
         for run in self._runs.values():
-            run.handing_over = True
+            run.hand_over()
         if self._tasks:
             log.info("giving runs away", runs=len(self._runs))
             await asyncio.wait(self._tasks, timeout=DRAIN_S)

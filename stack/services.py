@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from shared.settings import GatewaySettings, ProcessSettings, RunnerSettings, ToolsvcSettings
+from shared.settings.models import DEFAULT_PATH, ModelsConfigError, load_models
 from shared.signing import SigningKey
 from stack.credentials import Credentials
-from stack.program import Program, Tier, answers_ok
+from stack.program import ROOT, Program, Tier, answers_ok
 
 #: What any program may need from its surroundings; nothing secret.
 SURROUNDINGS = frozenset(
@@ -93,7 +94,12 @@ class Wiring:
         )
 
     def _runner(self, name: str, port: int) -> Program:
-        models = {name: value for name, value in self.environ.items() if name.startswith(OF_MODELS)}
+        keys = self._names_of_model_keys()
+        models = {
+            name: value
+            for name, value in self.environ.items()
+            if name.startswith(OF_MODELS) or name in keys
+        }
         return self._service(
             name,
             Tier.RUNNER,
@@ -105,6 +111,14 @@ class Wiring:
             BATON_RUNNER_KEY=self.credentials.runner_key,
             BATON_AGENTS_KEPT=self.environ.get("BATON_AGENTS_KEPT", str(self.home / "agents")),
         )
+
+    def _names_of_model_keys(self) -> set[str]:
+        """The variables that the file of model servers names; the runner tells what is wrong."""
+        try:
+            config = load_models(ROOT / (self.environ.get("BATON_MODELS_CONFIG") or DEFAULT_PATH))
+        except ModelsConfigError:
+            return set()
+        return {one.key_env for one in config.providers.values() if one.key_env}
 
     def _demo_model(self) -> dict[str, str]:
         """Send models and traces to the demo model, where there is one."""

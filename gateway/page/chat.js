@@ -188,6 +188,7 @@ function failureNode(title, turn, ...buttons) {
 
 /** What is going on, in words. @param {Turn} turn */
 function working(turn) {
+  if (turn.waitsFor) return turn.waitsFor;
   const { messages } = turn.transcript;
   const open = messages.flatMap((message) => message.toolCalls ?? [])
     .find((call) => Turn.resultOf(call.id, messages) === null);

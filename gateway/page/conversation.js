@@ -163,6 +163,8 @@ export class Turn {
     this.failure = null;
     /** How often another runner took the run over. */
     this.takeOvers = 0;
+    /** What the run waits for, until something happens. @type {string | null} */
+    this.waitsFor = null;
     /** The agent that this page asked for. @type {string | undefined} */
     this.asksFor = undefined;
     /** The agent at work. @type {string | null} */
@@ -184,6 +186,7 @@ export class Turn {
   /** @param {AgUiEvent} event */
   add(event) {
     this.version += 1;
+    this.waitsFor = event.name === "baton.waiting" ? event.value?.message ?? null : null;
     const inner = this.#subAgent(event);
     if (inner) {
       inner.add(event);
@@ -205,6 +208,7 @@ export class Turn {
         break;
       case "CUSTOM":
         if (event.name === "baton.resumed") this.#takenOver();
+        if (event.name === "baton.restarted") this.#restarted(event.value?.messageIds ?? []);
         break;
       case "RUN_FINISHED":
         this.state = event.outcome?.type === "cancelled" ? "stopped" : "done";
@@ -233,6 +237,14 @@ export class Turn {
       inner.state = "interrupted";
       const { transcript, writing } = inner;
       transcript.messages = transcript.messages.filter((message) => !writing.has(message.id));
+    }
+  }
+
+  /** A model call begins anew. Of the run's own messages the snapshot that follows takes back what
+   * was half written; sub-agents' are in none. @param {string[]} withdrawn */
+  #restarted(withdrawn) {
+    for (const { transcript } of this.subAgents.values()) {
+      transcript.messages = transcript.messages.filter(({ id }) => !withdrawn.includes(id));
     }
   }
 

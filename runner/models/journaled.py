@@ -16,8 +16,10 @@ from openai.types.responses import Response, ResponseCompletedEvent
 
 from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
+from runner.models.attempts import Attempts
 from runner.models.digest import digest_of
 from runner.models.errors import described, raised_again
+from runner.models.gate import Gate
 from runner.models.response import (
     NOTHING_SAID,
     call_ids,
@@ -38,10 +40,15 @@ from shared.telemetry.metrics import MODEL_SECONDS
 
 
 class JournaledModel(Model):
-    """`inner`, journalled; `name` is what metrics and usage call it."""
+    """`inner`, journalled; `name` is what metrics and usage call it.
 
-    def __init__(self, inner: Model, name: str, *, timeout_s: float) -> None:
-        self.inner, self.name, self._timeout_s = inner, name, timeout_s
+    Without a gate nothing is known of the server: a call is made at once, and once.
+    """
+
+    def __init__(
+        self, inner: Model, name: str, *, timeout_s: float, gate: Gate | None = None
+    ) -> None:
+        self.inner, self.name, self.timeout_s, self.gate = inner, name, timeout_s, gate
 
     async def close(self) -> None:
         """Close the inner model."""
@@ -137,6 +144,7 @@ class _Call:
         self.ran = False
         self._translator: Translator | None = None
         self._made: dict[str, Any] | None = None
+        self._answered = False  # the present try
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -163,25 +171,63 @@ class _Call:
 
     async def live(self) -> dict[str, Any]:
         """Call the model, show what comes, and give the journal's record of it."""
-        run, scope = self.run, self.scope
         self.ran = True
-        run.stage.enter(scope, scope.agent)
+        self.run.stage.enter(self.scope, self.scope.agent)
+        model = self.model
+        if model.gate is None:
+            self._made = await self._once()
+        else:
+            tries = Attempts(model.gate, self.run, most_s=model.timeout_s, say=self._say)
+            self._made = await tries.until_made(self._once, self)
+        return self._made
+
+    async def _once(self) -> dict[str, Any]:
+        """One try."""
+        run, self._answered = self.run, False
         translator = self._translator = Translator(
             run.outbox.emit,
             run.outbox.delta,
             run.unique_call_id,
-            subagent=run.stage.subagent(scope),
+            subagent=run.stage.subagent(self.scope),
         )
         response = await self._stream(translator)
         translator.end()
-        self._made = self._recorded(response, translator)
-        return self._made
+        return self._recorded(response, translator)
+
+    def begun(self) -> bool:
+        """See Shown."""
+        return self._translator is not None and bool(self._translator.shown())
+
+    def withdraw(self) -> bool:
+        """See Shown: close what is open, name what is taken back, restate the rest.
+
+        Not beside a call of the root invocation, whose text a snapshot would cut in two.
+        """
+        half, run = self._translator, self.run
+        if half is None or (self.scope.nested and run.writing):
+            return False
+        half.end()
+        self._translator = None
+        messages = half.shown()
+        withdrawn = {"messageIds": [one["id"] for one in messages]}
+        run.outbox.emit({"type": "CUSTOM", "name": "baton.restarted", "value": withdrawn})
+        # Clients keep reasoning that a snapshot does not name.
+        emptied = [one | {"content": ""} for one in messages if one["role"] == "reasoning"]
+        emptied = [] if self.scope.nested else emptied
+        restated = [*run.conversation, *run.messages(), *emptied]
+        run.outbox.emit({"type": "MESSAGES_SNAPSHOT", "messages": restated})
+        return True
+
+    def _say(self, event: dict[str, Any]) -> None:
+        """Say something of the wait, unless it would come between the deltas of another call."""
+        if not (self.scope.nested and self.run.writing):
+            self.run.outbox.emit(event)
 
     async def _stream(self, translator: Translator) -> Response:
         begun, outcome = time.perf_counter(), "failed"
         try:
             with theirs():
-                async with asyncio.timeout(self.model._timeout_s):
+                async with asyncio.timeout(self.model.timeout_s):
                     response = await self._consume(translator)
             outcome = "finished"
             return response
@@ -196,7 +242,7 @@ class _Call:
             async for event in events:
                 kind = event.type
                 if kind.endswith(".delta"):
-                    self.run.first_delta()
+                    self._first_delta()
                 translator.feed(event)
                 if kind == "response.output_item.done":
                     items.append(event.item)
@@ -211,6 +257,12 @@ class _Call:
         if says_nothing(final):
             raise BatonError(Code.UPSTREAM_INVALID, NOTHING_SAID)
         return final
+
+    def _first_delta(self) -> None:
+        self.run.first_delta()
+        if not self._answered and self.model.gate is not None:
+            self._answered = True
+            self.model.gate.answered()
 
     def _recorded(self, response: Response, translator: Translator) -> dict[str, Any]:
         plain = dumped(response)

@@ -1,14 +1,19 @@
-"""The model server: one client per process, Responses or Chat Completions as set."""
+"""The model servers: one client for each provider, Responses or Chat Completions as set."""
 
+import asyncio
+import os
 from typing import Any
 
 import httpx2
 from agents import Model, ModelProvider, OpenAIChatCompletionsModel, OpenAIResponsesModel
+from agents.exceptions import UserError
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from runner.models.client import LeanClient
+from runner.models.gate import Gates
 from runner.models.journaled import JournaledModel
 from shared.settings import RunnerSettings
+from shared.settings.models import ModelsConfig, Provider
 
 #: Without a key the client would refuse to be made; a server that wants one answers 401.
 NO_KEY = "none"
@@ -17,15 +22,15 @@ CONNECT_S = 5.0
 KEEPALIVE_S = 60.0
 
 
-def make_client(settings: RunnerSettings) -> AsyncOpenAI:
-    """The client for the model server; silence counts as a hang after `model_silence_s`."""
-    key = settings.openai_api_key
+def make_client(settings: RunnerSettings, provider: Provider) -> AsyncOpenAI:
+    """The client for a model server; tries again are the policy's, not the client's."""
+    silence_s = provider.silence_s or settings.model_silence_s
     return LeanClient(
-        api_key=key.get_secret_value() if key else NO_KEY,
-        base_url=settings.openai_base_url,
-        max_retries=2,
+        api_key=_key_of(settings, provider) or NO_KEY,
+        base_url=provider.base_url or settings.openai_base_url,
+        max_retries=0,
         http_client=DefaultAioHttpClient(
-            timeout=httpx2.Timeout(settings.model_silence_s, connect=CONNECT_S),
+            timeout=httpx2.Timeout(silence_s, connect=CONNECT_S),
             limits=httpx2.Limits(
                 max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S
             ),
@@ -33,26 +38,60 @@ def make_client(settings: RunnerSettings) -> AsyncOpenAI:
     )
 
 
+def missing_keys(config: ModelsConfig) -> list[str]:
+    """Sentences about variables that the providers name and the environment lacks."""
+    return [
+        f"provider {name!r}: the environment has no {one.key_env}"
+        for name, one in config.providers.items()
+        if one.key_env and not os.environ.get(one.key_env)
+    ]
+
+
+def _key_of(settings: RunnerSettings, provider: Provider) -> str | None:
+    """OpenAI's key goes to where the settings say, and to nobody else by itself."""
+    if provider.key_env:
+        return os.environ.get(provider.key_env)
+    if provider.base_url or not settings.openai_api_key:
+        return None
+    return settings.openai_api_key.get_secret_value()
+
+
 class UpstreamProvider(ModelProvider):
     """Models by name, each wrapped so that its calls are journalled and shown."""
 
-    def __init__(self, settings: RunnerSettings, client: AsyncOpenAI) -> None:
-        self._settings, self._client = settings, client
+    def __init__(self, settings: RunnerSettings, config: ModelsConfig) -> None:
+        self._settings, self._config = settings, config
+        self._clients = {name: make_client(settings, one) for name, one in config.providers.items()}
         self._models: dict[str, Model] = {}
+        self.gates = Gates(config)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await asyncio.gather(*(client.close() for client in self._clients.values()))
 
     def get_model(self, model_name: str | None) -> Model:
-        """The wrapped model; `AGENT_MODEL` for agents that name none."""
+        """The wrapped model; `AGENT_MODEL` for agents that name none.
+
+        Raises:
+            UserError: it belongs to no provider.
+        """
         name = model_name or self._settings.default_model
         if name not in self._models:
+            provider = self._config.provider_of(name)
+            if provider is None:
+                raise UserError(f"No provider of {self._settings.models_config} has {name!r}.")
             self._models[name] = JournaledModel(
-                self._plain(name), name, timeout_s=self._settings.model_timeout_s
+                self._plain(name, self._clients[provider]),
+                name,
+                timeout_s=self._settings.model_timeout_s,
+                gate=self.gates[provider],
             )
         return self._models[name]
 
-    def _plain(self, name: str) -> Model:
+    def _plain(self, name: str, client: AsyncOpenAI) -> Model:
         if self._settings.force_chat_completions:
-            return OpenAIChatCompletionsModel(model=name, openai_client=self._client)
-        return OpenAIResponsesModel(model=name, openai_client=self._client)
+            return OpenAIChatCompletionsModel(model=name, openai_client=client)
+        return OpenAIResponsesModel(model=name, openai_client=client)
 
 
 class WrappedProvider(ModelProvider):

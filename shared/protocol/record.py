@@ -10,6 +10,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.protocol.providers import ProviderNews, ProviderReport
+
 #: How long a run token lives. In its second half it is renewed, by a heartbeat that brings it.
 RUN_TOKEN_LIFE_S: Final = 300
 #: The header by which a runner is known under its id: a secret of its own making.
@@ -193,6 +195,8 @@ class Heartbeat(_Message):
     runs: list[Carried] = []
     #: The tokens that are to be renewed: a claim is carried on by whoever has its token.
     tokens: dict[UUID, str] = {}
+    #: Model servers by name.
+    providers: dict[str, ProviderReport] = Field({}, max_length=100)
     slots: int = 0
     version: str = ""
 
@@ -204,6 +208,8 @@ class HeartbeatAnswer(_Message):
     fenced: list[UUID] = []
     cancelled: list[UUID] = []
     tokens: dict[UUID, tuple[str, int]] = {}
+    #: Of the model servers named; one that is missing stays as it was.
+    providers: dict[str, ProviderNews] = {}
 
 
 class Catalogue(_Message):

@@ -16,6 +16,7 @@ from shared.settings.common import (
     ServiceSecret,
     split_commas,
 )
+from shared.settings.models import DEFAULT_PATH
 
 
 class TraceContent(StrEnum):
@@ -101,6 +102,12 @@ class RunnerSettings(ProcessSettings):
         gt=0,
         le=86_400,
         description="Longest silence of a model server before the call counts as hung, in seconds.",
+    )
+    models_config: Path = Field(
+        DEFAULT_PATH,
+        alias="BATON_MODELS_CONFIG",
+        description="File of the model servers and the policy towards each; "
+        "only at the default place it may be missing.",
     )
     tracing_key: SecretStr | None = Field(
         None,

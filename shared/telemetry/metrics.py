@@ -49,6 +49,14 @@ RUNS_LIVE = Gauge("baton_runs_live", "Runs this runner carries now.")
 MODEL_SECONDS = Histogram(
     "baton_model_seconds", "Time of a model call.", ["model", "outcome"], buckets=_SECONDS
 )
+MODEL_RETRIES = Counter(
+    "baton_model_retries", "Model calls made once more, by cause.", ["provider", "cause"]
+)
+MODEL_WAITING = Gauge("baton_model_waiting", "Model calls that wait for their turn.", ["provider"])
+MODEL_HELD = Gauge(
+    "baton_model_held", "1 while a model server has asked to be left alone.", ["provider"]
+)
+MODEL_DOWN = Gauge("baton_model_down", "1 while a model server counts as down.", ["provider"])
 FIRST_EVENT_SECONDS = Histogram(
     "baton_first_event_seconds", "Time from a claim to the model's first delta.", buckets=_SECONDS
 )

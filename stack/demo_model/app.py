@@ -48,6 +48,7 @@ class DemoModel:
 
     def __init__(self, *, tokens_per_s: float | None = None) -> None:
         self._default_pace = tokens_per_s
+        self._under_way = 0
         self._requests = Records()
         self._traces = Records()
         self._faults_given: Counter[str] = Counter()
@@ -93,14 +94,17 @@ class DemoModel:
         render: Callable[[ModelRequest, Reply], Rendered],
     ) -> None:
         received = await exchange.received()
-        self._requests.add(received)
-        request = read(received.body)
-        reply = self._reply_to(request)
-        if error := http_error(reply.fault):
-            raise error
-        await deliver(
-            exchange.send, exchange.receive, render(request, reply), reply, stream=request.stream
-        )
+        self._under_way += 1
+        try:
+            self._requests.add(replace(received, at_once=self._under_way))
+            request = read(received.body)
+            reply = self._reply_to(request)
+            if error := http_error(reply.fault):
+                raise error
+            rendered = render(request, reply)
+            await deliver(exchange.send, exchange.receive, rendered, reply, stream=request.stream)
+        finally:
+            self._under_way -= 1
 
     def _reply_to(self, request: ModelRequest) -> Reply:
         question = request.question

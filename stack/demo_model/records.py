@@ -17,6 +17,7 @@ class Received:
     path: str
     has_key: bool
     body: bytes
+    at_once: int = 1  #: requests being answered when it came, itself among them
 
 
 class Records:
@@ -41,9 +42,14 @@ class Records:
         self._bytes = self._total = 0
 
     def as_json(self) -> bytes:
-        """`{"total", "data": [{"path", "authorization", "body"}]}`, oldest first."""
+        """`{"total", "data": [{"path", "authorization", "body", "atOnce"}]}`, oldest first."""
         data = [
-            {"path": each.path, "authorization": each.has_key, "body": _body(each.body)}
+            {
+                "path": each.path,
+                "authorization": each.has_key,
+                "body": _body(each.body),
+                "atOnce": each.at_once,
+            }
             for each in self._kept
         ]
         return orjson.dumps({"total": self._total, "data": data})

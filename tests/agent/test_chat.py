@@ -87,6 +87,9 @@ def test_tools_hand_offs_and_sub_agents_are_quiet_lines(known: Baton, standin: S
             {"type": "TOOL_CALL_END", "toolCallId": "c2"},
             {"type": "STEP_STARTED", "stepName": "Researcher"},
             {"type": "CUSTOM", "name": "baton.resumed"},
+            {"type": "CUSTOM", "name": "baton.waiting", "value": {"message": "Busy; 8 s."}},
+            {"type": "CUSTOM", "name": "baton.waiting", "value": None},
+            {"type": "CUSTOM", "name": "baton.restarted", "value": {"messageIds": ["m0"]}},
             {"type": "SOMETHING_NEW"},
             text("outer"),
             finished(thread_id, run_id) | {"usage": [{"totalTokens": 1234}]},
@@ -104,6 +107,9 @@ def test_tools_hand_offs_and_sub_agents_are_quiet_lines(known: Baton, standin: S
         "✗ delete_note No such note.",
         "⇢ Researcher",
         "↻ another runner has taken over; what was unfinished is written anew",
+        "… Busy; 8 s.",
+        "… waits for the model server",
+        "↻ the model's answer broke off; it is written anew",
         "done · 1,234 tokens",
     ]
 

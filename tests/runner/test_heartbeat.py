@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from runner.heartbeat import HeartbeatThread
+from runner.models.gate import Gates
 from runner.record import RunToken
 from runner.worker import Worker
 from shared.protocol.record import (
@@ -20,6 +21,7 @@ from shared.protocol.record import (
     HeartbeatAnswer,
 )
 from shared.settings import RunnerSettings
+from shared.settings.models import ModelsConfig, Provider
 from stack.program import free_port
 
 
@@ -38,6 +40,7 @@ def worker_with(*tokens: RunToken) -> tuple[Worker, list[UUID]]:
         catalog=nothing,
         exporter=nothing,
         configs=nothing,
+        gates=Gates(ModelsConfig(providers={"default": Provider()})),
     )
     ids = [uuid4() for _ in tokens]
     for id_, token in zip(ids, tokens, strict=True):

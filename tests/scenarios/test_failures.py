@@ -24,6 +24,7 @@ async def stack(stores: TestStores) -> AsyncIterator[Stack]:
         "BATON_TOOLS_DIR": str(FIXTURES / "tools"),
         "BATON_TOOL_TIMEOUT_S": "1",
         "BATON_MODEL_SILENCE_S": "1",
+        "BATON_MODELS_CONFIG": str(FIXTURES / "hasty_models.yaml"),
         "BATON_MAX_TURNS": "3",
     }
     with stores.database() as url:

@@ -196,6 +196,7 @@ def test_requests_are_recorded_without_the_key_until_reset(http: httpx.Client) -
                 "path": "/v1/responses",
                 "authorization": True,
                 "body": {"model": "m", "input": "hello"},
+                "atOnce": 1,
             }
         ],
     }

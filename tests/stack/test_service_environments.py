@@ -1,5 +1,6 @@
 """Least privilege: what each process may know."""
 
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -31,7 +32,7 @@ CALLER = {
 }
 
 
-def programs(*, demo: bool = False) -> dict[str, Program]:
+def programs(*, demo: bool = False, told: Mapping[str, str] = {}) -> dict[str, Program]:
     wiring = Wiring(
         ports=Ports(
             gateways=(8000, 8001),
@@ -42,7 +43,7 @@ def programs(*, demo: bool = False) -> dict[str, Program]:
         credentials=Credentials.generate(),
         database_url="postgresql://baton",
         redis_url=lambda user: f"redis://{user}",
-        environ=CALLER,
+        environ=CALLER | dict(told),
         home=Path("/home/of/baton"),
     )
     return {program.name: program for program in wiring.programs()}
@@ -74,6 +75,14 @@ def test_model_keys_go_to_runners_alone() -> None:
     having = {name for name, each in programs().items() if "OPENAI_API_KEY" in each.env}
     assert having == {"runner-1"}
     assert programs()["runner-1"].env["OPENAI_ORG_ID"] == "org"
+
+
+def test_keys_that_the_file_of_model_servers_names_go_to_runners(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("providers: {a: {base_url: http://a, key_env: A_KEY, models: [a]}}")
+    told = {"BATON_MODELS_CONFIG": str(file), "A_KEY": "secret"}
+    having = {name for name, each in programs(told=told).items() if "A_KEY" in each.env}
+    assert having == {"runner-1"}
 
 
 def test_each_service_is_its_own_redis_user() -> None:

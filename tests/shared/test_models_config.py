@@ -1,0 +1,104 @@
+"""`models.yaml`: what it may say, and how a mistake in it is told."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.settings.models import (
+    DEFAULT_PATH,
+    ModelsConfigError,
+    Provider,
+    load_models,
+)
+
+GOOD = """
+providers:
+  local:
+    base_url: http://127.0.0.1:1234/v1
+    models: ["llama*", qwen-3]
+    restart: true
+    concurrency: 2
+  openai:
+    key_env: OPENAI_API_KEY
+    retries: 3
+    retry_for_s: 30
+    silence_s: 90.5
+    breaker: {failures: 4, open_s: 20}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "models.yaml"
+
+
+def test_a_good_file_says_which_provider_has_which_model(file: Path) -> None:
+    file.write_text(GOOD)
+    config = load_models(file)
+    asked = ("llama-4", "qwen-3", "qwen-31", "gpt-5")
+    assert [config.provider_of(name) for name in asked] == ["local", "local", "openai", "openai"]
+    assert (config.providers["local"].restart, config.providers["local"].concurrency) == (True, 2)
+    assert config.providers["openai"].breaker.failures == 4
+
+
+def test_a_model_may_belong_to_nobody(file: Path) -> None:
+    file.write_text("providers: {local: {models: [llama]}}")
+    assert load_models(file).provider_of("gpt-5") is None
+
+
+def test_without_a_file_there_is_one_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_models(DEFAULT_PATH)
+    assert (config.provider_of("anything"), config.providers) == (
+        "default",
+        {"default": Provider()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("", "is empty"),
+        ("providers: {}", "line 1: providers: "),
+        ("provider:\n  a: {}", "line 1: provider: "),
+        ("- a\n", "line 1: "),
+        ("providers:\n  a:\n    retires: 3\n", "line 3: providers.a.retires: "),
+        ("providers:\n  a:\n    retries: -1\n", "line 3: providers.a.retries: "),
+        ("providers:\n  a:\n    retries: '3'\n", "line 3: providers.a.retries: "),
+        ("providers:\n  a:\n    retry_for_s: .nan\n", "line 3: providers.a.retry_for_s: "),
+        ("providers:\n  a:\n    restart: 1\n", "line 3: providers.a.restart: "),
+        ("providers:\n  a:\n    concurrency: 0\n", "line 3: providers.a.concurrency: "),
+        ("providers:\n  a:\n    base_url: localhost\n", "must be a URL"),
+        ("providers:\n  a:\n    key_env: sk-123456\n", "line 3: providers.a.key_env: "),
+        ("providers:\n  a:\n    models: gpt\n", "line 3: providers.a.models: "),
+        ("providers:\n  a:\n    models: [b, 3]\n", "line 3: providers.a.models.1: "),
+        ("providers:\n  a:\n    breaker: {open_s: 0}\n", "line 3: providers.a.breaker.open_s: "),
+        ("providers:\n  a:\n", "line 2: providers.a: "),
+        ("providers:\n  a: {}\n  b: {}\n", "a and b are"),
+        ("providers:\n  a: {}\n  a: {}\n", "line 2: a is given twice"),
+        ("providers:\n  a: {restart: true\n", "line "),
+        ("providers: !!python/object:os.system {}\n", "line 1: "),
+        ("providers: &a\n  x: *a\n", "cannot be read as YAML"),
+        ("\tproviders: {}", "line 1: "),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(file: Path, written: str, told: str) -> None:
+    file.write_text(written)
+    with pytest.raises(ModelsConfigError) as refused:
+        load_models(file)
+    assert str(file) in str(refused.value)
+    assert told in str(refused.value)
+    assert "pydantic" not in str(refused.value)
+
+
+def test_a_file_that_is_named_must_be_there(file: Path) -> None:
+    with pytest.raises(ModelsConfigError, match="there is no file"):
+        load_models(file)
+
+
+def test_what_is_no_text_is_refused(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ModelsConfigError, match="cannot be read"):
+        load_models(file)
