@@ -35,7 +35,7 @@ from shared.protocol.record import (
 from shared.settings import RunnerSettings
 from shared.settings.runner import ChangedAgents
 from shared.telemetry.logs import bound, get_logger, user_hash
-from shared.telemetry.metrics import RUNS_LIVE
+from shared.telemetry.metrics import BELLS, RUNS_LIVE
 
 log = get_logger(__name__)
 
@@ -130,6 +130,7 @@ class Worker:
 
     def _answer(self, bells: list[doorbell.Bell]) -> None:
         for bell in bells:
+            BELLS.labels("rubbish" if bell.run is None else "run").inc()
             task = asyncio.create_task(self._ask(bell), name="claim")
             self._tasks.add(task)
             task.add_done_callback(self._freed)

@@ -87,6 +87,7 @@ class Valkey:
             'save ""',
             f"appendonly {'yes' if self.durable else 'no'}",
             "appendfsync everysec",
+            "enable-debug-command local",  # the drill puts it to sleep, as the administrator
             "maxmemory-policy noeviction",
             "user default off",
             *users,

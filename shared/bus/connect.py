@@ -3,7 +3,7 @@
 No automatic retries (they double entries whose reply was lost), bounded waits, one shape of reply.
 """
 
-from typing import cast
+from typing import Any, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import Connection
@@ -13,6 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from shared.bus.sentinel import to_master
+from shared.bus.sentinel_url import parse_sentinel_url
 from shared.errors import Store
 
 #: Every request must answer within 3 s while Redis is a black hole.
@@ -43,14 +45,16 @@ def lone_connection(url: str, name: str) -> Connection:
 
 
 def _pool(url: str, name: str, connections: int, timeout_s: float | None) -> BlockingConnectionPool:
-    return BlockingConnectionPool.from_url(
-        url,
-        max_connections=connections,
-        timeout=COMMAND_TIMEOUT_S,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        health_check_interval=0,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        client_name=name,
-    )
+    options: dict[str, Any] = {
+        "max_connections": connections,
+        "timeout": COMMAND_TIMEOUT_S,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "health_check_interval": 0,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "client_name": name,
+    }
+    if watched := parse_sentinel_url(url):
+        return BlockingConnectionPool(**to_master(watched) | options)
+    return BlockingConnectionPool.from_url(url, **options)

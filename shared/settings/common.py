@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.bus.sentinel_url import parse_sentinel_url
 from shared.signing import PublicKey, SigningKey
 
 #: A process that ends with this status would end so again: nobody has to start it anew.
@@ -53,6 +54,12 @@ def _secret_url_of(*schemes: str) -> Callable[[SecretStr], SecretStr]:
     return checked
 
 
+def _redis_url(url: SecretStr) -> SecretStr:
+    if parse_sentinel_url(url.get_secret_value()):
+        return url
+    return _secret_url_of("redis", "rediss", "unix")(url)
+
+
 def _can_be_a_key(secret: SecretStr) -> SecretStr:
     """Keys travel in headers; one that is public by nature is no secret."""
     text = secret.get_secret_value()
@@ -81,7 +88,7 @@ PublicKeyList = Annotated[tuple[Annotated[str, AfterValidator(_verifies)], ...],
 #: Where something answers; how it is spelt is seen at the start and not at the first use.
 HttpUrl = Annotated[str, AfterValidator(_url_of("http", "https"))]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_secret_url_of("postgresql", "postgres"))]
-RedisUrl = Annotated[SecretStr, AfterValidator(_secret_url_of("redis", "rediss", "unix"))]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 HttpUrlList = Annotated[tuple[HttpUrl, ...], NoDecode]
 
 

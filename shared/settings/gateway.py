@@ -26,7 +26,10 @@ class GatewaySettings(ProcessSettings):
     database_url: PostgresUrl = Field(
         alias="DATABASE_URL", description="Postgres, `postgresql://…`."
     )
-    redis_url: RedisUrl = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
+    redis_url: RedisUrl = Field(
+        alias="REDIS_URL",
+        description="Redis or Valkey, `redis://…`, or its Sentinels, `redis+sentinel://…`.",
+    )
     toolsvc_urls: HttpUrlList = Field(
         ("http://127.0.0.1:8100",),
         alias="TOOLSVC_URL",

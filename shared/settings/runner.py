@@ -36,7 +36,10 @@ class ChangedAgents(StrEnum):
 class RunnerSettings(ProcessSettings):
     """Environment of `python -m runner`; its port serves /healthz, /readyz and /metrics."""
 
-    redis_url: RedisUrl = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
+    redis_url: RedisUrl = Field(
+        alias="REDIS_URL",
+        description="Redis or Valkey, `redis://…`, or its Sentinels, `redis+sentinel://…`.",
+    )
     toolsvc_urls: HttpUrlList = Field(
         ("http://127.0.0.1:8100",),
         alias="TOOLSVC_URL",

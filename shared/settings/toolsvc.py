@@ -23,7 +23,10 @@ class ToolsvcSettings(ProcessSettings):
     database_url: PostgresUrl = Field(
         alias="DATABASE_URL", description="Postgres, `postgresql://…`."
     )
-    redis_url: RedisUrl = Field(alias="REDIS_URL", description="Redis or Valkey, `redis://…`.")
+    redis_url: RedisUrl = Field(
+        alias="REDIS_URL",
+        description="Redis or Valkey, `redis://…`, or its Sentinels, `redis+sentinel://…`.",
+    )
     run_token_key: ServiceSecret = Field(
         alias="BATON_RUN_TOKEN_KEY", description="Secret that signs run tokens."
     )

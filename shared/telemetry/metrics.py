@@ -60,6 +60,9 @@ MODEL_DOWN = Gauge("baton_model_down", "1 while a model server counts as down.",
 FIRST_EVENT_SECONDS = Histogram(
     "baton_first_event_seconds", "Time from a claim to the model's first delta.", buckets=_SECONDS
 )
+BELLS = Counter(
+    "baton_bells", "Entries read from the stream of waiting runs, by what they held.", ["held"]
+)
 APPEND_BATCH = Histogram("baton_append_batch", "Events in one append.", buckets=_SIZES)
 APPENDS = Counter("baton_appends", "Appends to streams, by answer.", ["answer"])
 

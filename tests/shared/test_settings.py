@@ -50,6 +50,7 @@ def test_other_programs_variables_are_not_settings(
         (GatewaySettings, "DATABASE_URL", "postgresql://u:short@h:99999/d"),
         (GatewaySettings, "REDIS_URL", "redis://u:short@h:abc"),
         (RunnerSettings, "REDIS_URL", "http://short"),
+        (RunnerSettings, "REDIS_URL", "redis+sentinel://u:short@h:26379,i"),
         (RunnerSettings, "TOOLSVC_URL", "http://127.0.0.1:8100,short"),
         (RunnerSettings, "TOOLSVC_URL", ","),
         (RunnerSettings, "OPENAI_BASE_URL", "127.0.0.1:1234/v1"),
