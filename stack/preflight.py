@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from shared.bus.sentinel_url import SCHEMES
+from shared.bus.sentinel_url import names_sentinels
 from shared.settings import (
     CliSettings,
     GatewaySettings,
@@ -56,7 +56,7 @@ def require_stores(environ: Mapping[str, str]) -> None:
 
 
 def _require(name: str, url: str, port: int) -> None:
-    if urlsplit(url).scheme in SCHEMES:
+    if names_sentinels(url):
         return  # several hosts too, of which some may be away
     try:
         parts = urlsplit(url)

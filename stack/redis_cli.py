@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from shared.bus.sentinel_url import SCHEMES
+from shared.bus.sentinel_url import names_sentinels
 from stack.credentials import FILE, read
 from stack.errors import StackError
 from stack.home import Home
@@ -30,7 +29,7 @@ def main(arguments: list[str]) -> int:
     """Run one command, or a prompt; returns the exit status."""
     options = _parse(arguments)
     url = os.environ.get("REDIS_URL") or _url(options.home, admin=options.admin)
-    if urlsplit(url).scheme in SCHEMES:
+    if names_sentinels(url):
         raise StackError("REDIS_URL names Sentinels: give the URL of one server here")
     try:
         with RespConnection(url) as redis:

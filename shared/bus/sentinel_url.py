@@ -29,15 +29,21 @@ class SentinelUrl:
     server: str  #: as a URL of its own: everything but the place of the server, which changes
 
 
+def names_sentinels(url: str) -> bool:
+    """Whether it is a URL of this kind, right or wrong."""
+    return url.partition("://")[0].lower() in SCHEMES
+
+
 def parse_sentinel_url(url: str) -> SentinelUrl | None:
     """Take it apart; `None` for a URL of another kind.
 
     Raises:
         ValueError: it is of this kind, and wrong; the text never repeats it.
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator or (plain := SCHEMES.get(scheme.lower())) is None:
+    if not names_sentinels(url):
         return None
+    scheme, _, rest = url.partition("://")
+    plain = SCHEMES[scheme.lower()]
     try:
         parts = urlsplit(f"//{rest}")
         user, at, hosts = parts.netloc.rpartition("@")

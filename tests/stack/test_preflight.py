@@ -44,6 +44,10 @@ def test_a_misspelt_setting_is_mentioned_with_what_was_meant() -> None:
     assert "BATON_CONCURRENCY" in sentence
 
 
+def test_sentinels_are_left_to_the_processes_for_some_may_be_away() -> None:
+    require_stores({"REDIS_URL": "redis+sentinel://:secret@127.0.0.1:1,127.0.0.1:2/main"})
+
+
 def test_a_store_that_does_not_listen_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
