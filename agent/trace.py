@@ -42,8 +42,11 @@ def _show(output: Output, found: dict[str, Any], run: dict[str, Any]) -> None:
         between(run["startedAt"], run["endedAt"]),
     )  # fmt: skip
     output.show(head)
+    if found.get("deleted"):
+        output.note("Spans of this trace were deleted, as retention says.")
     if not found["spans"]:
-        output.note("No spans yet.")
+        if not found.get("deleted"):
+            output.note("No spans yet.")
         return
     rows = list(_rows(found["spans"]))
     clock = _Clock([each for each, _ in rows])

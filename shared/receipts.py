@@ -15,6 +15,7 @@ from shared.signing import SIGNATURE_BYTES, PublicKey, SigningKey, from_base64ur
 VERSION: Final = 1
 #: Says what was signed, so that no other use of the key can be taken for a receipt.
 KIND: Final = "baton.receipt"
+HEAD_KIND: Final = "baton.head"
 #: Where an installation publishes the keys that it signs and has signed with.
 KEYS_PATH: Final = "/.well-known/baton-keys.json"
 
@@ -63,11 +64,35 @@ def signed_receipt(facts: RunFacts, key: SigningKey) -> dict[str, Any]:
         "chain": facts.chain.hex(),
         "kid": key.public.id,
     }
+    return _signed(said, key)
+
+
+def signed_head(
+    *, thread: str, last: str, rows: int, chain: bytes, at: datetime, key: SigningKey
+) -> dict[str, Any]:
+    """What retention leaves of a thread's oldest rows: how many, and where the chain stood then.
+
+    `last` is the id of the newest event that was deleted.
+    """
+    said = {
+        "kind": HEAD_KIND,
+        "version": VERSION,
+        "thread": thread,
+        "last": last,
+        "rows": rows,
+        "chain": chain.hex(),
+        "deletedAt": _moment(at),
+        "kid": key.public.id,
+    }
+    return _signed(said, key)
+
+
+def _signed(said: dict[str, Any], key: SigningKey) -> dict[str, Any]:
     return said | {"signature": to_base64url(key.sign(canonical(said)))}
 
 
 def holds(receipt: Mapping[str, Any], key: PublicKey) -> bool:
-    """Whether the owner of `key` has signed exactly this."""
+    """Whether the owner of `key` has signed exactly this receipt or head."""
     said = dict(receipt)
     try:
         signature = from_base64url(str(said.pop("signature", "")), SIGNATURE_BYTES)

@@ -1,4 +1,4 @@
-"""toolsvc's wiring: connections, tools, routes, and the loop that rings again."""
+"""toolsvc's wiring: connections, tools, routes, and the loops that ring again and delete."""
 
 import asyncio
 import os
@@ -24,6 +24,7 @@ from shared.web.errors import install_error_handlers
 from shared.web.health import Check, health_router
 from shared.web.middleware import Outermost
 from toolsvc.registry import load_registry
+from toolsvc.retention.loop import keep_deleting
 from toolsvc.runs.lease import LeaseJudge
 from toolsvc.runs.record import Record
 from toolsvc.runs.rering import keep_ringing
@@ -47,13 +48,17 @@ def make_app(settings: ToolsvcSettings) -> ASGIApp:
         async with _services(settings) as services:
             app.state.services = services
             app.state.closing = set()
-            ringing = essential(asyncio.create_task(keep_ringing(services), name="ring again"))
+            loops = [
+                essential(asyncio.create_task(keep_ringing(services), name="ring again")),
+                essential(asyncio.create_task(keep_deleting(services), name="retention")),
+            ]
             app.include_router(health_router(_checks(services)))
             try:
                 yield
             finally:
-                ringing.cancel()
-                await asyncio.gather(ringing, *app.state.closing, return_exceptions=True)
+                for loop in loops:
+                    loop.cancel()
+                await asyncio.gather(*loops, *app.state.closing, return_exceptions=True)
 
     app = FastAPI(title="Baton toolsvc", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(tool_router)

@@ -42,7 +42,7 @@ async def thread_events(
     after: After = None,
     limit: EventLimit = 200,
 ) -> Response:
-    """Read a thread's stored events in order, from the beginning or after a cursor."""
+    """Read a thread's stored events in order, from the oldest kept or after a cursor."""
     position = _position(after)
     async with services.db.reading(caller.user_id) as db:
         thread = await threads.find(db, caller.user_id, thread_id)
@@ -68,6 +68,9 @@ async def run_events(
         thread = await threads.find(db, caller.user_id, run.thread) if run else None
         if run is None or thread is None:
             raise BatonError(Code.NOT_FOUND)
+        deleted = await events.deleted_until(db, thread.key)
+        if run.first_fence is not None and run.first_fence <= deleted.fence:
+            raise BatonError(Code.GONE, "The run's events were deleted.")
         await events.check_cursor(db, thread, position)
         rows = await events.of_run(db, run.key, thread.settled, position, limit + 1)
     return _page(rows, limit)

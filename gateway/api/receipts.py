@@ -87,6 +87,8 @@ async def get_receipt(run_id: PathId, caller: SignedIn, services: WithServices) 
 async def export_run(run_id: PathId, caller: SignedIn, services: WithServices) -> Response:
     """Read a run that has ended as lines that prove themselves: header, stored rows, receipt."""
     proof, receipt = await _proof(run_id, caller, services)
+    if proof.gone:
+        raise BatonError(Code.GONE, "The run's events were deleted; its receipt is there.")
     first = await _rows(services, caller, proof.key, START)
     lines = _lines(services, caller, proof.key, orjson.loads(receipt), first)
     name = f'attachment; filename="{run_id}.ndjson"'

@@ -42,6 +42,7 @@ class Trace(Shape):
     run_id: str
     spans: list[Span]
     truncated: bool = Field(description="There are more spans than are shown.")
+    deleted: bool = Field(description="Spans were deleted, as retention says.")
 
 
 @router.get("/runs/{id}/trace", operation_id="getTrace")
@@ -52,11 +53,13 @@ async def get_trace(run_id: PathId, caller: SignedIn, services: WithServices) ->
         if run is None:
             raise BatonError(Code.NOT_FOUND)
         rows = await spans.of_root(db, run.root, MAX_SPANS + 1)
+        deleted = await spans.deleted(db, run.root)
     return Trace(
         trace_id=trace_id(run.root),
         run_id=run.public_id,
         spans=tree(rows[:MAX_SPANS]),
         truncated=len(rows) > MAX_SPANS,
+        deleted=deleted,
     )
 
 

@@ -39,7 +39,8 @@ class SqlRow(NamedTuple):
 class Fill:
     """What follows a cursor.
 
-    `inside` says that the cursor lies inside a joined row, whose rest nobody has one by one;
+    `inside` says that the cursor lies inside a joined row, whose rest nobody has one by one, or
+    inside what retention has deleted: the listener has to begin anew;
     `partly` that more of such a row is wanted than the page of the stream held.
     """
 

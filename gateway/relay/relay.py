@@ -253,15 +253,21 @@ class Relay:
         entries, all_entries = await self._entries(listener)
         try:
             async with self._db.reading(Own.RELAY) as db:
-                settled, rows = await read_rows(
-                    db, listener.thread, listener.cursor, limit=listener.page
-                )
+                stored = await read_rows(db, listener.thread, listener.cursor, limit=listener.page)
         except Exception as error:
             if not _sql_away(error):
                 raise
             return None
-        all_rows = len(rows) < listener.page
-        found = fill(listener.cursor, entries, rows, settled=settled, rows_complete=all_rows)
+        if listener.cursor < stored.deleted:
+            return Fill([], inside=True), True
+        all_rows = len(stored.rows) < listener.page
+        found = fill(
+            listener.cursor,
+            entries,
+            stored.rows,
+            settled=stored.settled,
+            rows_complete=all_rows,
+        )
         return found, all_entries and all_rows and not found.partly
 
     async def _entries(self, listener: Listener) -> tuple[list[Entry], bool]:

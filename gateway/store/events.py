@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import EVENTS, RUNS
@@ -59,16 +59,31 @@ async def of_run(
     return [StoredEvent(*row) for row in await db.execute(query)]
 
 
+_HEAD = text("SELECT fence, seq FROM heads WHERE thread_id = :thread")
+
+
+async def deleted_until(db: AsyncConnection, thread: UUID) -> Position:
+    """The newest event that retention has deleted; `START` where it has none."""
+    head = (await db.execute(_HEAD, {"thread": thread})).one_or_none()
+    return Position(*head) if head else START
+
+
 async def check_cursor(db: AsyncConnection, thread: ThreadRow, after: Position) -> None:
     """Make sure that a position can be one that this thread has shown.
 
     While a run goes on, events of the newest fence may be shown that SQL does not hold yet.
 
     Raises:
-        BatonError: BAD_CURSOR for a position in the future, or inside a row of joined deltas.
+        BatonError: BAD_CURSOR for a position in the future, inside a row of joined deltas, or
+            before what retention has left.
     """
     if after == START:
         return
+    deleted = await deleted_until(db, thread.key)
+    if after == deleted:
+        return
+    if after < deleted:
+        raise BatonError(Code.BAD_CURSOR, "Events after the cursor were deleted; begin anew.")
     query = (
         select(EVENTS.c.seq_to)
         .where(

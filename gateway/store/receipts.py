@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store.tables import EVENTS, RUNS, THREADS
+from gateway.store.tables import EVENTS, HEADS, RUNS, THREADS
 from shared.export import ExportedRow
 from shared.protocol.position import Position
 
@@ -18,13 +18,21 @@ class Proof(NamedTuple):
     key: UUID
     status: str
     receipt: str | None
+    #: Whether retention has deleted events of it.
+    gone: bool
 
 
 async def find(db: AsyncConnection, user: UUID, public_id: str) -> Proof | None:
     """A person's run, unless its thread was deleted."""
     query = (
-        select(RUNS.c.id, RUNS.c.status, RUNS.c.receipt)
+        select(
+            RUNS.c.id,
+            RUNS.c.status,
+            RUNS.c.receipt,
+            func.coalesce(HEADS.c.fence >= RUNS.c.first_fence, False),
+        )
         .join(THREADS, THREADS.c.id == RUNS.c.thread_id)
+        .outerjoin(HEADS, HEADS.c.thread_id == RUNS.c.thread_id)
         .where(RUNS.c.user_id == user, RUNS.c.public_id == public_id)
         .where(THREADS.c.deleted_at.is_(None))
     )

@@ -54,6 +54,11 @@ _KNOWN = Statement(
     """,
     Resumed._make,
 )
+# Looked at under the thread's lock, which retention holds while it deletes.
+_FORGOTTEN = Statement(
+    "SELECT true FROM runs WHERE id = :root AND forgotten && '{steps,effects}'",
+    lambda columns: bool(columns[0]),
+)
 # What the root run was told counts for its resumes too, so that replay finds the same; they begin
 # with the code that the root began with.
 _RESUME = Statement(
@@ -89,13 +94,18 @@ async def resume(db: Transaction, ended: Ended) -> Resumed:
     """Queue a run that resumes this one, whose thread the caller has locked; once for each run.
 
     Raises:
-        BatonError: NOT_RUNNING where the run still goes on, ended well or was cancelled.
+        BatonError: NOT_RUNNING where the run still goes on, ended well or was cancelled; GONE where
+            retention has deleted its journal.
     """
     if known := await db.one(_KNOWN(user=ended.owner, run=ended.public_id)):
         return known
     if ended.status not in _RESUMABLE:
         raise BatonError(
             Code.NOT_RUNNING, f"The run is {ended.status}: there is nothing to resume."
+        )
+    if await db.one(_FORGOTTEN(root=ended.root)):
+        raise BatonError(
+            Code.GONE, "What the run did was deleted; resumed, it would do all of it again."
         )
     made = await db.one(
         _RESUME(key=uuid7(), public_id=new_run_id(), run=ended.key, user=ended.owner)

@@ -75,6 +75,7 @@ class RunRow:
     thread_key: UUID
     thread: str
     settled: int
+    first_fence: int | None
     agent: str
     status: str
     ready: bool
@@ -182,6 +183,7 @@ _COLUMNS = (
     RUNS.c.thread_id.label("thread_key"),
     THREADS.c.public_id.label("thread"),
     THREADS.c.settled,
+    RUNS.c.first_fence,
     RUNS.c.agent,
     RUNS.c.status,
     RUNS.c.ready,

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import SPANS
@@ -20,6 +20,14 @@ class SpanRow(NamedTuple):
     ended_at: datetime | None
     data: dict[str, Any]
     error: Any
+
+
+_FORGOTTEN = text("SELECT 'spans' = ANY(COALESCE(forgotten, '{}')) FROM runs WHERE id = :root")
+
+
+async def deleted(db: AsyncConnection, root: UUID) -> bool:
+    """Whether retention has deleted spans of a root run."""
+    return bool((await db.execute(_FORGOTTEN, {"root": root})).scalar_one_or_none())
 
 
 async def of_root(db: AsyncConnection, root: UUID, limit: int) -> Sequence[SpanRow]:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     Column,
@@ -181,6 +182,8 @@ class Run(SQLModel, table=True):
     usage: Any = json_column()
     #: The receipt signed at its end, as canonical JSON.
     receipt: str | None = Field(default=None, sa_column=Column(Text))
+    #: Of a root run: tables from which retention has begun to delete its rows.
+    forgotten: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
     created_at: datetime = time_of_insert()
     claimed_at: datetime | None = time_or_null()
     started_at: datetime | None = time_or_null()

@@ -41,6 +41,22 @@ class Event(SQLModel, table=True):
     hash: bytes | None = None
 
 
+class Head(SQLModel, table=True):
+    """Where a thread's chain begins since retention has deleted the rows before."""
+
+    __tablename__ = "heads"
+
+    thread_id: UUID = Field(foreign_key="threads.id", ondelete="CASCADE", primary_key=True)
+    #: Position of the newest event that was deleted, and the chain's hash there.
+    fence: int = _big()
+    seq: int = _big()
+    hash: bytes
+    #: Rows deleted so far.
+    rows: int = _big()
+    #: The same as a signed statement, as canonical JSON; without a key there is none.
+    signed: str | None = Field(default=None, sa_column=Column(Text))
+
+
 class Step(SQLModel, table=True):
     """A finished model response or tool call, so that replay need not do it again."""
 

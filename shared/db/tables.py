@@ -4,7 +4,7 @@ from sqlmodel import SQLModel
 
 from shared.db.conversations import Message, Run, Thread
 from shared.db.people import ApiKey, Invite, Note, SignIn, User
-from shared.db.records import Effect, Event, Runner, Span, Step
+from shared.db.records import Effect, Event, Head, Runner, Span, Step
 
 METADATA = SQLModel.metadata
 
@@ -13,6 +13,7 @@ __all__ = [
     "ApiKey",
     "Effect",
     "Event",
+    "Head",
     "Invite",
     "Message",
     "Note",

@@ -37,6 +37,7 @@ class Code(StrEnum):
     NOT_SIGNED_IN = "not_signed_in"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
+    GONE = "gone"
     UNKNOWN_AGENT = "unknown_agent"
     CONFLICT = "conflict"
     BUSY = "busy"
@@ -75,10 +76,13 @@ MEANINGS: dict[Code, Meaning] = {
     Code.BAD_FRAME: Meaning(400, False, "The frame is not what the protocol allows."),
     Code.UNKNOWN_OP: Meaning(400, False, "The protocol has no such op."),
     Code.BAD_INPUT: Meaning(422, False, "A field is missing, of the wrong type or not allowed."),
-    Code.BAD_CURSOR: Meaning(400, False, "The cursor is malformed or lies in the future."),
+    Code.BAD_CURSOR: Meaning(
+        400, False, "The cursor is malformed, lies in the future or before what is kept."
+    ),
     Code.NOT_SIGNED_IN: Meaning(401, False, "Sign in first, or send a valid key."),
     Code.FORBIDDEN: Meaning(403, False, "This sign-in or key may not do that."),
     Code.NOT_FOUND: Meaning(404, False, "There is nothing by this id, or it is not yours."),
+    Code.GONE: Meaning(410, False, "It was deleted: it is older than what is kept here."),
     Code.UNKNOWN_AGENT: Meaning(404, False, "No runner serves an agent of this name."),
     Code.CONFLICT: Meaning(409, False, "The id is taken by something with another content."),
     Code.BUSY: Meaning(409, True, "The thread has a run, and the request asked not to wait."),

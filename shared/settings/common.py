@@ -1,14 +1,16 @@
 """What all processes share, and how a wrong value is reported."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bus.sentinel_url import parse_sentinel_url
@@ -106,6 +108,26 @@ def _folder(path: Path) -> Path:
 
 #: A folder that others fill: one that is not there is a mistake, and no empty one.
 Folder = Annotated[Path, AfterValidator(_folder)]
+
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(rf"(\d{{1,6}})([{''.join(_UNITS)}])", re.ASCII)
+
+
+def _duration(value: object) -> object:
+    """`30d` → 30 days, `0` → `None`: for ever; anything but a string is left to pydantic."""
+    if not isinstance(value, str):
+        return value
+    if value == "0":
+        return None
+    parts = _DURATION.fullmatch(value)
+    if parts is None or not int(parts[1]):
+        raise ValueError("this must be a number with d, h or m, such as 30d, or 0 for ever")
+    return timedelta(**{_UNITS[parts[2]]: int(parts[1])})
+
+
+#: How long something is kept; `None` is for ever.
+Retention = Annotated[timedelta | None, BeforeValidator(_duration)]
 
 
 def split_commas(value: object) -> object:

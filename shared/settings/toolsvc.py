@@ -11,6 +11,7 @@ from shared.settings.common import (
     ProcessSettings,
     ReceiptKey,
     RedisUrl,
+    Retention,
     ServiceSecret,
     split_commas,
 )
@@ -73,6 +74,26 @@ class ToolsvcSettings(ProcessSettings):
         ge=10,
         le=31_536_000,
         description="How long a thread's stream stays in Redis after its last run, in seconds.",
+    )
+
+    retention_events: Retention = Field(
+        None,
+        alias="BATON_RETENTION_EVENTS",
+        description="How long events of runs stay after their end, such as `90d` or `12h`; for "
+        "ever unless set. Messages always stay.",
+    )
+    retention_steps: Retention = Field(
+        None,
+        alias="BATON_RETENTION_STEPS",
+        description="The same for steps, the journal; runs without theirs cannot be resumed.",
+    )
+    retention_spans: Retention = Field(
+        None, alias="BATON_RETENTION_SPANS", description="The same for spans of traces."
+    )
+    retention_effects: Retention = Field(
+        None,
+        alias="BATON_RETENTION_EFFECTS",
+        description="The same for effects, the ledger; runs without theirs cannot be resumed.",
     )
 
     _split = field_validator("tool_folders", mode="before")(split_commas)

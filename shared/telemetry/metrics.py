@@ -40,6 +40,7 @@ CLAIMS = Counter("baton_claims", "Claims, by what they found.", ["found"])
 COMMITS = Counter("baton_commits", "Commits of steps and events, by result.", ["result"])
 RUNGS = Counter("baton_runs_rung_again", "Runs rung for again, by cause.", ["cause"])
 RUNS_ENDED = Counter("baton_runs_ended", "Runs ended, by outcome.", ["agent", "outcome"])
+RETENTION_DELETED = Counter("baton_retention_deleted", "Rows deleted by retention.", ["table"])
 TOOL_SECONDS = Histogram(
     "baton_tool_seconds", "Time of a tool call.", ["tool", "outcome"], buckets=_SECONDS
 )

@@ -1,5 +1,6 @@
 """Settings come from their own variables, and from no others."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,10 @@ def test_other_programs_variables_are_not_settings(
         (GatewaySettings, "BATON_OIDC_ISSUER", "short"),
         (GatewaySettings, "BATON_SIGN_IN_DAYS", "1e999"),
         (ToolsvcSettings, "BATON_LEASE_S", "inf"),
+        (ToolsvcSettings, "BATON_RETENTION_STEPS", "30"),
+        (ToolsvcSettings, "BATON_RETENTION_EVENTS", "0d"),
+        (ToolsvcSettings, "BATON_RETENTION_SPANS", "-1d"),
+        (ToolsvcSettings, "BATON_RETENTION_EFFECTS", "1e9d"),
         (ToolsvcSettings, "BATON_TOOLS_DIR", "no/such/folder"),
         (ToolsvcSettings, "BATON_TOOLS_DIR", f"tests,{__file__}"),
         (ToolsvcSettings, "BATON_TOOLS_DIR", "x" * 5000),
@@ -83,6 +88,24 @@ def test_a_wrong_setting_is_named_and_ends_the_process(
     assert ended.value.code == 2
     assert f"Wrong setting: {name}: " in said
     assert "short" not in said  # what may be a secret is not repeated
+
+
+@pytest.mark.usefixtures("_required")
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("90d", timedelta(days=90)),
+        ("12h", timedelta(hours=12)),
+        ("5m", timedelta(minutes=5)),
+        ("0", None),
+        ("", None),
+    ],
+)
+def test_a_retention_is_a_time_or_for_ever(
+    text: str, kept: timedelta | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATON_RETENTION_EVENTS", text)
+    assert ToolsvcSettings().retention_events == kept
 
 
 @pytest.mark.usefixtures("_required")

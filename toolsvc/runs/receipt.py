@@ -29,17 +29,18 @@ class Past(NamedTuple):
 
 
 # A thread has one run at a time, so the row before a run's first one is the last of another run.
+# Where retention has deleted that, the thread's head is what was kept of it.
 # `now()` is the same for the whole transaction, so it is what `ended_at` will be.
 PAST = Statement(
     """
     SELECT runs.public_id, COALESCE(roots.public_id, runs.public_id), threads.public_id, runs.agent,
         runs.agent_digest, runs.started_at, now(), runs.first_fence,
         (SELECT count(*) FROM events WHERE events.run_id = runs.id),
-        (
+        COALESCE((
             SELECT hash FROM events
             WHERE events.thread_id = runs.thread_id AND events.fence < runs.first_fence
             ORDER BY fence DESC, seq DESC LIMIT 1
-        )
+        ), (SELECT hash FROM heads WHERE heads.thread_id = runs.thread_id))
     FROM runs JOIN threads ON threads.id = runs.thread_id
     LEFT JOIN runs AS roots ON roots.id = runs.root_id
     WHERE runs.id = :run

@@ -1,0 +1,1 @@
+"""Retention: what is older than the policy says is deleted, a little at a time."""
