@@ -12,7 +12,6 @@ from gateway.api import (
     agents,
     effects,
     events,
-    files,
     invites,
     keys,
     me,
@@ -45,7 +44,7 @@ from shared.web.middleware import Outermost
 PROCESS = "gateway"
 RESOURCES = (
     *(me, agents, threads, messages, events, runs, receipts, trace),
-    *(files, keys, invites, status, effects),
+    *(keys, invites, status, effects),
 )
 
 

@@ -15,6 +15,7 @@ from runner.conversation import as_input
 from runner.failures import failure_of
 from runner.scope import SCOPE
 from runner.showing import show_result
+from runner.snapshots import Snapshots, restored
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
@@ -36,15 +37,30 @@ class AgentLoop:
         *,
         max_turns: int,
         replays: asyncio.Semaphore,
+        code: str | None = None,
     ) -> None:
-        self.run, self.agent, self.max_turns = run, agent, max_turns
+        self.run, self.agent, self.max_turns, self._code = run, agent, max_turns, code
         self._replays = replays
 
     async def drive(self) -> Stop:
-        """Run the agent until it ends or somebody stops it; agent code never sees a stop."""
+        """Run the agent until it ends or somebody stops it; agent code never sees a stop.
+
+        What fails between a snapshot and the first live step may be the snapshot's fault, and
+        nothing has happened: all of the journal is replayed then.
+        """
         if self.run.claimed.cancelled:
             return Stop(StopKind.CANCELLED)
-        working = asyncio.create_task(self._run_agent(), name=f"agent {self.run.claimed.run_id}")
+        stop = await self._attempt(from_snapshot=True)
+        if stop.kind is StopKind.FAILED and self.run.restored and not self.run.live:
+            log.warning("failed after a snapshot; replays all of it", error=str(stop.error))
+            self.run.begin()
+            stop = await self._attempt(from_snapshot=False)
+        return stop
+
+    async def _attempt(self, *, from_snapshot: bool) -> Stop:
+        working = asyncio.create_task(
+            self._run_agent(from_snapshot=from_snapshot), name=f"agent {self.run.claimed.run_id}"
+        )
         try:
             await asyncio.wait({working, self.run.stopped}, return_when=asyncio.FIRST_COMPLETED)
             if self.run.stopped.done():
@@ -64,12 +80,23 @@ class AgentLoop:
             self.run.home.call_back()
             await asyncio.wait({working}, timeout=LETTING_GO_S)
 
-    async def _run_agent(self) -> Stop:
+    async def _run_agent(self, *, from_snapshot: bool) -> Stop:
         CARRIED.set(self.run)
         SCOPE.set(self.run.root)
         CALLER.set(self._call_tool)
         async with self._turn_to_replay():
+            if from_snapshot:
+                await self._restore()
             return await self._stream()
+
+    async def _restore(self) -> None:
+        if self._code is not None:
+            self.run.restored = await restored(
+                self.run, self.agent, self._input(), code=self._code, max_turns=self.max_turns
+            )
+
+    def _input(self) -> list[dict[str, Any]]:
+        return as_input(self.run.conversation)
 
     @asynccontextmanager
     async def _turn_to_replay(self) -> AsyncIterator[None]:
@@ -86,12 +113,14 @@ class AgentLoop:
             leaving.cancel()
 
     async def _stream(self) -> Stop:
+        found = self.run.restored
+        begun_with: Any = found.state if found else self._input()
         result = Runner.run_streamed(
-            self.agent,
-            as_input(self.run.conversation),  # type: ignore[arg-type]
-            context=self.run.context,
-            max_turns=self.max_turns,
+            self.agent, begun_with, context=self.run.context, max_turns=self.max_turns
         )
+        if self._code is not None:
+            after = found.position if found else 0
+            self.run.snapshots = Snapshots(self.run, result, code=self._code, after=after)
         async for event in result.stream_events():
             if event.type == "run_item_stream_event" and event.name == "tool_output":
                 self._show_uncalled(event.item)

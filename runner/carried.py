@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 from agents import RunConfig
@@ -28,6 +28,9 @@ from shared.errors import BatonError
 from shared.protocol.ids import new_id
 from shared.protocol.record import ClaimedRun, StepRecord
 from shared.telemetry.metrics import FIRST_EVENT_SECONDS
+
+if TYPE_CHECKING:  # which know of runs themselves
+    from runner.snapshots import Restored, Snapshots
 
 
 class StopKind(StrEnum):
@@ -67,11 +70,8 @@ class CarriedRun:
         self.outbox = outbox
         self.run_config = run_config
         self.trace = trace
-        self.journal = Journal(claimed.journal)
         self.earlier = Earlier(claimed)
         self.stage = Stage(outbox.emit)
-        self.root = Scope()
-        self.context = _context_of(claimed)
         self.committer = Committer(
             record,
             claimed,
@@ -81,9 +81,24 @@ class CarriedRun:
             stored=trace.stored,
             refused=self._refused,
         )
+        self._given_away = asyncio.Event()
+        self._begun = time.monotonic()
+        self._silent = True
+        self.begin()
+
+    def begin(self) -> None:
+        """Stand at the beginning of the journal; again where the first way led elsewhere."""
+        claimed = self.claimed
+        self.journal = Journal(claimed.journal)
+        #: Whether a live step has begun.
+        self.live = False
+        #: The snapshot that replay begins with, and what takes new ones.
+        self.restored: Restored | None = None
+        self.snapshots: Snapshots | None = None
+        self.root = Scope()
+        self.context = _context_of(claimed)
         self.home = Home()
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
-        self._given_away = asyncio.Event()
         #: Messages of finished root steps, in order; and of calls being written now.
         self.shown: list[dict[str, Any]] = []
         self.writing: list[Callable[[], list[dict[str, Any]]]] = []
@@ -97,8 +112,6 @@ class CarriedRun:
         self.contexts: dict[str, ContextWatch] = {}
         self.sessions = Sessions(self.step)
         self._call_ids: set[str] = set()
-        self._begun = time.monotonic()
-        self._silent = True
 
     # ------------------------------------------------------------------ stopping
     def stop(self, stop: Stop) -> None:
@@ -168,10 +181,10 @@ class CarriedRun:
             record = await self._replayed(key, digest, recorded)
             if inside is not None:
                 for one in await self.home.run(self.journal.pass_over, inside.name):
-                    self._recall(key, parsed(one) or {})
-            self._recall(key, record)
+                    self.recall(key, parsed(one) or {})
+            self.recall(key, record)
             return record
-        self.trace.silent = False
+        self.trace.silent, self.live = False, True
         if self.handing_over:
             await self.park(Stop(StopKind.HANDED_OVER))
         if self.committer.cancelled:
@@ -188,7 +201,7 @@ class CarriedRun:
         made_of: dict[str, Any] = orjson.loads(text)
         return made_of
 
-    def _recall(self, key: Key, record: dict[str, Any]) -> None:
+    def recall(self, key: Key, record: dict[str, Any]) -> None:
         """What a replayed step means besides its outcome."""
         for message in record.get("uncalled", ()):
             self.shown.append(message)

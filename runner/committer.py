@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from runner.outbox import Outbox
 from runner.record import Record, RunToken
+from runner.steps import chained
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
@@ -51,8 +52,18 @@ class Committer:
         self.token = RunToken(claimed.token, claimed.token_expires)
         self.cancelled = claimed.cancelled
         self._number = 0
+        #: How many steps the journal has, and the digest of their chain.
+        self.steps = len(claimed.journal)
+        self.chain = chained("", *claimed.journal)
+        #: Goes along with the next step.
+        self.snapshot: str | None = None
         self._waiting: list[tuple[StepRecord | None, asyncio.Future[None]]] = []
         self._working: asyncio.Task[None] | None = None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing waits to be committed."""
+        return self._working is None and not self._waiting
 
     async def step(self, step: StepRecord) -> None:
         """Commit a step; returns when SQL has it. Should it be refused, this never returns.
@@ -112,6 +123,7 @@ class Committer:
         spans += self._cut_off() if end else []
         if not (rows or spans or steps or end):
             return
+        snapshot, self.snapshot = (self.snapshot, None) if steps else (None, self.snapshot)
         await self._send(
             Commit(
                 fence=self._claimed.fence,
@@ -119,9 +131,11 @@ class Committer:
                 rows=rows,
                 steps=steps,
                 spans=spans,
+                snapshot=snapshot,
                 end=end,
             )
         )
+        self.steps, self.chain = self.steps + len(steps), chained(self.chain, *steps)
         if rows:
             self._outbox.committed(rows[-1].seq_to)
         self._stored(spans)

@@ -27,6 +27,19 @@ class ContextWatch:
         self.name, self.value = name, value
         self._known = dict(_fields(value))
 
+    @property
+    def complete(self) -> bool:
+        """Whether JSON carries all that the object holds."""
+        value = self.value
+        names = {name for name, _ in _plain_fields(value)}
+        if isinstance(value, MutableMapping):
+            held = set(value)
+        elif isinstance(value, BaseModel) or dataclasses.is_dataclass(value):
+            held = names | set(getattr(value, "__dict__", ()))
+        else:
+            return False
+        return names == held == {name for name, _ in _fields(value)}
+
     def changes(self) -> Changes | None:
         """What has changed since the last look (`of`, `set`, `gone`); `None` if nothing has."""
         now = dict(_fields(self.value))

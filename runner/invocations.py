@@ -95,10 +95,16 @@ def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, 
     wrap_agent(agent)
     kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"), wrap_agent)
     kwargs["run_config"] = carried.run_config(kwargs.get("run_config"))
-    scope = around.invocation(agent.name, short_digest(given))
+    restored = carried.restored
+    if restored is not None and given is not restored.state:
+        restored = None
+    begun_with = restored.input if restored else given
+    scope = around.invocation(agent.name, short_digest(begun_with))
     if kwargs.get("session") is not None:
         kwargs["session"] = carried.sessions.of(kwargs["session"], scope)
     scope.context = _watched(carried, scope, kwargs.get("context"))
+    if restored is not None:
+        restored.enter(carried, scope)
     return carried, scope
 
 

@@ -6,6 +6,7 @@ moment: code whose next step is live may be waiting for a sibling that is live t
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from shared.protocol.record import StepRecord
@@ -87,6 +88,20 @@ class Journal:
         await self._until(lambda: not self._left or self._first_left() >= order)
         await self._hand_out([key])
         return record
+
+    def skip(self, steps: Sequence[StepRecord], ended: AbstractSet[str]) -> list[StepRecord]:
+        """Count steps as handed out before any was asked for; gives what else was by that.
+
+        That is what was recorded later inside scopes that had ended.
+        """
+        for one in steps:
+            self._left.pop(Key(one.scope, one.kind, one.place), None)
+        inside = [key for key in self._left if not ended.isdisjoint(_around(key))]
+        for key in inside:
+            del self._left[key]
+        if not self._left:
+            self.replayed.set()
+        return [self._records[key][1] for key in inside]
 
     async def pass_over(self, scope: str) -> list[StepRecord]:
         """Hand out everything inside a scope at once: its outcome is recorded as a whole."""

@@ -44,8 +44,10 @@ class Driver:
         publisher: Publisher,
         max_turns: int,
         replays: asyncio.Semaphore,
+        code: str | None = None,
     ) -> None:
-        self.run, self.loop = run, AgentLoop(run, agent, max_turns=max_turns, replays=replays)
+        self.run = run
+        self.loop = AgentLoop(run, agent, max_turns=max_turns, replays=replays, code=code)
         self.redis, self.publisher = redis, publisher
         self.claimed, self.outbox = run.claimed, run.outbox
 

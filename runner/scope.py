@@ -49,6 +49,11 @@ class Scope:
         """Whether this invocation runs inside a tool or guardrail of another."""
         return self.parent is not None and self.parent.parent is not None
 
+    @property
+    def has_invocations(self) -> bool:
+        """Whether the Runner was called here, outside of tools and guardrails."""
+        return any(name.startswith("run:") for name in self._children)
+
     def invocation(self, agent: str, digest: str) -> "Scope":
         """A Runner call made here."""
         name = self.numbered(f"run:{agent.replace('/', '_')}:{digest}")

@@ -67,6 +67,11 @@ class Sessions:
         self._step = step
         self._kept: dict[tuple[type, str, str], Kept] = {}
 
+    @property
+    def open(self) -> bool:
+        """Whether one is in use: its items are kept here alone."""
+        return bool(self._kept)
+
     def of(self, session: Session, scope: Scope) -> Session:
         """The session in place of which agent code gets ours; servers' own sessions stay."""
         if isinstance(session, (JournaledSession, OpenAIConversationsSession)):

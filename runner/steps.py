@@ -34,6 +34,9 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 
 
+Recorded = dict[str, Any]
+
+
 def recorded_as(key: Key, asked: str, record: str) -> StepRecord:
     """The step to commit."""
     digest = f"{asked}.{_seal(record)}"
@@ -47,7 +50,7 @@ def replayable(key: Key, asked: str, step: StepRecord) -> dict[str, Any]:
         BatonError: `journal_diverged` where the code asks for something else, or the record was
             changed; `invalid_state` where it makes no sense.
     """
-    was_asked, _, seal = step.digest.partition(".")
+    was_asked, _, _ = step.digest.partition(".")
     where = f"{key.kind} step {key.place!r} of {key.scope!r}"
     if was_asked != asked:
         raise BatonError(
@@ -55,7 +58,7 @@ def replayable(key: Key, asked: str, step: StepRecord) -> dict[str, Any]:
             f"Replay came to another {where} than the one recorded "
             f"({was_asked[:12]} there, {asked[:12]} now). {CURE}",
         )
-    if seal and seal != _seal(step.record):  # releases before this one wrote none
+    if not intact(step):
         raise BatonError(
             Code.JOURNAL_DIVERGED, f"The record of {where} was changed after it was written."
         )
@@ -84,6 +87,21 @@ def other_path(error: OtherPathError) -> BatonError:
         Code.JOURNAL_DIVERGED,
         f"Replay came to another invocation than the one recorded: {error}. {CURE}",
     )
+
+
+def intact(step: StepRecord) -> bool:
+    """Whether a record is as it was written."""
+    _, _, seal = step.digest.partition(".")
+    # Releases before this one wrote none.
+    return not seal or seal == _seal(step.record)
+
+
+def chained(before: str, *steps: StepRecord) -> str:
+    """A digest of steps in their order, going on from the one of the steps before; "" at first."""
+    for one in steps:
+        fields = [before, one.scope, one.kind, one.place, one.digest]
+        before = sha256(orjson.dumps(fields)).hexdigest()
+    return before
 
 
 def _seal(record: str) -> str:

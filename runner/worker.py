@@ -200,6 +200,7 @@ class Worker:
             publisher=self.publisher,
             max_turns=self.settings.max_turns,
             replays=self._replays,
+            code=loaded.digest if loaded else None,
         )
         try:
             await driver.carry()

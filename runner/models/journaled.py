@@ -172,13 +172,16 @@ class _Call:
     async def live(self) -> dict[str, Any]:
         """Call the model, show what comes, and give the journal's record of it."""
         self.ran = True
-        self.run.stage.enter(self.scope, self.scope.agent)
-        model = self.model
+        run, model = self.run, self.model
+        run.stage.enter(self.scope, self.scope.agent)
+        snapshot = run.snapshots.begin(self.scope) if run.snapshots else None
         if model.gate is None:
             self._made = await self._once()
         else:
-            tries = Attempts(model.gate, self.run, most_s=model.timeout_s, say=self._say)
+            tries = Attempts(model.gate, run, most_s=model.timeout_s, say=self._say)
             self._made = await tries.until_made(self._once, self)
+        if snapshot is not None:
+            run.committer.snapshot = await snapshot
         return self._made
 
     async def _once(self) -> dict[str, Any]:

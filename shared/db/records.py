@@ -95,6 +95,17 @@ class EffectStatus(StrEnum):
     RETRY = "retry"  #: a person decided that it shall be run again
 
 
+class Snapshot(SQLModel, table=True):
+    """Where a long run stood: a cache of the runners, so that replay need not go all the way."""
+
+    __tablename__ = "snapshots"
+
+    root_id: UUID = Field(foreign_key="runs.id", ondelete="CASCADE", primary_key=True)
+    fence: int = _big()
+    state: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: datetime = time_of_insert()
+
+
 class Effect(SQLModel, table=True):
     """The ledger: one tool call of toolsvc, at most once per key."""
 

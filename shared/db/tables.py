@@ -3,9 +3,8 @@
 from sqlmodel import SQLModel
 
 from shared.db.conversations import Message, Run, Thread
-from shared.db.files import File
 from shared.db.people import ApiKey, Invite, Note, SignIn, User
-from shared.db.records import Effect, Event, Head, Runner, Span, Step
+from shared.db.records import Effect, Event, Head, Runner, Snapshot, Span, Step
 
 METADATA = SQLModel.metadata
 
@@ -14,7 +13,6 @@ __all__ = [
     "ApiKey",
     "Effect",
     "Event",
-    "File",
     "Head",
     "Invite",
     "Message",
@@ -22,6 +20,7 @@ __all__ = [
     "Run",
     "Runner",
     "SignIn",
+    "Snapshot",
     "Span",
     "Step",
     "Thread",

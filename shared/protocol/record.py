@@ -14,6 +14,8 @@ from shared.protocol.providers import ProviderNews, ProviderReport
 
 #: How long a run token lives. In its second half it is renewed, by a heartbeat that brings it.
 RUN_TOKEN_LIFE_S: Final = 300
+#: Characters of a snapshot; where one would be longer there is none.
+SNAPSHOT_LIMIT: Final = 524_288
 #: The header by which a runner is known under its id: a secret of its own making.
 RUNNER_PROOF: Final = "baton-runner-proof"
 
@@ -100,6 +102,8 @@ class Commit(_Message):
     rows: list[Row] = []
     steps: list[StepRecord] = []
     spans: list[SpanRecord] = []
+    #: Where the run stood before the first of the steps: a cache of the runners' own, in base64.
+    snapshot: str | None = Field(default=None, max_length=SNAPSHOT_LIMIT)
     end: End | None = None
 
 
@@ -161,6 +165,8 @@ class ClaimedRun(_Message):
     #: What the client sent besides messages.
     input: dict[str, Any]
     journal: list[StepRecord] = []
+    #: The newest snapshot of the root run, as a runner made it.
+    snapshot: str | None = None
     #: Events of this run in SQL that open or close something, as JSON texts.
     brackets: list[str] = []
     #: Spans that were open when the one before stopped; SQL has them as ended.

@@ -332,7 +332,6 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
     async with (
         engine(database_url, pool_size=16) as made,
         direct(database_url, size=8) as own,
-        httpx.AsyncHTTPTransport() as connections,
     ):
         app = FastAPI()
         install_error_handlers(app)
@@ -342,7 +341,6 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
             engine=made,
             direct=own,
             redis=redis,
-            connections=connections,
             registry=load_registry(),
             instance="toolsvc-test",
             judge=ToldJudge(settings.lease_s),

@@ -242,6 +242,7 @@ def _claimed(services: Services, claim: Claim) -> ClaimedRun:
         input=said,
         continued=claim.continued,
         journal=claim.journal,
+        snapshot=claim.snapshot,
         brackets=claim.brackets,
         cut_off=claim.cut_off,
         cancelled=row.cancelled,

@@ -137,6 +137,7 @@ class Claim:
     brackets: list[str]
     cut_off: list[SpanRecord] = field(default_factory=list)
     continued: Continued | None = None
+    snapshot: str | None = None
 
     @property
     def first(self) -> bool:
@@ -183,10 +184,16 @@ async def _take(db: Transaction, row: ClaimRow, owner: str) -> Claim:
     if past is None:
         mine = ForeignRow(fence, 1, stored.type, stored.data)
         return Claim(row, fence, [mine], history, [], [])
-    cut_off, starts, journal, brackets = past
-    continued = earlier.read() if earlier else None
     return Claim(
-        row, fence, starts.rows, history, journal.rows, brackets.rows, cut_off.rows, continued
+        row,
+        fence,
+        past.starts.rows,
+        history,
+        past.journal.rows,
+        past.brackets.rows,
+        cut_off=past.cut_off.rows,
+        continued=earlier.read() if earlier else None,
+        snapshot=past.snapshot.row,
     )
 
 

@@ -108,6 +108,8 @@ _FINISH = Statement(
         UPDATE threads SET settled = :fence, last_fence = :fence, last_seq = :last_seq,
             chain = :chain, committed_at = now(), head = :head, updated_at = now()
         WHERE id = :thread
+    ), forgotten AS (
+        DELETE FROM snapshots WHERE root_id = :root AND :status <> 'interrupted'
     ), next AS (
         UPDATE runs SET ready = true WHERE id = (
             SELECT id FROM runs WHERE thread_id = :thread AND status = 'queued'
@@ -123,6 +125,13 @@ _FINISH = Statement(
     """,  # noqa: S608
     Ring._make,
 )
+
+# One of each root run, the newest.
+_SNAPSHOT = Statement("""
+    INSERT INTO snapshots (root_id, fence, state) VALUES (:root, :fence, :state)
+    ON CONFLICT (root_id) DO UPDATE SET fence = excluded.fence, state = excluded.state,
+        created_at = now()
+""")
 
 _UNHASHED = Statement(
     """
@@ -223,6 +232,8 @@ async def _store(
         hashed = [one for one in chained if one.row[:2] in known]
         fences, hashes = [one.row.fence for one in hashed], [one.hash for one in hashed]
         db.add(_HASH(thread=row.thread_id, fences=fences, hashes=hashes))
+    if commit.snapshot is not None:
+        db.add(_SNAPSHOT(root=row.root_id, fence=commit.fence, state=commit.snapshot))
     if commit.end is None:
         db.add(_STORE(**brought))
         await db.commit()

@@ -21,6 +21,9 @@ _JOURNAL = Statement(
     f"SELECT {', '.join(_STEP)} FROM steps WHERE root_id = :root ORDER BY ordinal",  # noqa: S608
     lambda columns: StepRecord.model_construct(**dict(zip(_STEP, columns, strict=True))),
 )
+_SNAPSHOT = Statement(
+    "SELECT state FROM snapshots WHERE root_id = :root", lambda columns: str(columns[0])
+)
 # What was under way when the predecessor died will not end any more.
 _CLOSE_SPANS = Statement(
     """
@@ -46,6 +49,7 @@ class Past(NamedTuple):
     starts: Command[ForeignRow]
     journal: Command[StepRecord]
     brackets: Command[str]
+    snapshot: Command[str]
 
 
 def look_at_past(db: Transaction, *, run: UUID, root: UUID) -> Past:
@@ -55,6 +59,7 @@ def look_at_past(db: Transaction, *, run: UUID, root: UUID) -> Past:
         db.add(_STARTS(run=run)),
         db.add(_JOURNAL(root=root)),
         db.add(_BRACKETS(run=run, types=sorted(BRACKETS))),
+        db.add(_SNAPSHOT(root=root)),
     )
 
 

@@ -1,4 +1,7 @@
-"""Replays wait less for stragglers here than in production; the SDK is patched for a test only."""
+"""Replays wait less for stragglers here than in production, and snapshots are taken at each turn.
+
+The SDK is patched for a test only.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +27,7 @@ PATCHED: tuple[tuple[Any, str], ...] = (
 @pytest.fixture(autouse=True)
 def _patched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("runner.journal.QUIET_S", 0.05)
+    monkeypatch.setattr("runner.snapshots.EVERY_TURNS", 1)
     plain = [(owner, name, getattr(owner, name)) for owner, name in PATCHED]
     patch_runner()
     yield

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -34,6 +34,7 @@ from runner.outbox import Outbox
 from runner.wrap import wrap_agent
 from shared.protocol.record import ClaimedRun, Commit, CommitAnswer, Continued, StepRecord
 
+CODE = "the agent's code"
 RUN, THREAD, USER = (UUID(int=n) for n in (1, 2, 3))
 
 
@@ -46,9 +47,15 @@ class World:
     asked: list[tuple[str, str]] = field(default_factory=list)
     #: What tools and hooks did, in order.
     done: list[str] = field(default_factory=list)
+    #: The newest snapshot that was stored.
+    snapshot: str | None = None
 
     def do(self, what: str) -> None:
         self.done.append(what)
+
+    def copy(self) -> "World":
+        """The same once more, to go another way from here."""
+        return World(list(self.journal), list(self.asked), list(self.done), self.snapshot)
 
 
 Items = list[dict[str, Any]]
@@ -146,6 +153,7 @@ class _Toolsvc:
                 self.dead.set()
                 await asyncio.get_running_loop().create_future()
             self.world.journal.append(step)
+        self.world.snapshot = commit.snapshot or self.world.snapshot
         return CommitAnswer()
 
 
@@ -157,6 +165,8 @@ class Outcome:
     run: CarriedRun
     #: How many model calls it made itself.
     asked: int
+    #: Whether it began from a snapshot that led elsewhere.
+    began_again: bool
 
     @property
     def seen(self) -> dict[str, Any]:
@@ -185,6 +195,7 @@ async def attempt(
     max_turns: int = 12,
     replays: asyncio.Semaphore | None = None,
     resumes: bool = False,
+    code: str | None = CODE,
 ) -> Outcome:
     """Carry the world's run on with a fresh process; or resume it, as a run of its own.
 
@@ -200,10 +211,12 @@ async def attempt(
     if context is not None:
         run.context = context
     before = len(world.asked)
-    others = asyncio.all_tasks()
+    journal, others = run.journal, asyncio.all_tasks()
     agent = program(world)
     wrap_agent(agent)
-    loop = AgentLoop(run, agent, max_turns=max_turns, replays=replays or asyncio.Semaphore(1))
+    loop = AgentLoop(
+        run, agent, max_turns=max_turns, replays=replays or asyncio.Semaphore(1), code=code
+    )
     driving = copy_context().run(asyncio.ensure_future, loop.drive())
     dying = asyncio.ensure_future(toolsvc.dead.wait())
     try:
@@ -211,7 +224,8 @@ async def attempt(
             await asyncio.wait({driving, dying}, return_when=asyncio.FIRST_COMPLETED)
         if not driving.done():
             raise CrashedError
-        return Outcome(driving.result(), run, len(world.asked) - before)
+        asked = len(world.asked) - before
+        return Outcome(driving.result(), run, asked, began_again=run.journal is not journal)
     finally:
         # A process that dies takes everything along.
         left = asyncio.all_tasks() - others
@@ -241,6 +255,7 @@ def _carried(
         messages=[{"id": "m1", "role": "user", "content": said}],
         input={},
         journal=journal,
+        snapshot=world.snapshot,
         continued=continued,
         token="token",
         token_expires=0,
@@ -297,15 +312,19 @@ async def assert_replays(
             await attempt(program, world, answers=answers, **_fresh(options))
         assert len(world.journal) == min(steps, len(whole.journal))
         recorded = sum(step.kind in ("model", "error") for step in world.journal)
-        second = await attempt(program, world, answers=answers, **_fresh(options))
-        expected, found = undisturbed.seen, second.seen
-        if racing:
-            for seen in (expected, found):
-                seen["messages"].sort(key=str)
-        for name, value in expected.items():
-            assert found[name] == value, f"{name} after {steps} steps"
-        assert second.asked == models - recorded, f"after {steps} steps"
-        assert sorted(map(_key, world.journal)) == sorted(map(_key, whole.journal))
+        for left in (replace(world.copy(), snapshot=None), world):
+            second = await attempt(program, left, answers=answers, **_fresh(options))
+            expected, found = undisturbed.seen, second.seen
+            how = f"after {steps} steps, {'with' if second.run.restored else 'without'} a snapshot"
+            if racing:
+                for seen in (expected, found):
+                    seen["messages"].sort(key=str)
+            for name, value in expected.items():
+                assert found[name] == value, f"{name} {how}"
+            assert second.asked == models - recorded, how
+            # What fails in the replay itself is looked at once more from its beginning.
+            assert not second.began_again or undisturbed.stop.kind is StopKind.FAILED, how
+            assert sorted(map(_key, left.journal)) == sorted(map(_key, whole.journal))
     return undisturbed
 
 
