@@ -67,11 +67,14 @@ def settle_effect(
         str | None, typer.Option("--code", metavar="CODE", help="With --failed: its code.")
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run the tool once more.")] = False,
+    no_resume: Annotated[
+        bool, typer.Option("--no-resume", help="Leave the run that it ended as it is.")
+    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Say what became of a call whose outcome nobody knows. For admins."""
-    verdict = _verdict(done, failed, code, retry=retry)
+    verdict = _verdict(done, failed, code, retry=retry) | ({"resume": False} if no_resume else {})
     with opened(url, as_json, admin=True) as cli:
         whole = key if len(key) == KEY_CHARS else _find(cli.gateway, key)
         settled = cli.gateway.post(f"/api/effects/{part(whole)}/settle", verdict)
@@ -132,5 +135,6 @@ def _described(one: dict[str, Any]) -> list[tuple[str, str | Text]]:
         ("status", state(one["status"])),
         ("tool", one["tool"]),
         ("run", one["runId"] or NOTHING),
+        ("goes on as", one["resumedBy"] or NOTHING),
         ("settled", f"{plain(said['outcome'])} by {plain(said['by'])}, {ago(said['at'])}"),
     ]

@@ -12,6 +12,7 @@ from gateway.api import (
     agents,
     effects,
     events,
+    files,
     invites,
     keys,
     me,
@@ -44,7 +45,7 @@ from shared.web.middleware import Outermost
 PROCESS = "gateway"
 RESOURCES = (
     *(me, agents, threads, messages, events, runs, receipts, trace),
-    *(keys, invites, status, effects),
+    *(files, keys, invites, status, effects),
 )
 
 

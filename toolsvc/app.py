@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.types import ASGIApp
@@ -75,12 +76,14 @@ async def _services(settings: ToolsvcSettings) -> AsyncIterator[Services]:
         async with (
             make_engine(url, pool_size=POOL_SIZE) as engine,
             opened_direct(url, size=DIRECT_SIZE) as direct,
+            httpx.AsyncHTTPTransport() as connections,
         ):
             yield Services(
                 settings=settings,
                 engine=engine,
                 direct=direct,
                 redis=redis,
+                connections=connections,
                 registry=load_registry(settings.tool_folders),
                 instance=f"toolsvc-{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}",
                 judge=LeaseJudge(settings.lease_s),

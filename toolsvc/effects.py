@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.errors import FencedError
 from shared.protocol.codes import MEANINGS, Code
 from shared.tokens import RunClaims
+from toolsvc.files import NewFile, keep
 
 #: Kept of a tool's own words about its error.
 _MAX_MESSAGE_CHARS = 2000
@@ -62,6 +63,8 @@ class Outcome:
     code: str | None = None
     message: str = ""
     status: int = 200
+    #: The whole result, of which `result` is the beginning.
+    file: NewFile | None = None
 
     @classmethod
     def failed(
@@ -190,7 +193,12 @@ async def claim(connection: AsyncConnection, who: Claimant) -> Found:
 
 
 async def settle(connection: AsyncConnection, who: Claimant, outcome: Outcome) -> bool:
-    """Write down how it ended; false where the row is not this claimant's any more."""
+    """Write down how it ended; false where the row is not this claimant's any more.
+
+    Where the outcome has a file, the caller has a transaction, and undoes it where this is false.
+    """
+    if outcome.file:  # first, for it waits for the thread's row, which others lock before effects
+        await keep(connection, who.claims, outcome.file)
     failed = outcome.code is not None
     facts = orjson.dumps({"status": outcome.status}).decode()
     settled = await connection.execute(

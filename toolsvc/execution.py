@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, assert_never
 
+import httpx
 from pydantic_core import PydanticSerializationError, to_json
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,7 +24,9 @@ from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
 from shared.tokens import RunClaims
 from toolsvc.effects import Claimant, EffectKey, Found, Outcome, Standing, claim, settle
+from toolsvc.files import MAX_FILE_BYTES, cut, file_of
 from toolsvc.tool import SqlCall, Tool, ToolCall, ToolError
+from toolsvc.tool_http import http_client
 
 log = get_logger(__name__)
 
@@ -54,6 +57,8 @@ class Executor:
     """Runs tools for this process, within limits."""
 
     engine: AsyncEngine
+    #: To other services, for tools.
+    connections: httpx.AsyncBaseTransport
     instance: str
     timeout_s: float
     max_result_bytes: int
@@ -181,12 +186,19 @@ class _Attempt:
         """Nobody else knows what happened: keep trying for as long as the claim is ours."""
         async for last in _patience(LEASE_MARGIN_S):
             try:
-                async with self._autocommit.connect() as connection:
-                    return await settle(connection, self.who, outcome)
+                return await self._settle(outcome)
             except SQLAlchemyError as error:
                 if last or not is_away(error):
                     raise
         raise AssertionError("unreachable")
+
+    async def _settle(self, outcome: Outcome) -> bool:
+        engine = self.executor.engine if outcome.file else self._autocommit
+        async with engine.connect() as connection:
+            settled = await settle(connection, self.who, outcome)
+            if settled:
+                await connection.commit()
+            return settled
 
     async def _run(self, call: ToolCall) -> Outcome:
         """Call the function, within its time, and see what came of it."""
@@ -211,16 +223,19 @@ class _Attempt:
         except (PydanticSerializationError, ValueError) as error:
             log.warning("a tool's result is not JSON", tool=self.tool.name, why=str(error))
             return Outcome.failed(Code.TOOL_FAILED)
-        if len(result) > self.executor.max_result_bytes:
-            most = self.executor.max_result_bytes
-            message = f"The result has {len(result):,} bytes; {most:,} are allowed."
+        if len(result) > MAX_FILE_BYTES:
+            message = f"The result has {len(result):,} bytes; {MAX_FILE_BYTES:,} are allowed."
             return Outcome.failed(Code.TOOL_TOO_LARGE, message)
+        if len(result) > self.executor.max_result_bytes:
+            whole = file_of(value, result)
+            return Outcome(result=cut(whole, most=self.executor.max_result_bytes), file=whole)
         return Outcome(result=result.decode())
 
     def _context(self) -> dict[str, Any]:
         return {
             **{name: getattr(self.claims, name) for name in _SHOWN_TO_TOOLS},
             "idempotency_key": self.key.as_text,
+            "http": http_client(self.executor.connections, self.key.as_text),
             "engine": self.executor.engine,
         }
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from secrets import token_bytes
 
+import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.bus.connect import Redis
@@ -22,6 +23,8 @@ class Services:
     #: Connections for claims and commits.
     direct: Direct
     redis: Redis
+    #: To the services that tools call.
+    connections: httpx.AsyncBaseTransport
     registry: Registry
     #: This process as holder of leases and effects, and what nobody else may act for it without.
     instance: str

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any, get_type_hints
 from uuid import UUID
 
+import httpx
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from toolsvc.tool_schema import Parameters, SignatureError, parameters_of
@@ -59,8 +60,10 @@ class ToolCall:
     project: UUID | None
     agent: str
     scopes: tuple[str, ...]
-    #: The same for every repeat of this call; pass it on as `Idempotency-Key` to other services.
+    #: The same for every repeat of this call, and no other's; `http` passes it on.
     idempotency_key: str
+    #: For other services. What changes something carries the key above and a number.
+    http: httpx.AsyncClient = field(repr=False)
     #: For reading on the side; what is written through it is not part of the ledger's transaction.
     engine: AsyncEngine = field(repr=False)
 

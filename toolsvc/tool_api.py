@@ -1,4 +1,4 @@
-"""`GET /tools` and `POST /tools/{name}`: what a runner sees of tools.
+"""`GET /tools`, `POST /tools/{name}` and `GET /files/{id}`: what a runner sees of tools.
 
 Who calls, and for whom, is in the run's token; the body holds the arguments and nothing else.
 """
@@ -11,6 +11,7 @@ from json import dumps
 from time import perf_counter
 from typing import Any, Protocol
 
+import httpx
 import orjson
 from fastapi import APIRouter, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,8 +25,10 @@ from shared.telemetry.logs import bound, user_hash
 from shared.telemetry.metrics import TOOL_SECONDS
 from shared.telemetry.redact import redact
 from shared.tokens import RunClaims, verify_run_token
+from shared.web.files import file_key, file_response
 from toolsvc.effects import EffectKey, Found, Standing
 from toolsvc.execution import Executor
+from toolsvc.files import read
 from toolsvc.registry import Registry
 from toolsvc.tool import OnError, Tool
 from toolsvc.tool_schema import ArgumentsError
@@ -51,6 +54,9 @@ class ToolServices(Protocol):
 
     @property
     def registry(self) -> Registry: ...  # noqa: D102
+
+    @property
+    def connections(self) -> httpx.AsyncBaseTransport: ...  # noqa: D102
 
     @property
     def instance(self) -> str: ...  # noqa: D102
@@ -84,6 +90,15 @@ async def call_tool(name: str, request: Request) -> Response:
             TOOL_SECONDS.labels(tool.name, outcome).observe(perf_counter() - begun)
 
 
+@router.get("/files/{id}")
+async def get_file(id: str, request: Request) -> Response:  # noqa: A002 - the path's word
+    """Read a file that this run has made, or one that it continues."""
+    services: ToolServices = request.app.state.services
+    claims = _claims(request, services.settings)
+    async with services.engine.connect() as connection:
+        return file_response(id, *await read(connection, claims, file_key(id)))
+
+
 def permits(claims: RunClaims, tool: Tool) -> bool:
     """Whether a run's token allows this tool."""
     named = claims.tools is None or tool.name in claims.tools
@@ -107,6 +122,7 @@ async def _carry_out(
         raise BatonError(Code.TOOL_ARGUMENTS, str(error), onError=tool.on_error) from None
     executor = Executor(
         engine=services.engine,
+        connections=services.connections,
         instance=services.instance,
         timeout_s=services.settings.tool_timeout_s,
         max_result_bytes=services.settings.max_result_bytes,

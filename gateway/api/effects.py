@@ -10,14 +10,13 @@ from pydantic import Field, RootModel, StringConstraints
 
 from gateway.api.routing import Admin, WithServices, api_router
 from gateway.api.shapes import Body, Cursor, Limit, Page, Shape
+from gateway.settle import settle_effect
 from gateway.store import effects
 from gateway.store.effects import EffectRow, Settlement
 from shared.db.records import EffectStatus
 from shared.errors import BatonError
 from shared.protocol.codes import Code
-from shared.telemetry.logs import get_logger
 
-log = get_logger(__name__)
 router = api_router("operations")
 
 #: As much as a tool's result may have before it is kept as a file.
@@ -60,6 +59,7 @@ class Effect(Shape):
     done_at: datetime | None
     error: EffectError | None
     settled: Settled | None
+    resumed_by: str | None = Field(description="The run that goes on with the one it ended.")
 
     @classmethod
     def of(cls, row: EffectRow) -> Self:
@@ -86,10 +86,17 @@ class Effect(Shape):
             done_at=row.done_at,
             error=error,
             settled=settled,
+            resumed_by=row.resumed_by,
         )
 
 
-class Done(Body):
+class _Said(Body):
+    resume: bool = Field(
+        True, description="Whether its run goes on, once no outcome is unknown there."
+    )
+
+
+class Done(_Said):
     """It took effect, and this is what the tool would have returned."""
 
     outcome: Literal["done"]
@@ -103,7 +110,7 @@ class Done(Body):
         return Settlement(EffectStatus.DONE, result=result.decode())
 
 
-class Failed(Body):
+class Failed(_Said):
     """It failed; what follows is as the tool says: the run ends with it, or the model is told."""
 
     outcome: Literal["failed"]
@@ -117,7 +124,7 @@ class Failed(Body):
         return Settlement(EffectStatus.FAILED, error_code=self.code, error_message=self.message)
 
 
-class Retry(Body):
+class Retry(_Said):
     """It did not take effect, or may do so twice: run it once more."""
 
     outcome: Literal["retry"]
@@ -151,44 +158,19 @@ async def list_effects(
 
 
 @router.post("/effects/{key}/settle", operation_id="settleEffect")
-async def settle_effect(
+async def settle(
     key: Annotated[str, Path(description="The effect's key.")],
     verdict: Verdict,
     caller: Admin,
     services: WithServices,
 ) -> Effect:
-    """Say what became of a call whose outcome nobody knows.
+    """Say what became of a call whose outcome nobody knows; the run that it ended goes on.
 
     The same verdict again is answered alike; another one is a conflict, and so is one about a call
     that ended by itself or is being run.
     """
-    said = verdict.root.said()
+    given = verdict.root
+    said = given.said()
     if not _KEY.fullmatch(key):
         raise BatonError(Code.NOT_FOUND)
-    async with services.db.writing(caller.user_id) as db:
-        changed = await effects.settle(db, key, said, caller.email)
-        row = await effects.find(db, key)
-    if row is None:
-        raise BatonError(Code.NOT_FOUND)
-    if not changed and not _says(row, said):
-        raise BatonError(Code.CONFLICT, _why_not(row))
-    if changed:
-        log.info("an effect was settled", effect=key, tool=row.tool, outcome=said.status)
-    return Effect.of(row)
-
-
-def _says(row: EffectRow, said: Settlement) -> bool:
-    """Whether this very verdict was given before; a call to retry may have ended meanwhile."""
-    if row.settled_as != said.status or row.status == EffectStatus.UNKNOWN:
-        return False
-    if said.status is EffectStatus.RETRY:
-        return True
-    return (row.result, row.error_code, row.error_message) == said[1:]
-
-
-def _why_not(row: EffectRow) -> str:
-    if row.settled_as:
-        return f"{row.settled_by} has settled it otherwise: {row.settled_as}."
-    if row.status == EffectStatus.CLAIMED:
-        return "It is being run; only what nobody knows the outcome of can be settled."
-    return f"It ended by itself: {row.status}."
+    return Effect.of(await settle_effect(services, caller, key, said, resume=given.resume))

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.direct import Transaction
+from shared.db.line import Statement
 from shared.db.records import EffectStatus
 
 
@@ -32,6 +35,7 @@ class EffectRow(NamedTuple):
     settled_as: str | None
     settled_by: str | None
     settled_at: datetime | None
+    resumed_by: str | None
 
 
 class Settlement(NamedTuple):
@@ -52,12 +56,15 @@ _READING = f"""
         claimed.public_id AS run, threads.public_id AS thread, users.email,
         effects.executor, effects.executor_until, effects.created_at, effects.done_at,
         effects.result, effects.error_code, effects.error_message,
-        effects.settled_as, effects.settled_by, effects.settled_at
+        effects.settled_as, effects.settled_by, effects.settled_at,
+        resume.public_id AS resumed_by
     FROM effects JOIN runs AS root ON root.id = effects.root_id
     JOIN threads ON threads.id = root.thread_id JOIN users ON users.id = root.user_id
     LEFT JOIN runs AS claimed ON claimed.id = effects.run_id
+    LEFT JOIN runs AS resume
+        ON resume.user_id = claimed.user_id AND resume.resumes = claimed.public_id
 """  # noqa: S608
-_ONE = text(f"{_READING} WHERE effects.key = :key")
+_ONE = Statement(f"{_READING} WHERE effects.key = :key", EffectRow._make)
 _UNSETTLED = f"effects.status IN ('claimed', 'unknown') AND {_UNSURE}"  # first what the index has
 _OLDER = """
     (effects.root_id, effects.scope, effects.call_id, effects.arguments_digest) <
@@ -70,12 +77,39 @@ _NEWEST_FIRST = """
 
 # A person never overrules an executor that lives. One that wakes up later finds that the row is
 # not its own any more, whatever it has done.
-_SETTLE = text(f"""
+_SETTLE = Statement(
+    f"""
     UPDATE effects SET status = :status, result = :result, error_code = :error_code,
         error_message = :error_message, done_at = CASE WHEN :status <> 'retry' THEN now() END,
         settled_as = :status, settled_by = :by, settled_at = now()
-    WHERE key = :key AND {_UNSURE}
-""")  # noqa: S608
+    WHERE key = :key AND {_UNSURE} RETURNING key
+    """  # noqa: S608
+)
+_LOCK = Statement(
+    """
+    SELECT deleted_at IS NOT NULL FROM threads WHERE id = (
+        SELECT runs.thread_id FROM effects JOIN runs ON runs.id = effects.root_id
+        WHERE effects.key = :key
+    ) FOR UPDATE
+    """,
+    lambda columns: bool(columns[0]),
+)
+# The newest run of the root: the one that nobody resumes.
+_STUCK = Statement(
+    f"""
+    SELECT runs.id FROM effects AS settled
+    JOIN runs AS root ON root.id = settled.root_id
+    JOIN runs ON runs.thread_id = root.thread_id AND runs.root_id = root.id
+    WHERE settled.key = :key AND runs.status = 'failed'
+        AND runs.error_code = 'tool_outcome_unknown'
+        AND NOT EXISTS (SELECT FROM effects WHERE effects.root_id = root.id AND {_UNSURE})
+        AND NOT EXISTS (
+            SELECT FROM runs AS later
+            WHERE later.user_id = runs.user_id AND later.resumes = runs.public_id
+        )
+    """,  # noqa: S608
+    lambda columns: columns[0],
+)
 
 
 async def page(
@@ -92,13 +126,25 @@ async def page(
     return [EffectRow(*row) for row in rows]
 
 
-async def find(db: AsyncConnection, key: str) -> EffectRow | None:
+async def lock(db: Transaction, key: str) -> bool:
+    """Lock the thread of an effect, as whoever claims its run or the effect does.
+
+    Returns:
+        Whether there is such a thread, and nobody has deleted it.
+    """
+    return await db.one(_LOCK(key=key)) is False
+
+
+async def find(db: Transaction, key: str) -> EffectRow | None:
     """One effect."""
-    row = (await db.execute(_ONE, {"key": key})).one_or_none()
-    return EffectRow(*row) if row else None
+    return await db.one(_ONE(key=key))
 
 
-async def settle(db: AsyncConnection, key: str, said: Settlement, by: str) -> bool:
+async def settle(db: Transaction, key: str, said: Settlement, by: str) -> bool:
     """Settle an effect whose outcome nobody knows; false where it is none of those."""
-    settled = await db.execute(_SETTLE, {"key": key, "by": by, **said._asdict()})
-    return settled.rowcount == 1
+    return await db.one(_SETTLE(key=key, by=by, **said._asdict())) is not None
+
+
+async def stuck_run(db: Transaction, key: str) -> UUID | None:
+    """The run that could go on, for no outcome of its tools' calls is unknown any more."""
+    return await db.one(_STUCK(key=key))

@@ -3,6 +3,7 @@
 from sqlmodel import SQLModel
 
 from shared.db.conversations import Message, Run, Thread
+from shared.db.files import File
 from shared.db.people import ApiKey, Invite, Note, SignIn, User
 from shared.db.records import Effect, Event, Head, Runner, Snapshot, Span, Step
 
@@ -13,6 +14,7 @@ __all__ = [
     "ApiKey",
     "Effect",
     "Event",
+    "File",
     "Head",
     "Invite",
     "Message",

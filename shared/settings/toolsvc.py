@@ -66,7 +66,8 @@ class ToolsvcSettings(ProcessSettings):
         262_144,
         alias="BATON_MAX_RESULT_BYTES",
         ge=1024,
-        description="Largest result of a tool, in bytes of JSON.",
+        description="Largest result of a tool that a model is given whole, in bytes of JSON. "
+        "Of larger ones, up to 10 MiB, it gets the beginning; the rest is a file.",
     )
     stream_ttl_s: int = Field(
         600,

@@ -30,6 +30,7 @@ def effect(key: str = KEY, status: str = "unknown", **more: Any) -> dict[str, An
         "doneAt": None,
         "error": None,
         "settled": None,
+        "resumedBy": None,
     } | more
 
 
@@ -67,6 +68,7 @@ def test_effects_are_listed_with_what_helps_to_find_out(known: Baton, standin: S
             {"outcome": "failed", "message": "No.", "code": "no_money"},
         ),
         (("--retry",), {"outcome": "retry"}),
+        (("--retry", "--no-resume"), {"outcome": "retry", "resume": False}),
     ],
 )
 @pytest.mark.parametrize("key", [KEY, KEY[:12], KEY[:20]])

@@ -332,6 +332,7 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
     async with (
         engine(database_url, pool_size=16) as made,
         direct(database_url, size=8) as own,
+        httpx.AsyncHTTPTransport() as connections,
     ):
         app = FastAPI()
         install_error_handlers(app)
@@ -341,6 +342,7 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
             engine=made,
             direct=own,
             redis=redis,
+            connections=connections,
             registry=load_registry(),
             instance="toolsvc-test",
             judge=ToldJudge(settings.lease_s),

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from gateway.store import effects
 from gateway.store.effects import Settlement
+from shared.db.direct import direct
 from shared.db.records import EffectStatus
 from tests.toolsvc.test_effects import claimant
 from tests.toolsvc.tool_rig import Rig, opened
@@ -42,8 +43,9 @@ async def dead(rig: Rig, name: str, *, call_id: str = "call_x") -> Claimant:
 
 
 async def says(rig: Rig, key: EffectKey, said: Settlement) -> bool:
-    async with rig.engine.begin() as connection:
-        return await effects.settle(connection, key.as_text, said, "operator@localhost")
+    url = rig.engine.url.render_as_string(hide_password=False)
+    async with direct(url, size=1) as own, own.transaction() as db:
+        return await effects.settle(db, key.as_text, said, "operator@localhost")
 
 
 async def ends(rig: Rig, who: Claimant, outcome: Outcome) -> bool:

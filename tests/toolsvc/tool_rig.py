@@ -1,7 +1,7 @@
 """What the tests of tools stand on: the routes over a real Postgres, with one run going on."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -126,13 +126,17 @@ async def opened(
             "max_result_bytes": max_result_bytes,
         }
     )
-    async with engine(database_url, pool_size=5) as made:
+    async with AsyncExitStack() as lifetime, engine(database_url, pool_size=5) as made:
         await _seed(made, claims, "ada@example.com")
         app = FastAPI()
         app.include_router(router)
         install_error_handlers(app, POSTGRES)
         app.state.services = SimpleNamespace(
-            engine=made, settings=settings, registry=registry, instance="toolsvc-test"
+            engine=made,
+            connections=await lifetime.enter_async_context(httpx.AsyncHTTPTransport()),
+            settings=settings,
+            registry=registry,
+            instance="toolsvc-test",
         )
         transport = httpx.ASGITransport(Outermost(app, process="toolsvc"))
         async with httpx.AsyncClient(transport=transport, base_url="http://toolsvc") as http:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.protocol.ids import uuid7
+from toolsvc.files import MAX_FILE_BYTES
 from toolsvc.tool import SqlCall, Tool, ToolCall, ToolError, tool
 
 
@@ -62,7 +63,7 @@ async def _end(connection: AsyncConnection, how: str) -> str:
         case "sql error":
             await connection.execute(text("SELECT 1/0"))
         case "too large":
-            return "x" * 10_000
+            return "x" * (MAX_FILE_BYTES + 1)
         case "commit":
             await connection.commit()
         case "not json":

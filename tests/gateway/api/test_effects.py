@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from shared.protocol.ids import uuid7
-from tests.gateway.rig import Rig, code_of, user_message
+from tests.gateway.rig import Rig, code_of, user_message, wait_until
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
@@ -191,3 +191,96 @@ async def test_only_admins_see_and_settle(
     assert code_of(await settle(ada, key, RETRY)) == "forbidden"
     for unknown in ("0" * 64, "x", str(uuid7())):
         assert code_of(await settle(admin, unknown, RETRY)) == "not_found"
+
+
+async def fail(rig: Rig, code: str = "tool_outcome_unknown", run: str = "run_1") -> None:
+    await rig.sql(
+        "UPDATE runs SET status = 'failed', error_code = :code, agent_digest = 'd'"
+        " WHERE public_id = :run",
+        code=code,
+        run=run,
+    )
+
+
+async def resumes(rig: Rig) -> list[Any]:
+    return await rig.sql("SELECT * FROM runs WHERE resumes IS NOT NULL ORDER BY id")
+
+
+@pytest.mark.parametrize("said", [DONE, FAILED, RETRY], ids=lambda said: said["outcome"])
+async def test_the_run_goes_on_once_it_is_settled(
+    rig: Rig, admin: httpx.AsyncClient, said: Any
+) -> None:
+    key = await effect(rig)
+    await fail(rig)
+    answers = [(await settle(admin, key, said)).json() for _ in range(2)]
+    (resume,) = await resumes(rig)
+    assert (resume.resumes, resume.status, resume.ready) == ("run_1", "queued", True)
+    assert [one["resumedBy"] for one in answers] == [resume.public_id] * 2
+    await wait_until(lambda: rings_for(rig, resume.id))
+
+
+async def rings_for(rig: Rig, run: Any) -> bool:
+    return run in await rig.rings()
+
+
+async def test_it_goes_on_only_when_nothing_is_unknown_any_more(
+    rig: Rig, admin: httpx.AsyncClient
+) -> None:
+    keys = [await effect(rig, call="a"), await effect(rig, "claimed", call="b")]
+    await fail(rig)
+    assert (await settle(admin, keys[0], DONE)).json()["resumedBy"] is None
+    assert await resumes(rig) == []
+    assert (await settle(admin, keys[1], RETRY)).json()["resumedBy"] is not None
+    assert len(await resumes(rig)) == 1
+
+
+async def test_all_verdicts_at_once_make_one_run(rig: Rig, admin: httpx.AsyncClient) -> None:
+    keys = [await effect(rig, call=f"call_{number}") for number in range(6)]
+    await fail(rig)
+    answers = await asyncio.gather(*(settle(admin, key, DONE) for key in keys * 2))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(await resumes(rig)) == 1
+
+
+async def test_it_stays_as_it_is_where_that_is_wanted_until_it_is_not(
+    rig: Rig, admin: httpx.AsyncClient
+) -> None:
+    key = await effect(rig)
+    await fail(rig)
+    left = await settle(admin, key, DONE | {"resume": False})
+    assert (left.status_code, left.json()["resumedBy"]) == (200, None)
+    assert await resumes(rig) == []
+    assert (await settle(admin, key, DONE)).json()["resumedBy"] is not None
+
+
+@pytest.mark.parametrize("how", ["running", "other error", "cancelled", "deleted"])
+async def test_a_run_that_did_not_end_of_it_is_not_resumed(
+    rig: Rig, admin: httpx.AsyncClient, how: str
+) -> None:
+    key = await effect(rig)
+    match how:
+        case "running":
+            await rig.begin("run_1")
+        case "other error":
+            await fail(rig, "upstream_timeout")
+        case "cancelled":
+            await rig.finish("run_1", "cancelled")
+        case "deleted":
+            await fail(rig)
+            await rig.sql("UPDATE threads SET deleted_at = now()")
+    answer = await settle(admin, key, DONE)
+    assert (answer.status_code, answer.json()["resumedBy"]) == (200, None)
+    assert await resumes(rig) == []
+
+
+async def test_a_resume_that_ends_the_same_way_is_resumed_itself(
+    rig: Rig, admin: httpx.AsyncClient
+) -> None:
+    key = await effect(rig, call="a")
+    await fail(rig)
+    await settle(admin, key, DONE)
+    (first,) = await resumes(rig)
+    await fail(rig, run=first.public_id)
+    other = await effect(rig, call="b")
+    await settle(admin, other, DONE)
+    assert [one.resumes for one in await resumes(rig)] == ["run_1", first.public_id]

@@ -23,6 +23,7 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("GET", "/api/runs/{run}/export", None),
     ("POST", "/api/runs/{run}/cancel", None),
     ("DELETE", "/api/keys/{key}", None),
+    ("GET", "/api/files/{file}", None),
 ]
 CLOSED: list[tuple[str, str, Any]] = [
     ("GET", "/auth/me", None),
@@ -52,7 +53,17 @@ async def adas(rig: Rig, ada: httpx.AsyncClient) -> dict[str, str]:
     body = {"agent": "Assistant", "input": {"runId": "run_1", "messages": [user_message()]}}
     await ada.post("/api/threads/thr_1/runs", json=body)
     key = (await ada.post("/api/keys", json={})).json()["id"]
-    return {"thread": "thr_1", "run": "run_1", "key": key}
+    return {"thread": "thr_1", "run": "run_1", "key": key, "file": await a_file(rig)}
+
+
+async def a_file(rig: Rig) -> str:
+    """A file that Ada's run has made."""
+    id_ = await rig.sql(
+        "INSERT INTO files (id, user_id, thread_id, root_id, media_type, size, sha256, content)"
+        " SELECT gen_random_uuid(), user_id, thread_id, id, 'text/plain; charset=utf-8', 4, '',"
+        " CAST('milk' AS bytea) FROM runs RETURNING id"
+    )
+    return f"file_{id_[0].id.hex}"
 
 
 def body_of(answer: httpx.Response) -> Any:
@@ -63,7 +74,12 @@ async def test_what_is_somebody_elses_looks_like_what_does_not_exist(
     rig: Rig, ada: httpx.AsyncClient, bob: httpx.AsyncClient
 ) -> None:
     theirs = await adas(rig, ada)
-    unknown = {"thread": "thr_9", "run": "run_9", "key": "01993b7c-5d5e-7c0f-8a51-c6f7b1f2a3d4"}
+    unknown = {
+        "thread": "thr_9",
+        "run": "run_9",
+        "key": "01993b7c-5d5e-7c0f-8a51-c6f7b1f2a3d4",
+        "file": f"file_{'0' * 32}",
+    }
     for method, path, body in BY_ID:
         foreign = await bob.request(method, path.format(**theirs), json=body)
         missing = await bob.request(method, path.format(**unknown), json=body)
@@ -105,7 +121,7 @@ async def test_these_tables_name_every_route(rig: Rig) -> None:
     }
     named = set()
     for method, path, _ in CLOSED:
-        for word in ("{thread}", "{run}", "{key}"):
+        for word in ("{thread}", "{run}", "{key}", "{file}"):
             path = path if "effects" in path else path.replace(word, "{id}")
         named.add((method, path))
     assert named == routes

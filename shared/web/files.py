@@ -1,0 +1,41 @@
+"""Files over HTTP: their ids, and how their bytes are answered."""
+
+from uuid import UUID
+
+from starlette.responses import Response
+
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+
+_PREFIX = "file_"
+
+
+def file_id(key: UUID) -> str:
+    """How a file is called in messages and paths."""
+    return f"{_PREFIX}{key.hex}"
+
+
+def file_key(id_: str) -> UUID:
+    """The key of a file.
+
+    Raises:
+        BatonError: NOT_FOUND for what is no id of a file.
+    """
+    try:
+        key = UUID(hex=id_.removeprefix(_PREFIX))
+    except ValueError:
+        raise BatonError(Code.NOT_FOUND) from None
+    if file_id(key) != id_:
+        raise BatonError(Code.NOT_FOUND)
+    return key
+
+
+def file_response(id_: str, media_type: str, content: bytes) -> Response:
+    """A file to be stored, never to be shown as a page of ours."""
+    headers = {
+        "content-type": media_type,
+        "content-disposition": f'attachment; filename="{id_}"',
+        "content-security-policy": "sandbox",
+        "cache-control": "private, no-store",
+    }
+    return Response(content, headers=headers)
