@@ -55,7 +55,14 @@ async def _resume(db: Transaction, key: str) -> tuple[Ended, Resumed] | None:
     if run is None:
         return None
     ended = await resumes.lock(db, run)
-    return ended, await resumes.resume(db, ended)
+    try:
+        return ended, await resumes.resume(db, ended)
+    except BatonError as error:
+        if error.code is not Code.GONE:
+            raise
+        return (
+            None  # retention has deleted its journal; what became of the call counts all the same
+        )
 
 
 def _says(row: EffectRow, said: Settlement) -> bool:

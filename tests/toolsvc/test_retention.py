@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 FINISHED = {"outcome": "finished"}
 #: Everything that has ended by now is older than this.
 SOON = datetime.now(UTC) + timedelta(hours=1)
-TABLES: tuple[Table, ...] = ("steps", "spans", "effects")
+TABLES: tuple[Table, ...] = ("steps", "spans", "effects", "files")
 
 
 @pytest_asyncio.fixture
@@ -75,6 +75,12 @@ async def effect(rig: RecordRig, run: UUID) -> None:
         "executor, executor_until) VALUES (:run, 's', 'c', '', :run, 't', 'done', 'x', now())",
         run=run,
     )
+    await rig.sql(
+        "INSERT INTO files (id, user_id, thread_id, root_id, media_type, size, sha256, content) "
+        "SELECT gen_random_uuid(), user_id, thread_id, id, 'text/plain', 0, '', '' FROM runs "
+        "WHERE id = :run",
+        run=run,
+    )
 
 
 async def counted(rig: RecordRig, run: UUID) -> dict[str, int]:
@@ -106,10 +112,11 @@ async def test_what_ended_long_ago_is_deleted(
     rig: RecordRig, ada: Person, runner: RunnerDouble
 ) -> None:
     run = await ended(rig, runner, ada)
-    assert await counted(rig, run.run) == {"events": 4, "steps": 1, "spans": 1, "effects": 1}
-    assert await delete_all(rig) == {"events": 4, "steps": 1, "spans": 1, "effects": 1}
+    one_each = dict.fromkeys(TABLES, 1) | {"events": 4}
+    assert await counted(rig, run.run) == one_each
+    assert await delete_all(rig) == one_each
     assert set((await counted(rig, run.run)).values()) == {0}
-    assert sorted((await rig.run_row(run.run)).forgotten) == ["effects", "spans", "steps"]
+    assert sorted((await rig.run_row(run.run)).forgotten) == ["effects", "files", "spans", "steps"]
     assert await rig.sql("SELECT FROM messages")
     assert set((await delete_all(rig)).values()) == {0}
 

@@ -1,4 +1,4 @@
-"""Deleting what hangs on a root run: its steps, spans and effects."""
+"""Deleting what hangs on a root run: its steps, spans, effects and files."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from toolsvc.retention.waiting import KEPT, MOST_ROWS, PAGE, made_before
 
 #: Tables whose rows belong to a root run.
-Table = Literal["steps", "spans", "effects"]
+Table = Literal["steps", "spans", "effects", "files"]
 
 # One step into the primary key or the index for each root, however many rows it has.
 _ROOTS = """

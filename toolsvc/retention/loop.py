@@ -31,6 +31,7 @@ async def keep_deleting(services: Services) -> None:
         "steps": settings.retention_steps,
         "spans": settings.retention_spans,
         "effects": settings.retention_effects,
+        "files": settings.retention_effects,
     }
     kept = {table: age for table, age in journal.items() if age is not None}
     while kept or settings.retention_events is not None:

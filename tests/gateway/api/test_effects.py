@@ -253,7 +253,7 @@ async def test_it_stays_as_it_is_where_that_is_wanted_until_it_is_not(
     assert (await settle(admin, key, DONE)).json()["resumedBy"] is not None
 
 
-@pytest.mark.parametrize("how", ["running", "other error", "cancelled", "deleted"])
+@pytest.mark.parametrize("how", ["running", "other error", "cancelled", "deleted", "forgotten"])
 async def test_a_run_that_did_not_end_of_it_is_not_resumed(
     rig: Rig, admin: httpx.AsyncClient, how: str
 ) -> None:
@@ -268,6 +268,9 @@ async def test_a_run_that_did_not_end_of_it_is_not_resumed(
         case "deleted":
             await fail(rig)
             await rig.sql("UPDATE threads SET deleted_at = now()")
+        case "forgotten":
+            await fail(rig)
+            await rig.sql("UPDATE runs SET forgotten = '{steps}'")
     answer = await settle(admin, key, DONE)
     assert (answer.status_code, answer.json()["resumedBy"]) == (200, None)
     assert await resumes(rig) == []
