@@ -77,8 +77,8 @@ class WholeTail(Spine):
 class TailBeforeStart(Spine):
     """The tail is read while the predecessor can still write."""
 
-    def _claim(self, s: State, number: int, *, closer: bool) -> Iterator[Step]:
-        for step in super()._claim(s, number, closer=closer):
+    def claim(self, s: State, number: int, *, closer: bool) -> Iterator[Step]:
+        for step in super().claim(s, number, closer=closer):
             c = step.state.carriers[-1] if step.state.carriers else None
             if c is None or c.fence != s.fence + 1 or s.runs[number].fence == 0:
                 yield step
@@ -170,10 +170,10 @@ class ClaimsAreNotNamed(Spine):
 class ClosesWithoutClaim(Spine):
     """A close ends the run under the fence that its runner still writes with."""
 
-    def _claim(self, s: State, number: int, *, closer: bool) -> Iterator[Step]:
+    def claim(self, s: State, number: int, *, closer: bool) -> Iterator[Step]:
         run = s.runs[number]
         if not closer:
-            yield from super()._claim(s, number, closer=closer)
+            yield from super().claim(s, number, closer=closer)
         elif run.status is Status.RUNNING and s.last.fence == run.fence == s.settled:
             end = row_of(entry(run.fence, s.last.seq + 1, END, number + 1))
             closed = s._replace(rows=insert(s.rows, (end,)), last=end.end)

@@ -39,13 +39,13 @@ class Record:
         """Whoever may claim does so: a runner in its turn or after a death, toolsvc to close."""
         for number, run in enumerate(s.runs):
             if run.status is Status.QUEUED:
-                yield from self._claim(s, number, closer=False)
+                yield from self.claim(s, number, closer=False)
                 break  # one run at a time; the next one's turn comes when this one has ended
             if run.status is Status.RUNNING:
                 if self.stranded(run):
-                    yield from self._claim(s, number, closer=False)
+                    yield from self.claim(s, number, closer=False)
                 if run.closing:
-                    yield from self._claim(put_run(s, number, closing=False), number, closer=True)
+                    yield from self.claim(put_run(s, number, closing=False), number, closer=True)
                 if self.unnamed(s, run):
                     # The answer to its claim was lost: the heartbeat does not name it.
                     freed = put_run(s, number, leased=False)
@@ -60,7 +60,7 @@ class Record:
         """Whether whoever owns the run lives, and does not name it in its heartbeat."""
         return run.leased and not any(c.fence == run.fence for c in s.carriers)
 
-    def _claim(self, s: State, number: int, *, closer: bool) -> Iterator[Step]:
+    def claim(self, s: State, number: int, *, closer: bool) -> Iterator[Step]:
         fence, first = s.fence + 1, s.runs[number].fence == 0
         start = row_of(entry(fence, 1, self.start_type(first=first), number + 1))
         claimed = put_run(
