@@ -6,9 +6,6 @@ script, honest ones and others: repeated, changed, with gaps, stale, from the fu
 the two stores have to hold what the model says.
 """
 
-import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, cast
 from uuid import UUID
@@ -17,25 +14,20 @@ import orjson
 import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.bus.append import Answer, Batch, Entry, Mode, append
 from shared.bus.events import read_all_after
 from shared.bus.keys import events_key
-from shared.chain import BEGINNING, digest_of, linked
 from shared.errors import BatonError
 from shared.protocol import record as wire
 from shared.protocol.position import START, Position
 from shared.protocol.record import ClaimRequest
-from tests.model.carrier import who
 from tests.model.record import RefusedError, put_run
 from tests.model.search import Violation
 from tests.model.spine import Spine
 from tests.model.state import (
     END,
     RESUMED,
-    RUN_STARTED,
     TEXT,
     At,
     Carrier,
@@ -44,100 +36,17 @@ from tests.model.state import (
     Row,
     Run,
     Scene,
-    State,
     Status,
     Step,
     entry,
-    joined,
     parsed,
     row_of,
 )
 from tests.toolsvc.record_rig import Person, RecordRig
+from tests.toolsvc.spine_world import Queued, Thread, World, Writer, compare, content, real, said
 from toolsvc.runs import claim, close, commit, lease
 
 RUNNERS = {"r1": ("A",), "r2": ("A", "B")}
-_TYPES = {RUN_STARTED: "RUN_STARTED", RESUMED: "CUSTOM", TEXT: "RAW"}
-_TYPES[END] = "RUN_FINISHED"
-
-_THREAD = text("""
-    SELECT threads.*, (SELECT count(*) FROM steps JOIN runs ON runs.id = steps.run_id
-        WHERE runs.thread_id = threads.id) AS steps
-    FROM threads WHERE id = :thread
-""")
-_RUNS = text("SELECT * FROM runs WHERE thread_id = :thread ORDER BY turn")
-_EVENTS = text("SELECT * FROM events WHERE thread_id = :thread ORDER BY fence, seq")
-
-
-class _Named:
-    """What a story calls by name; hypothesis would show all its fields."""
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))
-
-
-class World:
-    """Real stores and an event loop, for as many examples as there are."""
-
-    def __init__(self, runner: asyncio.Runner, rig: RecordRig) -> None:
-        self._runner, self.rig = runner, rig
-
-    def do(self, coroutine: Any) -> Any:
-        """Wait for something."""
-        return self._runner.run(coroutine)
-
-    async def empty(self) -> None:
-        """Nothing is left of the example before."""
-        tables = "effects, steps, spans, events, messages, runs, threads, runners, users"
-        await self.rig.sql(f"TRUNCATE {tables} CASCADE")
-        await self.rig.redis.flushall()
-
-
-@dataclass(repr=False)
-class Queued(_Named):
-    """A run as its people and runners know it; the rest of it is in the model."""
-
-    id: UUID
-    thread: "Thread"
-    number: int
-    agent: str
-    turn: int
-    owner: str | None = None
-    #: Whether it was claimed more than a lease's life ago.
-    old: bool = False
-    #: Whether toolsvc has ended it in its runner's place.
-    closed: bool = False
-
-    def __repr__(self) -> str:
-        return f"run {self.number + 1}"
-
-    @property
-    def row(self) -> Run:
-        return self.thread.state.runs[self.number]
-
-
-@dataclass(repr=False)
-class Thread(_Named):
-    """A thread: what it is in the stores, and what the model says of it."""
-
-    id: UUID
-    state: State = field(default_factory=lambda: State(Faults(), ()))
-    runs: list[Queued] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        return f"a thread with {self.runs}"
-
-
-@dataclass(repr=False)
-class Writer(_Named):
-    """Somebody with a claim: honest, or a zombie."""
-
-    run: Queued
-    carrier: Carrier
-    sent: Commit | None = None
-    starts: list[wire.ForeignRow] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        return f"{who(self.carrier)} of {self.run}"
 
 
 class SpineMachine(RuleBasedStateMachine):
@@ -278,7 +187,7 @@ class SpineMachine(RuleBasedStateMachine):
         """What an honest carrier sends; a zombie is honest too."""
         writer = self._writer(data)
         c = writer.carrier
-        rows = _said(c, c.committed + 1, words)
+        rows = said(c, c.committed + 1, words)
         last = rows[-1].seq_to if rows else c.committed
         if ends:
             rows = (*rows, row_of(entry(c.fence, last + 1, END, c.run + 1)))
@@ -313,7 +222,7 @@ class SpineMachine(RuleBasedStateMachine):
             tail = tuple(row for row in writer.run.thread.state.rows[-2:] if row.run == c.run + 1)
         elif tail == "start":
             tail = (row_of(entry(c.fence, 1, RESUMED, c.run + 1)),)
-        rows = _said(c._replace(fence=max(c.fence + fence, 1)), c.committed + seq, 1)
+        rows = said(c._replace(fence=max(c.fence + fence, 1)), c.committed + seq, 1)
         wanted = Commit(max(c.commits + n, 1), rows, tail)
         if self._commit(writer, wanted, fence=max(c.fence + fence, 1)):
             fresh = wanted.n == c.commits + 1
@@ -360,12 +269,12 @@ class SpineMachine(RuleBasedStateMachine):
         ]
         tail = None
         if wanted.tail is not None:
-            tail = [wire.ForeignRow(row.fence, row.seq, *_content(row)) for row in wanted.tail]
+            tail = [wire.ForeignRow(row.fence, row.seq, *content(row)) for row in wanted.tail]
         return wire.Commit(
             fence=c.fence,
             n=wanted.n,
             tail=tail,
-            rows=[wire.Row(row.seq, row.seq_to, *_content(row)) for row in wanted.rows],
+            rows=[wire.Row(row.seq, row.seq_to, *content(row)) for row in wanted.rows],
             steps=steps,
             end=wire.End(outcome=wire.Outcome.FINISHED) if wanted.ends else None,
         )
@@ -404,7 +313,7 @@ class SpineMachine(RuleBasedStateMachine):
         c = writer.carrier
         low = max(2, c.last + 1 + skipped)
         own = [entry(c.fence, seq, TEXT, c.run + 1) for seq in range(low, low + count)]
-        if self._append(writer, c, [_real(one) for one in own], mode):
+        if self._append(writer, c, [real(one) for one in own], mode):
             writer.carrier = c._replace(last=max(c.last, low + count - 1))
 
     @precondition(lambda self: any(thread.state.stream for thread in self.threads))
@@ -449,46 +358,7 @@ class SpineMachine(RuleBasedStateMachine):
     async def _compare_all(self) -> None:
         async with self.rig.services.engine.connect() as db:
             for thread in self.threads:
-                await self._compare(db, thread)
-
-    async def _compare(self, db: AsyncConnection, thread: Thread) -> None:
-        s, which = thread.state, {"thread": thread.id}
-        row = (await db.execute(_THREAD, which)).one()
-        assert (row.fence, row.settled, row.steps) == (s.fence, s.settled, s.journal)
-        assert Position(row.last_fence, row.last_seq) == s.last
-        runs = (await db.execute(_RUNS, which)).all()
-        assert [(one.id, one.status, one.fence or 0, one.commits) for one in runs] == [
-            (run.id, *_columns(run)) for run in thread.runs
-        ]
-        running = [(one.id, one.runner_id) for one in runs if one.status == "running"]
-        assert running == [
-            (run.id, run.owner) for run in thread.runs if run.row.status is Status.RUNNING
-        ]
-        events = (await db.execute(_EVENTS, which)).all()
-        self._compare_events(s, events, row.chain)
-        stream = await read_all_after(self.rig.redis, thread.id, START)
-        assert [(one.at, one.type) for one in stream] == [
-            (one.at, _TYPES[one.type]) for one in s.stream
-        ]
-
-    def _compare_events(self, s: State, events: Sequence[Any], chain: bytes | None) -> None:
-        assert [(one.fence, one.seq, one.seq_to, one.type) for one in events] == [
-            (row.fence, row.seq, row.seq_to, _TYPES[row.type]) for row in s.rows
-        ]
-        assert [one.data for one in events if one.type == _TYPES[TEXT]] == [
-            _content(row)[1] for row in s.rows if row.type == TEXT
-        ]
-        last = BEGINNING
-        for one in events:
-            assert (one.hash is not None) == (one.fence <= s.settled), "enters the chain settled"
-            if one.hash is not None:
-                assert one.digest == digest_of(one.salt, one.data)
-                last = linked(last, f"{one.fence}-{one.seq}", one.seq_to, one.type, one.digest)
-                assert one.hash == last, "the chain goes through the rows in id order"
-        assert chain in ((None, last) if last == BEGINNING else (last,))
-        for before, row in zip(s.rows, s.rows[1:], strict=False):
-            assert row.at.seq == (1 if row.fence > before.fence else before.seq_to + 1)
-            assert before.type != END or row.type == RUN_STARTED, "nothing follows an end"
+                await compare(db, self.rig.redis, thread)
 
     # ------------------------------------------------------------------ helpers
     def _writer(self, data: st.DataObject) -> Writer:
@@ -511,29 +381,3 @@ def _holder(runner: str) -> lease.Holder:
 def _only(steps: Any) -> Step:
     (step,) = steps
     return cast("Step", step)
-
-
-def _columns(run: Queued) -> tuple[str, int, int]:
-    ended = "cancelled" if run.closed else "finished"
-    status = {Status.QUEUED: "queued", Status.RUNNING: "running", Status.ENDED: ended}
-    return status[run.row.status], run.row.fence, run.row.commits
-
-
-def _said(c: Carrier, low: int, words: int) -> tuple[Row, ...]:
-    """One row of so many deltas."""
-    low = max(low, 2)
-    rows = [row_of(entry(c.fence, seq, TEXT, c.run + 1)) for seq in range(low, low + words)]
-    return (joined(tuple(rows)),) if rows else ()
-
-
-def _content(row: Row) -> tuple[str, str]:
-    """Type and data of a row that says something."""
-    return _TYPES[row.type], _data(row.type, row.data)
-
-
-def _real(one: Entry) -> Entry:
-    return Entry(one.at, _TYPES[one.type], "run", _data(one.type, one.data))
-
-
-def _data(type_: str, said: str) -> str:
-    return orjson.dumps({"type": _TYPES[type_], "said": said}).decode()

@@ -15,7 +15,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from shared.bus import append
 from shared.errors import BatonError
 from tests.toolsvc.record_rig import opened
-from tests.toolsvc.spine_machine import SpineMachine, World
+from tests.toolsvc.spine_machine import SpineMachine
+from tests.toolsvc.spine_world import World
 from toolsvc.runs import claim, close, commit
 
 pytestmark = [pytest.mark.stores, pytest.mark.slow, pytest.mark.timeout(300)]
