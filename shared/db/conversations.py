@@ -146,6 +146,8 @@ class Run(SQLModel, table=True):
         ),
         # A person's list of runs, newest first.
         Index("runs_by_user", "user_id", "id"),
+        # What operators have to look at.
+        Index("runs_poisoned", "id", postgresql_where=text("error_code = 'poisoned'")),
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
@@ -176,6 +178,13 @@ class Run(SQLModel, table=True):
     #: Commits under the present fence, and the digest of the newest: repeats are recognised.
     commits: int = 0
     commit_digest: bytes | None = None
+    #: Deaths of its carrier since its last committed step.
+    deaths: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    #: The process of its own that shall carry it, or did; and how long others wait for its claim.
+    lone_id: str | None = None
+    lone_until: datetime | None = time_or_null()
+    #: How such a process died last: status, lines of its output.
+    last_words: Any = json_column()
     cancel_requested_at: datetime | None = time_or_null()
     error_code: str | None = None
     error_message: str | None = Field(default=None, sa_column=Column(Text))

@@ -57,6 +57,7 @@ class Code(StrEnum):
     AGENT_CHANGED = "agent_changed"
     NO_RUN_CONTEXT = "no_run_context"
     INVALID_STATE = "invalid_state"
+    POISONED = "poisoned"
     TOOL_UNKNOWN = "tool_unknown"
     TOOL_ARGUMENTS = "tool_invalid_arguments"
     TOOL_FAILED = "tool_failed"
@@ -105,6 +106,9 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.NO_RUN_CONTEXT: Meaning(500, False, "The agent's code called the SDK outside its run."),
     Code.INVALID_STATE: Meaning(500, False, "Stored data of the run cannot be read."),
+    Code.POISONED: Meaning(
+        500, False, "The run ended every process that carried it; an operator has to look into it."
+    ),
     Code.TOOL_UNKNOWN: Meaning(404, False, "There is no tool of this name."),
     Code.TOOL_ARGUMENTS: Meaning(422, False, "The tool's arguments do not fit its schema."),
     Code.TOOL_FAILED: Meaning(500, False, "The tool failed."),

@@ -18,6 +18,9 @@ RUN_TOKEN_LIFE_S: Final = 300
 SNAPSHOT_LIMIT: Final = 524_288
 #: The header by which a runner is known under its id: a secret of its own making.
 RUNNER_PROOF: Final = "baton-runner-proof"
+#: How much of a dead process's output is kept.
+WORDS_LINES: Final = 40
+WORDS_BYTES: Final = 8192
 
 
 class Outcome(StrEnum):
@@ -125,6 +128,10 @@ class ClaimRequest(_Message):
     runner: str = Field(min_length=1, max_length=128)
     slots: int = Field(ge=1)
     hint: UUID | None = None
+    #: The id of a process that this runner can start for a run that is suspect.
+    lone: str | None = Field(None, min_length=1, max_length=128)
+    #: The runner is such a process, and asks for the run that it was started for.
+    alone: bool = False
 
 
 class Continued(_Message):
@@ -182,9 +189,20 @@ class ClaimedRun(_Message):
 
 
 class ClaimAnswer(_Message):
-    """A run, or nothing to do."""
+    """A run, or nothing to do; and perhaps one to start the process `lone` of the request for."""
 
     claimed: ClaimedRun | None = None
+    suspect: UUID | None = None
+
+
+class Death(_Message):
+    """How the process `lone` ended, which carried a suspect run."""
+
+    lone: str = Field(min_length=1, max_length=128)
+    #: An exit status, or the name of a signal.
+    status: str = Field(max_length=64)
+    #: Its last lines of output.
+    lines: list[Annotated[str, Field(max_length=WORDS_BYTES)]] = Field([], max_length=WORDS_LINES)
 
 
 class Carried(NamedTuple):

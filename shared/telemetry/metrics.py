@@ -41,6 +41,10 @@ COMMITS = Counter("baton_commits", "Commits of steps and events, by result.", ["
 RUNGS = Counter("baton_runs_rung_again", "Runs rung for again, by cause.", ["cause"])
 RUNS_ENDED = Counter("baton_runs_ended", "Runs ended, by outcome.", ["agent", "outcome"])
 RETENTION_DELETED = Counter("baton_retention_deleted", "Rows deleted by retention.", ["table"])
+DEATHS = Counter(
+    "baton_carrier_deaths", "Runs whose carrier died: `shared` or `alone` in it.", ["where"]
+)
+RUNS_POISONED = Counter("baton_runs_poisoned", "Runs that killed all their carriers.", ["agent"])
 TOOL_SECONDS = Histogram(
     "baton_tool_seconds", "Time of a tool call.", ["tool", "outcome"], buckets=_SECONDS
 )

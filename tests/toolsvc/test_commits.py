@@ -54,6 +54,7 @@ async def everything(rig: RecordRig) -> list[Any]:
 async def taken_over(rig: RecordRig, claimed: ClaimedRun, name: str = "next") -> ClaimedRun:
     """The claim of a second runner after the first one died."""
     await rig.sql("UPDATE runners SET lease_until = now() - interval '1 s'")
+    await rig.sql("UPDATE runs SET deaths = 0")  # else it would go to a process of its own
     return await (await rig.runner(name)).claim(claimed.run)
 
 

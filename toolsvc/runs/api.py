@@ -32,14 +32,15 @@ from shared.protocol.record import (
     ClaimRequest,
     Commit,
     CommitAnswer,
+    Death,
     Heartbeat,
     HeartbeatAnswer,
 )
 from shared.telemetry.logs import bind, get_logger, user_hash
-from shared.telemetry.metrics import CLAIMS, COMMITS, RUNS_ENDED
+from shared.telemetry.metrics import CLAIMS, COMMITS, DEATHS, RUNS_ENDED
 from shared.tokens import verify_run_token
-from toolsvc.runs import lease
-from toolsvc.runs.claim import Claim, claim_next
+from toolsvc.runs import deaths, lease
+from toolsvc.runs.claim import Claim, Found, claim_alone, claim_next
 from toolsvc.runs.close import close_cancelled
 from toolsvc.runs.commit import apply_commit
 from toolsvc.runs.tokens import renewed_tokens, token_for
@@ -55,15 +56,30 @@ async def claims(request: Request) -> Response:
     wanted = await _body(request, ClaimRequest)
     with _mistakes():
         async with services.direct.transaction() as db:
-            claim = await claim_next(db, wanted, may_judge=services.judge.may_judge())
+            if wanted.alone:
+                found = Found(await claim_alone(db, wanted))
+            else:
+                found = await claim_next(db, wanted, may_judge=services.judge.may_judge())
+    for where in (found.died, found.claim and found.claim.row.mourned):
+        if where:
+            DEATHS.labels(where).inc()
+    if found.suspect:
+        log.warning("run is suspect", key=str(found.suspect), runner=wanted.runner)
+    claim = found.claim
+    CLAIMS.labels(_kind(found)).inc()
     if claim is None:
-        CLAIMS.labels("nothing").inc()
-        return _json(ClaimAnswer())
-    found, row = "rescued" if claim.rescued else "queued", claim.row
-    CLAIMS.labels(found).inc()
+        return _json(ClaimAnswer(suspect=found.suspect))
+    row = claim.row
     bind(run=row.public_id, thread=row.thread_public_id, user=user_hash(row.user_id))
-    log.info("run claimed", found=found, runner=wanted.runner, fence=claim.fence)
-    return _json(ClaimAnswer(claimed=_claimed(services, claim)))
+    log.info(
+        "run claimed",
+        found=_kind(found),
+        runner=wanted.runner,
+        fence=claim.fence,
+        deaths=row.deaths,
+        alone=wanted.alone,
+    )
+    return _json(ClaimAnswer(claimed=_claimed(services, claim), suspect=found.suspect))
 
 
 async def heartbeat(request: Request) -> Response:
@@ -141,6 +157,19 @@ async def close(request: Request) -> Response:
     return _json(CommitAnswer(cancelled=True), status=202)
 
 
+async def death(request: Request) -> Response:
+    """A runner tells how the process ended that it had started for a suspect run."""
+    services = _for_runner(request)
+    run, told = _run(request), await _body(request, Death)
+    async with _transaction(services) as db:
+        found = await deaths.report(db, run, told, _secret(request))
+    if found and found.counted:
+        DEATHS.labels("alone").inc()
+        await _ring(services, Ring(run, found.thread_id))
+    log.warning("a lone process died", key=str(run), status=told.status, known=found is not None)
+    return _json(CommitAnswer())
+
+
 ROUTES = [
     Route("/claims", claims, methods=["POST"]),
     Route("/runners/{runner}/heartbeat", heartbeat, methods=["POST"]),
@@ -150,6 +179,7 @@ ROUTES = [
     Route("/runs/{run}/finish", finish, methods=["POST"]),
     Route("/runs/{run}/fence", fence, methods=["GET"]),
     Route("/runs/{run}/close", close, methods=["POST"]),
+    Route("/runs/{run}/deaths", death, methods=["POST"]),
 ]
 
 
@@ -182,6 +212,12 @@ async def _commit(request: Request, *, ending: bool) -> Response:
     return _json(CommitAnswer(cancelled=done.cancelled))
 
 
+def _kind(found: Found) -> str:
+    if found.claim is None:
+        return "suspect" if found.suspect else "nothing"
+    return "rescued" if found.claim.rescued else "queued"
+
+
 @asynccontextmanager
 async def _transaction(services: Services) -> AsyncIterator[AsyncConnection]:
     """A transaction for what is not asked all the time."""
@@ -204,11 +240,11 @@ def _mistakes() -> Iterator[None]:
 
 
 async def _ring(services: Services, following: Ring) -> None:
-    """The thread's next run; a lost ring is made up for by `keep_ringing`."""
+    """A run that can go on; a lost ring is made up for by `keep_ringing`."""
     try:
         await ring(services.redis, [following])
     except REDIS_AWAY as error:
-        log.warning("could not ring for the next run", error=str(error))
+        log.warning("could not ring for a run", error=str(error))
 
 
 async def _close(services: Services, run: UUID) -> None:
@@ -258,9 +294,12 @@ def _for_runner(request: Request) -> Services:
 
 
 def _holder(request: Request) -> lease.Holder:
+    return lease.Holder(request.path_params["runner"], _secret(request))
+
+
+def _secret(request: Request) -> bytes | None:
     secret = request.headers.get(RUNNER_PROOF, "")
-    shown = sha256(secret.encode()).digest() if secret else None
-    return lease.Holder(request.path_params["runner"], shown)
+    return sha256(secret.encode()).digest() if secret else None
 
 
 def _require(request: Request, key: str) -> None:

@@ -6,7 +6,7 @@ other's way, so a claim may find nothing although something waits: toolsvc rings
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -17,88 +17,13 @@ from shared.db.direct import Transaction
 from shared.db.line import Statement
 from shared.db.path import PATH, path_of
 from shared.protocol.record import ClaimRequest, Continued, ForeignRow, SpanRecord, StepRecord
+from toolsvc.runs.deaths import POISONED, set_aside
 from toolsvc.runs.past import look_at_past
+from toolsvc.runs.pick import ALONE, NEXT, RESCUE, TO_CLOSE, TO_CLOSE_POISONED, ClaimRow
 from toolsvc.runs.resumed import Earlier, look_back
 
 #: A conversation longer than this is given to the model without its oldest messages.
 HISTORY_LIMIT = 1000
-
-
-class ClaimRow(NamedTuple):
-    """A run and its thread just before the claim, both locked."""
-
-    id: UUID
-    public_id: str
-    user_id: UUID
-    thread_id: UUID
-    root_id: UUID
-    resumes: str | None
-    agent: str
-    agent_digest: str | None
-    status: str
-    base: str | None
-    message_id: str | None
-    input: Any
-    project_id: UUID | None
-    first_fence: int | None
-    cancelled: bool
-    thread_public_id: str
-    fence: int
-    settled: int
-    last_fence: int
-    last_seq: int
-    chain: bytes | None
-    head: str | None
-
-
-_COLUMNS = """
-    runs.id, runs.public_id, runs.user_id, runs.thread_id, runs.root_id, runs.resumes,
-    runs.agent, runs.agent_digest, runs.status,
-    runs.base, runs.message_id, runs.input, runs.project_id, runs.first_fence,
-    runs.cancel_requested_at IS NOT NULL AS cancelled,
-    threads.public_id AS thread_public_id, threads.fence, threads.settled,
-    threads.last_fence, threads.last_seq, threads.chain, threads.head
-    FROM runs JOIN threads ON threads.id = runs.thread_id
-"""
-
-# Uses the index runs_waiting; only agents that the asking runner has announced count, but anybody
-# can end a cancelled run.
-_NEXT = Statement(
-    f"""
-    SELECT {_COLUMNS}
-    JOIN runners ON runners.id = :runner AND runners.lease_until > now()
-    WHERE runs.status = 'queued' AND runs.ready AND (
-        jsonb_exists(CAST(runners.agents AS jsonb), runs.agent)
-        OR runs.cancel_requested_at IS NOT NULL
-    )
-    ORDER BY runs.priority, runs.turn, runs.id
-    LIMIT 1 FOR UPDATE OF runs, threads SKIP LOCKED
-    """,
-    ClaimRow._make,
-)
-
-# Whoever takes a run over serves its agent; to end a cancelled one nobody needs the agent.
-_STRANDED = Statement(
-    f"""
-    SELECT {_COLUMNS}
-    JOIN runners AS asking ON asking.id = :runner AND asking.lease_until > now()
-    WHERE runs.id = :run AND runs.status = 'running' AND NOT EXISTS (
-        SELECT FROM runners WHERE runners.id = runs.runner_id AND runners.lease_until > now()
-    ) AND (
-        jsonb_exists(CAST(asking.agents AS jsonb), runs.agent)
-        OR runs.cancel_requested_at IS NOT NULL
-    ) FOR UPDATE OF runs, threads SKIP LOCKED
-    """,  # noqa: S608
-    ClaimRow._make,
-)
-
-_TO_CLOSE = Statement(
-    f"""
-    SELECT {_COLUMNS}
-    WHERE runs.id = :run AND runs.status = 'running' FOR UPDATE OF threads, runs
-    """,
-    ClaimRow._make,
-)
 
 # One statement: the claim stands or falls as a whole, in one round trip.
 _TAKE = Statement("""
@@ -109,6 +34,7 @@ _TAKE = Statement("""
     ), run AS (
         UPDATE runs SET status = 'running', runner_id = :runner, fence = :fence, commits = 0,
             commit_digest = NULL, claimed_at = now(), base = :base,
+            deaths = :deaths, lone_until = NULL,
             first_fence = COALESCE(first_fence, :fence), started_at = COALESCE(started_at, now()),
             agent_digest = COALESCE(agent_digest, (
                 SELECT CAST(runners.agents AS jsonb) -> runs.agent ->> 'digest'
@@ -150,20 +76,59 @@ class Claim:
         return not self.first
 
 
-async def claim_next(db: Transaction, request: ClaimRequest, *, may_judge: bool) -> Claim | None:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a runner that asks for work gets."""
+
+    claim: Claim | None = None
+    #: A run that it shall start a process for.
+    suspect: UUID | None = None
+    #: Where a carrier of that run died, if this is the first to tell.
+    died: str | None = None
+
+
+async def claim_next(db: Transaction, request: ClaimRequest, *, may_judge: bool) -> Found:
     """The run whose turn it is, or the stranded one that the hint names; ends the transaction.
 
-    The stranded one goes first, for its entry is consumed by this very request.
+    The stranded one goes first, for its entry is consumed by this very request. One that is suspect
+    is only counted, and kept for the process that this runner may start.
     """
-    row = await db.one(_NEXT(runner=request.runner))
+    row = await db.one(NEXT(runner=request.runner))
+    aside = None
     if request.hint and may_judge and (row is None or row.id != request.hint):
-        row = await db.one(_STRANDED(runner=request.runner, run=request.hint)) or row
-    return await _take(db, row, request.runner) if row else None
+        stranded = await db.one(RESCUE(runner=request.runner, run=request.hint))
+        if stranded and stranded.suspect:
+            aside = stranded
+        else:
+            row = stranded or row
+    if aside:
+        lone = request.lone if aside.deaths < POISONED else None
+        db.add(set_aside(aside.id, deaths=aside.deaths, lone=lone))
+    claim = await _take(db, row, request.runner) if row else None
+    if aside is None:
+        return Found(claim)
+    return Found(claim, suspect=aside.id if lone else None, died=aside.mourned)
+
+
+async def claim_alone(db: Transaction, request: ClaimRequest) -> Claim | None:
+    """The suspect run that the asking process was started for."""
+    row = await db.one(ALONE(runner=request.runner, run=request.hint))
+    if row is None or row.deaths >= POISONED:
+        return None
+    return await _take(db, row, request.runner)
+
+
+async def claim_poisoned(db: Transaction, run: UUID, closer: str) -> Claim | None:
+    """A run that has killed all its carriers; `None` when somebody else closes it just now."""
+    row = await db.one(TO_CLOSE_POISONED(run=run))
+    if row is None or row.deaths < POISONED:
+        return None
+    return await _take(db, row, closer)
 
 
 async def claim_to_close(db: Transaction, run: UUID, closer: str) -> Claim | None:
     """A run that is carried, by whomever; `None` when it is over or was never begun."""
-    row = await db.one(_TO_CLOSE(run=run))
+    row = await db.one(TO_CLOSE(run=run))
     return await _take(db, row, closer) if row else None
 
 
@@ -228,6 +193,7 @@ def _parameters(row: ClaimRow, owner: str, start: Any, children: Sequence[str]) 
         "thread": row.thread_id,
         "run": row.id,
         "runner": owner,
+        "deaths": row.deaths,
         "fence": start.fence,
         # A run's first claim settles its fence: the finish before it has committed everything.
         "settled": start.fence if first else row.settled,

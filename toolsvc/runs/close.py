@@ -2,12 +2,13 @@
 
 After a cancel the runner has half a second to end by itself, keeping its text so far. Then this
 process claims the run, appends the start row, stores the tail, closes what is open, and ends it:
-the same procedure as a take-over's.
+the same procedure as a take-over's. A poisoned run has nobody to wait for.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -21,12 +22,13 @@ from shared.bus.doorbell import ring
 from shared.bus.events import read_all_after
 from shared.bus.keys import runner_key
 from shared.protocol.brackets import Brackets
+from shared.protocol.codes import MEANINGS, Code
 from shared.protocol.position import Position
 from shared.protocol.record import Commit, End, ForeignRow, Heartbeat, Outcome, Row
 from shared.protocol.transcript import messages_of
 from shared.telemetry.logs import get_logger
-from shared.telemetry.metrics import RUNS_ENDED
-from toolsvc.runs.claim import Claim, claim_to_close
+from shared.telemetry.metrics import DEATHS, RUNS_ENDED, RUNS_POISONED
+from toolsvc.runs.claim import Claim, claim_poisoned, claim_to_close
 from toolsvc.runs.commit import Committed, apply_commit
 from toolsvc.runs.lease import Holder, renew
 from toolsvc.services import Services
@@ -54,7 +56,33 @@ async def close_cancelled(services: Services, run: UUID) -> None:
         async with services.direct.transaction() as db:
             claim = await claim_to_close(db, run, services.instance)
         if claim is not None:
-            await _end_cancelled(services, claim)
+            await _end(services, claim, _cancelled(claim))
+
+
+async def close_poisoned(services: Services, run: UUID) -> None:
+    """End a run that has killed all its carriers, unless somebody else does so just now."""
+    async with _own_lease(services):
+        async with services.direct.transaction() as db:
+            claim = await claim_poisoned(db, run, services.instance)
+        if claim is not None:
+            if claim.row.mourned:
+                DEATHS.labels(claim.row.mourned).inc()
+            await _end(services, claim, _poisoned())
+            RUNS_POISONED.labels(claim.row.agent).inc()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How a run ends: for SQL, and as its last event."""
+
+    outcome: Outcome
+    event: dict[str, Any]
+    code: Code | None = None
+
+    @property
+    def message(self) -> str | None:
+        """What people are told, where it failed."""
+        return MEANINGS[self.code].text if self.code else None
 
 
 async def _hint(services: Services, run: UUID) -> None:
@@ -103,24 +131,29 @@ async def _own_lease(services: Services) -> AsyncIterator[None]:
         await asyncio.gather(keeping, return_exceptions=True)
 
 
-async def _end_cancelled(services: Services, claim: Claim) -> None:
+async def _end(services: Services, claim: Claim, how: _Ending) -> None:
     row, fence = claim.row, claim.fence
     tail = await _fence_and_read_tail(services, claim)
     async with services.engine.connect() as db:
         stored = [found.data for found in await db.execute(_EVENTS, {"run": row.id})]
     events = _readable([*stored, *(one.data for one in tail)])
-    ending = [*Brackets(events).closing(), _finished(claim)]
+    ending = [*Brackets(events).closing(), how.event]
     rows = [
         Row(seq, seq, event["type"], orjson.dumps(event).decode())
         for seq, event in enumerate(ending, start=2)
     ]
-    end = End(outcome=Outcome.CANCELLED, messages=messages_of(events))
+    end = End(
+        outcome=how.outcome,
+        error_code=how.code,
+        error_message=how.message,
+        messages=messages_of(events),
+    )
     commit = Commit(fence=fence, n=1, tail=tail, rows=rows, end=end)
     async with services.direct.transaction() as db:
         digest = sha256(commit.model_dump_json().encode()).digest()
         done = await apply_commit(db, row.id, commit, digest, key=services.receipt_key)
-    RUNS_ENDED.labels(row.agent, Outcome.CANCELLED).inc()
-    log.info("closed a cancelled run", run=row.public_id, fence=fence)
+    RUNS_ENDED.labels(row.agent, how.outcome).inc()
+    log.info("closed a run", run=row.public_id, fence=fence, outcome=how.outcome, code=how.code)
     await _tell(services, claim, rows, done)
 
 
@@ -183,10 +216,17 @@ async def _tell(services: Services, claim: Claim, rows: list[Row], done: Committ
         log.warning("could not publish the end of a run", error=str(error))
 
 
-def _finished(claim: Claim) -> dict[str, Any]:
-    return {
+def _cancelled(claim: Claim) -> _Ending:
+    event = {
         "type": "RUN_FINISHED",
         "threadId": claim.row.thread_public_id,
         "runId": claim.row.public_id,
         "outcome": {"type": "cancelled"},
     }
+    return _Ending(Outcome.CANCELLED, event)
+
+
+def _poisoned() -> _Ending:
+    code = Code.POISONED
+    event = {"type": "RUN_ERROR", "message": MEANINGS[code].text, "code": code}
+    return _Ending(Outcome.FAILED, event, code)

@@ -90,7 +90,9 @@ _STORE = Statement(f"""{_BROUGHT}, thread AS (
             chain = :chain, committed_at = now()
         WHERE id = :thread
     )
-    UPDATE runs SET commits = :n, commit_digest = :commit_digest WHERE id = :run
+    UPDATE runs SET commits = :n, commit_digest = :commit_digest,
+        deaths = CASE WHEN CAST(:progress AS boolean) THEN 0 ELSE deaths END
+    WHERE id = :run
 """)  # noqa: S608
 
 # The same for a run's last commit, and the end of the run. It begins under the thread's lock, so
@@ -235,7 +237,7 @@ async def _store(
     if commit.snapshot is not None:
         db.add(_SNAPSHOT(root=row.root_id, fence=commit.fence, state=commit.snapshot))
     if commit.end is None:
-        db.add(_STORE(**brought))
+        db.add(_STORE(**brought, progress=bool(commit.steps)))
         await db.commit()
         return None
     receipt = ending and receipt_of(

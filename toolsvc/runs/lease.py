@@ -92,8 +92,16 @@ _RENEW = text(f"""
         ON runs.id = ANY(CAST(:named AS uuid[]))
 """)  # noqa: S608
 
+# What it still carries has no carrier now, which is another thing than one that died.
 _RELEASE = text(f"""
-    UPDATE runners SET lease_until = now(), carried = 0 WHERE id = :runner AND {_MINE} RETURNING id
+    WITH lease AS (
+        UPDATE runners SET lease_until = now(), carried = 0
+        WHERE id = :runner AND {_MINE} RETURNING id
+    ), freed AS (
+        UPDATE runs SET runner_id = NULL
+        WHERE EXISTS (SELECT FROM lease) AND runner_id = :runner AND status = 'running'
+    )
+    SELECT id FROM lease
 """)  # noqa: S608
 
 _CARRIED_UNDER = text("""

@@ -5,8 +5,11 @@ for only while no entry speaks of it, so that many instances do not fill the str
 """
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from shared.bus.connect import AWAY as REDIS_AWAY
 from shared.bus.doorbell import Ring, ensure_group, ring, waiting
@@ -20,6 +23,8 @@ from shared.telemetry.metrics import (
     RUNGS,
     RUNS_CARRIED,
 )
+from toolsvc.runs.close import close_poisoned
+from toolsvc.runs.deaths import DIED, POISONED, STRANDED, SUSPECT, UNASKED
 from toolsvc.services import Services
 
 log = get_logger(__name__)
@@ -28,11 +33,13 @@ EVERY_S = 0.5
 #: A fresh run's own entry is on its way; ringing for it at once would double it.
 PATIENCE_S = 1.0
 MOST = 1000
+#: Runners carry two of them each at a time; to ring for hundreds would be in vain.
+SUSPECTS_AT_ONCE = 8
 
 # A runner that serves the agent must live, else the ring would be answered in vain for ever.
-_QUEUED = text("""
+_QUEUED = text(f"""
     SELECT id, thread_id FROM runs
-    WHERE status = 'queued' AND ready AND created_at < now() - make_interval(secs => :patience)
+    WHERE status = 'queued' AND ready AND {UNASKED} AND created_at < now() - make_interval(secs => :patience)
         AND EXISTS (
             SELECT FROM runners WHERE lease_until > now() AND (
                 jsonb_exists(CAST(agents AS jsonb), runs.agent)
@@ -40,18 +47,22 @@ _QUEUED = text("""
             )
         )
     ORDER BY priority, turn, id LIMIT :most
-""")
-_STRANDED = text("""
-    SELECT runs.id, runs.thread_id FROM runs
-    WHERE status = 'running' AND NOT EXISTS (
-        SELECT FROM runners WHERE runners.id = runs.runner_id AND lease_until > now()
-    ) AND EXISTS (
-        SELECT FROM runners WHERE lease_until > now() AND (
-            jsonb_exists(CAST(agents AS jsonb), runs.agent)
-            OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL
-        )
-    ) LIMIT :most FOR UPDATE SKIP LOCKED
-""")
+""")  # noqa: S608
+# To close a poisoned run, no runner is needed.
+_STRANDED = text(f"""
+    SELECT * FROM (
+        SELECT runs.id, runs.thread_id,
+            CASE WHEN cancel_requested_at IS NULL
+                THEN deaths + CASE WHEN {DIED} THEN 1 ELSE 0 END ELSE 0 END AS deaths,
+            EXISTS (
+                SELECT FROM runners WHERE lease_until > now() AND (
+                    jsonb_exists(CAST(agents AS jsonb), runs.agent)
+                    OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL
+                )
+            ) AS served
+        FROM runs WHERE {STRANDED} FOR UPDATE SKIP LOCKED
+    ) AS stranded WHERE served OR deaths >= {POISONED} LIMIT :most
+""")  # noqa: S608
 # Runners that died long ago; what they served is remembered by gateways for a day.
 _FORGET = text("""
     DELETE FROM runners WHERE lease_until < now() - interval '7 days'
@@ -83,12 +94,15 @@ async def keep_ringing(services: Services) -> None:
 
 async def _look(services: Services) -> None:
     stranded: list[Ring] = []
+    poisoned: list[UUID] = []
     async with services.engine.begin() as db:
         queued = [
             Ring(*row) for row in await db.execute(_QUEUED, {"patience": PATIENCE_S, "most": MOST})
         ]
         if services.judge.may_judge():
-            stranded = [Ring(*row) for row in await db.execute(_STRANDED, {"most": MOST})]
+            found = (await db.execute(_STRANDED, {"most": MOST})).all()
+            stranded = _to_ring(found)
+            poisoned = [row.id for row in found if row.deaths >= POISONED]
         state = (await db.execute(_STATE)).one()
         await db.execute(_FORGET)
     services.judge.served()
@@ -97,6 +111,15 @@ async def _look(services: Services) -> None:
     LEASES.set(state.leases)
     RUNS_CARRIED.set(state.carried)
     await _ring_unheard(services, queued, stranded)
+    for run in poisoned:
+        await close_poisoned(services, run)
+
+
+def _to_ring(stranded: Sequence[Row[Any]]) -> list[Ring]:
+    """Suspects a few at a time: runners start few processes for them, and ask for the others."""
+    suspects = [row for row in stranded if SUSPECT <= row.deaths < POISONED]
+    others = [row for row in stranded if row.deaths < SUSPECT]
+    return [Ring(row.id, row.thread_id) for row in (*others, *suspects[:SUSPECTS_AT_ONCE])]
 
 
 async def _ring_unheard(services: Services, queued: list[Ring], stranded: list[Ring]) -> None:

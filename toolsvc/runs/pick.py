@@ -1,0 +1,125 @@
+"""Picking the run of a claim: one statement for each reason why somebody may take it.
+
+Each locks the run and its thread, and answers with both as they stand.
+"""
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from shared.db.line import Statement
+from toolsvc.runs.deaths import DIED, LIVES, QUEUED_SUSPECT, STRANDED, SUSPECT, where_died
+
+
+class ClaimRow(NamedTuple):
+    """A run and its thread just before the claim, both locked."""
+
+    id: UUID
+    public_id: str
+    user_id: UUID
+    thread_id: UUID
+    root_id: UUID
+    resumes: str | None
+    agent: str
+    agent_digest: str | None
+    status: str
+    base: str | None
+    message_id: str | None
+    input: Any
+    project_id: UUID | None
+    first_fence: int | None
+    cancelled: bool
+    thread_public_id: str
+    fence: int
+    settled: int
+    last_fence: int
+    last_seq: int
+    chain: bytes | None
+    head: str | None
+    #: Deaths of its carriers that are counted, and whether there is one more.
+    deaths_before: int
+    died: bool
+
+    @property
+    def deaths(self) -> int:
+        """Deaths of its carriers since its last committed step."""
+        return self.deaths_before + self.died
+
+    @property
+    def mourned(self) -> str | None:
+        """Where a carrier died whose death this claim is the first to tell."""
+        return where_died(self.deaths) if self.died else None
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it has to be carried alone; to end a cancelled one, none of its code runs."""
+        return self.deaths >= SUSPECT and not self.cancelled
+
+
+_COLUMNS = """
+    runs.id, runs.public_id, runs.user_id, runs.thread_id, runs.root_id, runs.resumes,
+    runs.agent, runs.agent_digest, runs.status,
+    runs.base, runs.message_id, runs.input, runs.project_id, runs.first_fence,
+    runs.cancel_requested_at IS NOT NULL AS cancelled,
+    threads.public_id AS thread_public_id, threads.fence, threads.settled,
+    threads.last_fence, threads.last_seq, threads.chain, threads.head, runs.deaths
+"""
+_FROM = "FROM runs JOIN threads ON threads.id = runs.thread_id"
+
+# Uses the index runs_waiting; only agents that the asking runner has announced count, but anybody
+# can end a cancelled run.
+NEXT = Statement(
+    f"""
+    SELECT {_COLUMNS}, false {_FROM}
+    JOIN runners ON runners.id = :runner AND runners.lease_until > now()
+    WHERE runs.status = 'queued' AND runs.ready AND (
+        runs.deaths < {SUSPECT} AND jsonb_exists(CAST(runners.agents AS jsonb), runs.agent)
+        OR runs.cancel_requested_at IS NOT NULL
+    )
+    ORDER BY runs.priority, runs.turn, runs.id
+    LIMIT 1 FOR UPDATE OF runs, threads SKIP LOCKED
+    """,
+    ClaimRow._make,
+)
+
+# Whoever takes a run over serves its agent; to end a cancelled one nobody needs the agent. A suspect
+# one is found too, to be set aside.
+RESCUE = Statement(
+    f"""
+    SELECT {_COLUMNS}, {DIED} {_FROM}
+    JOIN runners AS asking ON asking.id = :runner AND asking.lease_until > now()
+    WHERE runs.id = :run AND ({STRANDED} OR {QUEUED_SUSPECT}) AND (
+        jsonb_exists(CAST(asking.agents AS jsonb), runs.agent)
+        OR runs.cancel_requested_at IS NOT NULL
+    ) FOR UPDATE OF runs, threads SKIP LOCKED
+    """,
+    ClaimRow._make,
+)
+
+# To the one process that was started for it; also when the answer to its claim was lost.
+ALONE = Statement(
+    f"""
+    SELECT {_COLUMNS}, {DIED} {_FROM}
+    JOIN runners AS asking ON asking.id = :runner AND asking.lease_until > now()
+    WHERE runs.id = :run AND runs.status IN ('queued', 'running') AND runs.lone_id = :runner
+        AND (runs.runner_id = :runner OR NOT {LIVES})
+    FOR UPDATE OF runs, threads SKIP LOCKED
+    """,
+    ClaimRow._make,
+)
+
+# For toolsvc itself, which closes it.
+TO_CLOSE_POISONED = Statement(
+    f"""
+    SELECT {_COLUMNS}, {DIED} {_FROM}
+    WHERE runs.id = :run AND {STRANDED} FOR UPDATE OF threads, runs SKIP LOCKED
+    """,
+    ClaimRow._make,
+)
+
+TO_CLOSE = Statement(
+    f"""
+    SELECT {_COLUMNS}, false {_FROM}
+    WHERE runs.id = :run AND runs.status = 'running' FOR UPDATE OF threads, runs
+    """,
+    ClaimRow._make,
+)
