@@ -1,11 +1,14 @@
 """`python -m runner`."""
 
+import argparse
 import logging
 import os
+from uuid import UUID
 
 from shared.process import importing
 
 with importing():
+    from runner.alone import carry_alone
     from runner.app import make_app
     from shared.settings import RunnerSettings, load_settings
     from shared.telemetry.logs import set_up_logging
@@ -14,11 +17,17 @@ with importing():
 
 def main() -> None:
     """Carry runs until told to end."""
+    parser = argparse.ArgumentParser(prog="python -m runner", description=main.__doc__)
+    parser.add_argument("--alone", type=UUID, metavar="RUN", help="for runners: this one run only")
+    alone: UUID | None = parser.parse_args().alone
     settings = load_settings(RunnerSettings)
     set_up_logging("runner", settings)
     status: object = 0
     try:
-        serve(make_app(settings), settings, process="runner")
+        if alone:
+            carry_alone(settings, alone)
+        else:
+            serve(make_app(settings), settings, process="runner")
     except SystemExit as ending:
         status = ending.code
     # Everything of ours has ended; a thread of agent code may never do so, and would be waited for.

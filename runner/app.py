@@ -3,9 +3,10 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from secrets import token_urlsafe
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -16,6 +17,7 @@ from runner.heartbeat import HeartbeatThread
 from runner.hints import listen_for_cancels
 from runner.home import ToolThreads
 from runner.invocations import patch_runner
+from runner.isolation import Isolation
 from runner.kept import KeptCode
 from runner.models.provider import UpstreamProvider, missing_keys
 from runner.record import Record
@@ -23,7 +25,7 @@ from runner.tracing import install_tracing
 from runner.worker import BLOCK_MS, Worker
 from shared.bus.connect import REDIS, blocking_client, commands_client
 from shared.bus.doorbell import ensure_group
-from shared.process import essential
+from shared.process import end_if_stuck, essential
 from shared.protocol.ids import uuid7
 from shared.protocol.record import Catalogue
 from shared.settings import RunnerSettings
@@ -43,11 +45,18 @@ THREADS_PER_RUN = 4
 
 def make_app(settings: RunnerSettings) -> ASGIApp:
     """Health over HTTP; the work goes on in the lifespan."""
-    models = _models(settings)
+    models = models_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _working(settings, models, app):
+        runner = f"{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}"
+        secret = token_urlsafe(32)
+        async with (
+            opened_worker(settings, models, runner, secret) as worker,
+            working(worker, secret, _parts(worker)),
+        ):
+            app.include_router(health_router(_checks(worker)))
+            log.info("ready", runner=runner)
             yield
 
     app = FastAPI(title="Baton runner", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -55,7 +64,7 @@ def make_app(settings: RunnerSettings) -> ASGIApp:
     return Outermost(app, process="runner")
 
 
-def _models(settings: RunnerSettings) -> ModelsConfig:
+def models_of(settings: RunnerSettings) -> ModelsConfig:
     """The model servers; a file that cannot be used ends the process in words."""
     try:
         config = load_models(settings.models_config)
@@ -67,12 +76,10 @@ def _models(settings: RunnerSettings) -> ModelsConfig:
 
 
 @asynccontextmanager
-async def _working(
-    settings: RunnerSettings, models: ModelsConfig, app: FastAPI
-) -> AsyncIterator[None]:
-    """Everything from the first connection to the last run given away."""
-    runner = f"{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}"
-    secret = token_urlsafe(32)
+async def opened_worker(
+    settings: RunnerSettings, models: ModelsConfig, runner: str, secret: str
+) -> AsyncIterator[Worker]:
+    """Everything that a worker needs, from the first connection on; it has announced its agents."""
     url = settings.redis_url.get_secret_value()
     patch_runner()
     asyncio.get_running_loop().set_default_executor(
@@ -103,12 +110,11 @@ async def _working(
             exporter=exporter,
             configs=RunConfigs(settings, upstream),
             gates=upstream.gates,
+            isolation=Isolation(settings, record),
         )
         await _announce(record, worker, catalog)
-        await lifetime.enter_async_context(_loops(worker, secret))
-        app.include_router(health_router(_checks(worker)))
-        log.info("ready", runner=runner, agents=sorted(catalog.agents), broken=len(catalog.broken))
-        yield
+        log.info("announced", agents=sorted(catalog.agents), broken=len(catalog.broken))
+        yield worker
 
 
 async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
@@ -127,8 +133,28 @@ async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
     await asyncio.to_thread(catalog.kept.forget, current | set(answer.in_use))
 
 
+Parts = dict[str, Coroutine[Any, Any, None]]
+
+
+def parts_of(worker: Worker) -> Parts:
+    """The loops without which no run can be carried, by name."""
+    return {
+        "publisher": worker.publisher.run(),
+        "hints": listen_for_cancels(worker.redis, worker.id, worker.cancel),
+    }
+
+
+def _parts(worker: Worker) -> Parts:
+    """Those, and the ones that bring it work."""
+    return parts_of(worker) | {
+        "doorbell": worker.listen(),
+        "rescue": worker.rescue(),
+        "show": worker.show(),
+    }
+
+
 @asynccontextmanager
-async def _loops(worker: Worker, secret: str) -> AsyncIterator[None]:
+async def working(worker: Worker, secret: str, parts: Parts) -> AsyncIterator[None]:
     """The worker's loops; at the end runs are given away while the pump still works."""
     settings = worker.settings
     heartbeat = HeartbeatThread(
@@ -140,13 +166,7 @@ async def _loops(worker: Worker, secret: str) -> AsyncIterator[None]:
         heard=worker.heard,
     )
     heartbeat.start()
-    parts = {
-        "publisher": worker.publisher.run(),
-        "doorbell": worker.listen(),
-        "rescue": worker.rescue(),
-        "show": worker.show(),
-        "hints": listen_for_cancels(worker.redis, worker.id, worker.cancel),
-    }
+    parts = parts | {"watchdog": end_if_stuck()}
     loops = [essential(asyncio.create_task(part, name=name)) for name, part in parts.items()]
     try:
         yield

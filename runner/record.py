@@ -27,6 +27,7 @@ from shared.protocol.record import (
     ClaimRequest,
     Commit,
     CommitAnswer,
+    Death,
 )
 from shared.telemetry.logs import get_logger
 
@@ -86,6 +87,12 @@ class Record:
         path = f"/runners/{runner}/catalogue"
         answer = await self._until_answered("POST", path, body, self._key, self._mine)
         return CatalogueAnswer.model_validate_json(answer)
+
+    async def report_death(self, run: UUID, death: Death, *, secret: str) -> None:
+        """Tell how the lone process of a run ended; `secret` is what that showed as its own."""
+        body = death.model_dump_json().encode()
+        proof = {RUNNER_PROOF: secret}
+        await self._until_answered("POST", f"/runs/{run}/deaths", body, self._key, proof)
 
     async def leave(self, runner: str) -> None:
         """End the lease, so that others take over at once."""

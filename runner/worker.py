@@ -11,6 +11,7 @@ from agents import Agent
 from runner.carried import CarriedRun, Stop, StopKind
 from runner.catalog import Catalog, LoadedAgent
 from runner.configure import RunConfigs
+from runner.isolation import Isolation
 from runner.models.gate import Gates
 from runner.outbox import Outbox
 from runner.publisher import Publisher
@@ -27,6 +28,7 @@ from shared.protocol.ids import trace_id
 from shared.protocol.record import (
     RUN_TOKEN_LIFE_S,
     Carried,
+    ClaimAnswer,
     ClaimedRun,
     ClaimRequest,
     Heartbeat,
@@ -67,11 +69,13 @@ class Worker:
         exporter: Exporter,
         configs: RunConfigs,
         gates: Gates,
+        isolation: Isolation,
     ) -> None:
         self.id, self.settings = runner, settings
         self.redis, self._blocking, self._record = redis, blocking, record
         self._catalog, self._exporter, self._configs = catalog, exporter, configs
         self._gates = gates
+        self._isolation = isolation
         self.publisher = Publisher(redis, self._confirm)
         self._runs: dict[UUID, CarriedRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -143,15 +147,39 @@ class Worker:
 
     async def _ask(self, bell: doorbell.Bell) -> None:
         """Ask toolsvc for work; whatever it answers, the entry has done its duty."""
-        claimed: ClaimedRun | None = None
-        request = ClaimRequest(runner=self.id, slots=max(1, self._free), hint=bell.run)
+        answer = ClaimAnswer()
+        lone = self._isolation.offer()
+        request = ClaimRequest(
+            runner=self.id, slots=max(1, self._free), hint=bell.run, lone=lone.id if lone else None
+        )
         try:
-            claimed = (await self._record.claim(request)).claimed
+            answer = await self._record.claim(request)
         except (AwayError, BatonError) as error:
             log.warning("a claim was not answered", error=str(error))
+        finally:
+            if lone:
+                self._isolation.settle(lone, answer.suspect)
         with contextlib.suppress(*AWAY):
             await doorbell.answered(self.redis, [bell])
-        if claimed is not None:
+        await self._begin(answer)
+
+    async def carry_alone(self, run: UUID) -> None:
+        """Claim and carry this run, and no other, for which this process was started."""
+        request = ClaimRequest(runner=self.id, slots=1, hint=run, alone=True)
+        while True:
+            try:
+                answer = await self._record.claim(request)
+                break
+            except (AwayError, BatonError) as error:
+                log.warning("a claim was not answered", error=str(error))
+                await asyncio.sleep(AWAY_PAUSE_S)
+        task = asyncio.create_task(self._begin(answer), name="alone")
+        self._tasks.add(task)
+        task.add_done_callback(self._freed)
+        await asyncio.wait({task})
+
+    async def _begin(self, answer: ClaimAnswer) -> None:
+        if (claimed := answer.claimed) is not None:
             user = user_hash(claimed.user)
             with bound(run=claimed.run_id, thread=claimed.thread_id, user=user):
                 await self._carry(claimed)
@@ -280,6 +308,7 @@ class Worker:
     async def drain(self) -> None:
         """Take nothing new; give each run away at its next step, after a while in mid-step."""
         self.draining = True
+        self._isolation.end()
         for run in self._runs.values():
             run.hand_over()
         if self._tasks:
@@ -289,6 +318,7 @@ class Worker:
             run.stop(Stop(StopKind.HANDED_OVER))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LETTING_GO_S)
+        await self._isolation.ended(within_s=LETTING_GO_S)
         with contextlib.suppress(AwayError, BatonError):
             await self._record.leave(self.id)
         with contextlib.suppress(*AWAY):

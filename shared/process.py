@@ -1,6 +1,7 @@
 """How a process begins, and how it ends: with its supervisor, or when a part has failed."""
 
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
@@ -17,6 +18,8 @@ log = get_logger(__name__)
 
 #: A runner gives its runs away within 20 s of SIGTERM; what still lives long after is stuck.
 PATIENCE_S = 35
+#: Later than the heartbeat, which ends a process with a stuck loop in words.
+STUCK_S = 40
 
 
 @contextmanager
@@ -50,6 +53,20 @@ def _end_if_failed(task: asyncio.Task[Any]) -> None:
             "the process ends: a part of it has failed", part=task.get_name(), exc_info=error
         )
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def end_if_stuck(after_s: float = STUCK_S) -> None:
+    """End the process should its event loop, or all of Python, stand still for so long.
+
+    A watcher in C: it also sees code that holds the interpreter's lock (a regular expression that
+    never ends), and shows on standard error where each thread stood.
+    """
+    try:
+        while True:
+            faulthandler.dump_traceback_later(after_s, exit=True)
+            await asyncio.sleep(after_s / 8)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def end_with_supervisor() -> None:

@@ -1,7 +1,9 @@
 """Taking secrets out of text that people will see: logs, errors, spans."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 HIDDEN = "[hidden]"
 
@@ -26,6 +28,8 @@ _NAMED = re.compile(
     r"\\?[\"']?\s*[:=]\s*\\?[\"']?)([^\s\"'\\,;&}]{6,})"
 )
 _NAMES = re.compile(r"(?i)key|passw|secret|token|authorization")
+#: Anything shorter would be hidden in the middle of words.
+_SHORTEST = 6
 _SECRET_FIELD = re.compile(r"(?i)(api[_-]?key|password|secret|authorization|cookie)")
 
 
@@ -36,6 +40,27 @@ def redact(text: str) -> str:
     if (":" in text or "=" in text) and _NAMES.search(text):
         text = _NAMED.sub(rf"\g<1>{HIDDEN}", text)
     return text
+
+
+def secrets_of(environ: Mapping[str, str]) -> list[str]:
+    """Values of variables that are secret by their names."""
+    return [value for name, value in environ.items() if _NAMES.search(name)]
+
+
+def without(text: str, secrets: Sequence[str]) -> str:
+    """The text with these secrets hidden, and whatever looks like one; of URLs the passwords."""
+    known = {*secrets, *(_password(secret) for secret in secrets)}
+    for secret in sorted(known, key=len, reverse=True):
+        if len(secret) >= _SHORTEST:
+            text = text.replace(secret, HIDDEN)
+    return redact(text)
+
+
+def _password(secret: str) -> str:
+    try:
+        return (urlsplit(secret).password or "") if "://" in secret else ""
+    except ValueError:
+        return ""
 
 
 def redact_value(value: Any) -> Any:

@@ -41,6 +41,7 @@ def worker_with(*tokens: RunToken) -> tuple[Worker, list[UUID]]:
         exporter=nothing,
         configs=nothing,
         gates=Gates(ModelsConfig(providers={"default": Provider()})),
+        isolation=nothing,
     )
     ids = [uuid4() for _ in tokens]
     for id_, token in zip(ids, tokens, strict=True):

@@ -81,8 +81,8 @@ NEXT = Statement(
     ClaimRow._make,
 )
 
-# Whoever takes a run over serves its agent; to end a cancelled one nobody needs the agent. A suspect
-# one is found too, to be set aside.
+# Whoever takes a run over serves its agent; to end a cancelled one nobody needs the agent. What is
+# suspect is found too, to be set aside.
 RESCUE = Statement(
     f"""
     SELECT {_COLUMNS}, {DIED} {_FROM}

@@ -39,8 +39,8 @@ SUSPECTS_AT_ONCE = 8
 # A runner that serves the agent must live, else the ring would be answered in vain for ever.
 _QUEUED = text(f"""
     SELECT id, thread_id FROM runs
-    WHERE status = 'queued' AND ready AND {UNASKED} AND created_at < now() - make_interval(secs => :patience)
-        AND EXISTS (
+    WHERE status = 'queued' AND ready AND created_at < now() - make_interval(secs => :patience)
+        AND {UNASKED} AND EXISTS (
             SELECT FROM runners WHERE lease_until > now() AND (
                 jsonb_exists(CAST(agents AS jsonb), runs.agent)
                 OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL

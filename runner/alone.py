@@ -1,0 +1,88 @@
+"""`python -m runner --alone RUN`: carries one suspect run, nothing beside it, and ends.
+
+A runner starts it and tells it on standard input under which id and by which secret it goes. It has
+no doorbell and listens on no port. When standard input closes, it gives its run away and ends: so
+it does not outlive its starter by more than a hand-over takes.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import NoReturn
+from uuid import UUID
+
+import uvloop
+from pydantic import BaseModel, ValidationError
+
+from runner.app import models_of, opened_worker, parts_of, working
+from shared.process import end_with_supervisor
+from shared.settings import RunnerSettings
+from shared.settings.models import ModelsConfig
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+_MOST_BYTES = 4096
+
+
+class Told(BaseModel):
+    """What the starter says: who this process is."""
+
+    runner: str
+    secret: str
+
+
+def carry_alone(settings: RunnerSettings, run: UUID) -> None:
+    """Carry the run until it ends or has to be given away."""
+    models, told = models_of(settings), _told()
+    end_with_supervisor()
+    one = settings.model_copy(update={"concurrency": 1})
+    loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    # It is cancelled where it was asked to end before that by itself.
+    with loop, suppress(asyncio.CancelledError):
+        loop.run(_carry(one, models, run, told))
+
+
+async def _carry(settings: RunnerSettings, models: ModelsConfig, run: UUID, told: Told) -> None:
+    _cancelled_by_signals()
+    async with (
+        opened_worker(settings, models, told.runner, told.secret) as worker,
+        working(worker, told.secret, parts_of(worker)),
+    ):
+        log.info("ready for one run", runner=told.runner, key=str(run))
+        await worker.carry_alone(run)
+
+
+def _cancelled_by_signals() -> None:
+    """The first SIGTERM or SIGINT cancels the present task; giving away is not interrupted."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    asked = (signal.SIGTERM, signal.SIGINT)
+
+    def end() -> None:
+        for number in asked:
+            loop.add_signal_handler(number, lambda: None)
+        if task:
+            task.cancel()
+
+    for number in asked:
+        loop.add_signal_handler(number, end)
+
+
+def _told() -> Told:
+    """The starter's line, read byte by byte: what follows is its silence."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < _MOST_BYTES:
+        if not (byte := os.read(sys.stdin.fileno(), 1)):
+            break
+        line += byte
+    try:
+        return Told.model_validate_json(line)
+    except ValidationError:
+        _refuse()
+
+
+def _refuse() -> NoReturn:
+    print("`--alone` is for runners, which start such a process by themselves.", file=sys.stderr)
+    raise SystemExit(2)

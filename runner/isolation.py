@@ -1,0 +1,100 @@
+"""Suspect runs get a process of their own each: started here, watched, and its death reported.
+
+A run is suspect when two runners died with it. Its process is `python -m runner --alone RUN`: it
+claims and renews under an id of its own, so that the death of this process is none of the run's,
+and it ends when its standard input closes, giving its run away like any runner that is asked to.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from secrets import token_urlsafe
+from uuid import UUID
+
+from pydantic import SecretStr
+
+from runner.lone_process import LoneProcess
+from runner.record import Record
+from shared.errors import BatonError
+from shared.protocol.ids import uuid7
+from shared.protocol.record import Death
+from shared.settings import RunnerSettings
+from shared.telemetry.logs import get_logger
+from shared.telemetry.redact import secrets_of
+
+log = get_logger(__name__)
+
+#: Each is a whole interpreter with the SDK in it (100 MB), and starts with seconds of CPU time.
+MOST_ALONE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Lone:
+    """A process that may be started: its id as a runner, and the secret by which it is known."""
+
+    id: str = field(default_factory=lambda: f"lone-{uuid7().hex}")
+    secret: str = field(default_factory=lambda: token_urlsafe(32), repr=False)
+
+
+class Isolation:
+    """The lone processes of this runner, `MOST_ALONE` at a time."""
+
+    def __init__(self, settings: RunnerSettings, record: Record) -> None:
+        self._record = record
+        self._secrets = [*_secret_settings(settings), *secrets_of(os.environ)]
+        #: Places taken: offered with a claim that is under way, or used by a process.
+        self._taken: set[Lone] = set()
+        self._processes: set[LoneProcess] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = False
+
+    def offer(self) -> Lone | None:
+        """A process that could be started now; `settle` says whether it shall be."""
+        if self._ending or len(self._taken) >= MOST_ALONE:
+            return None
+        lone = Lone()
+        self._taken.add(lone)
+        return lone
+
+    def settle(self, lone: Lone, run: UUID | None) -> None:
+        """Start the offered process for a run, or give its place back."""
+        if run is None or self._ending:
+            self._taken.discard(lone)
+            return
+        task = asyncio.create_task(self._carry(lone, run), name=f"alone {run}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def end(self) -> None:
+        """Start nothing more, and ask what runs to give its run away."""
+        self._ending = True
+        for process in self._processes:
+            process.ask_to_end()
+
+    async def ended(self, *, within_s: float) -> None:
+        """Wait until all have ended, and their deaths are reported; not longer than this."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within_s)
+
+    async def _carry(self, lone: Lone, run: UUID) -> None:
+        process = LoneProcess(run, runner=lone.id, secret=lone.secret)
+        self._processes.add(process)
+        try:
+            status = await process.run()
+            log.info("a lone process ended", key=str(run), lone=lone.id, status=status or "0")
+            if status is not None:
+                lines = process.tail.lines([*self._secrets, lone.secret])
+                death = Death(lone=lone.id, status=status, lines=lines)
+                await self._record.report_death(run, death, secret=lone.secret)
+        except (OSError, BatonError):
+            log.exception("a lone process could not be started or reported", key=str(run))
+        finally:
+            self._processes.discard(process)
+            self._taken.discard(lone)
+
+
+def _secret_settings(settings: RunnerSettings) -> list[str]:
+    """What the settings keep secret, that what a dead process printed must not show."""
+    values: Mapping[str, object] = dict(settings)
+    return [one.get_secret_value() for one in values.values() if isinstance(one, SecretStr)]
