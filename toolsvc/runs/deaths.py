@@ -55,8 +55,8 @@ _REPORT = text("""
         WHERE id = :lone AND secret = :secret RETURNING id
     )
     UPDATE runs SET last_words = CAST(:words AS json),
-        deaths = deaths + CASE WHEN runner_id = dead.id THEN 1 ELSE 0 END,
-        runner_id = NULLIF(runner_id, dead.id),
+        deaths = runs.deaths + CASE WHEN runs.runner_id = dead.id THEN 1 ELSE 0 END,
+        runner_id = NULLIF(runs.runner_id, dead.id),
         lone_until = NULL
     FROM dead, runs AS before
     WHERE runs.id = :run AND before.id = runs.id AND runs.lone_id = dead.id
