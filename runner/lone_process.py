@@ -77,11 +77,15 @@ class LoneProcess:
             with suppress(OSError):
                 self._process.stdin.close()
 
+    @property
+    def _command(self) -> Sequence[str]:
+        # A fatal signal shows where in the code it came.
+        return (sys.executable, "-X", "faulthandler", "-m", "runner", "--alone", str(self._run))
+
     def _started(self) -> subprocess.Popen[bytes]:
         # A group of its own: what is meant for this process by a terminal is not meant for it.
         process = subprocess.Popen(  # noqa: S603
-            # A fatal signal shows where in the code it came.
-            (sys.executable, "-X", "faulthandler", "-m", "runner", "--alone", str(self._run)),
+            self._command,
             env=os.environ | {"BATON_SUPERVISED": "true", "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

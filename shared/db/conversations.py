@@ -146,8 +146,6 @@ class Run(SQLModel, table=True):
         ),
         # A person's list of runs, newest first.
         Index("runs_by_user", "user_id", "id"),
-        # What operators have to look at.
-        Index("runs_poisoned", "id", postgresql_where=text("error_code = 'poisoned'")),
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)

@@ -70,11 +70,14 @@ class RunnerDouble:
     def shown(self) -> dict[str, str]:
         return {} if self.secret is None else {RUNNER_PROOF: self.secret}
 
-    async def ask(self, hint: UUID | None = None) -> ClaimedRun | None:
-        body = {"runner": self.id, "slots": 1, "hint": str(hint) if hint else None}
+    async def ask(self, hint: UUID | None = None, *, alone: bool = False) -> ClaimedRun | None:
+        return (await self.asked(hint, alone=alone)).claimed
+
+    async def asked(self, hint: UUID | None = None, **more: Any) -> ClaimAnswer:
+        body = {"runner": self.id, "slots": 1, "hint": str(hint) if hint else None} | more
         answer = await self.rig.post("/claims", body, RUNNER_KEY)
         assert answer.status_code == 200, answer.text
-        return ClaimAnswer.model_validate_json(answer.content).claimed
+        return ClaimAnswer.model_validate_json(answer.content)
 
     async def claim(self, hint: UUID | None = None) -> ClaimedRun:
         claimed = await self.ask(hint)

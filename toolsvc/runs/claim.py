@@ -120,7 +120,7 @@ async def claim_alone(db: Transaction, request: ClaimRequest) -> Claim | None:
 
 async def claim_poisoned(db: Transaction, run: UUID, closer: str) -> Claim | None:
     """A run that has killed all its carriers; `None` when somebody else closes it just now."""
-    row = await db.one(TO_CLOSE_POISONED(run=run))
+    row = await db.one(TO_CLOSE_POISONED(run=run, closer=closer))
     if row is None or row.deaths < POISONED:
         return None
     return await _take(db, row, closer)

@@ -107,11 +107,12 @@ ALONE = Statement(
     ClaimRow._make,
 )
 
-# For toolsvc itself, which closes it.
+# For toolsvc itself, which closes it; also where its first try failed.
 TO_CLOSE_POISONED = Statement(
     f"""
     SELECT {_COLUMNS}, {DIED} {_FROM}
-    WHERE runs.id = :run AND {STRANDED} FOR UPDATE OF threads, runs SKIP LOCKED
+    WHERE runs.id = :run AND ({STRANDED} OR runs.status = 'running' AND runs.runner_id = :closer)
+    FOR UPDATE OF threads, runs SKIP LOCKED
     """,
     ClaimRow._make,
 )

@@ -112,7 +112,14 @@ async def _look(services: Services) -> None:
     RUNS_CARRIED.set(state.carried)
     await _ring_unheard(services, queued, stranded)
     for run in poisoned:
+        await _close(services, run)
+
+
+async def _close(services: Services, run: UUID) -> None:
+    try:
         await close_poisoned(services, run)
+    except Exception:
+        log.exception("could not close a poisoned run; it is tried again", run=str(run))
 
 
 def _to_ring(stranded: Sequence[Row[Any]]) -> list[Ring]:

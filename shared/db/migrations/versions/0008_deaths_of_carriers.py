@@ -12,6 +12,3 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("lone_id", sa.String(), nullable=True))
     op.add_column("runs", sa.Column("lone_until", sa.DateTime(timezone=True), nullable=True))
     op.add_column("runs", sa.Column("last_words", sa.JSON(), nullable=True))
-    op.create_index(
-        "runs_poisoned", "runs", ["id"], postgresql_where=sa.text("error_code = 'poisoned'")
-    )

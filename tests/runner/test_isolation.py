@@ -1,0 +1,175 @@
+"""Lone processes: how many, how they are started and told to end, and what is kept of their end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from runner.isolation import MOST_ALONE, Isolation
+from runner.lone_process import LoneProcess, Tail
+from shared.protocol.record import WORDS_BYTES, WORDS_LINES, Death
+from shared.settings import RunnerSettings
+from tests.until import until
+
+KEY = "the key of the runner, of more than 32 characters"
+
+
+class Toolsvc:
+    """Takes reports."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[UUID, Death, str]] = []
+
+    async def report_death(self, run: UUID, death: Death, *, secret: str) -> None:
+        self.reports.append((run, death, secret))
+
+
+def isolation(toolsvc: Any) -> Isolation:
+    settings = RunnerSettings.model_validate(
+        {"redis_url": "redis://runner:password-of-redis@127.0.0.1:1", "runner_key": KEY}
+    )
+    return Isolation(settings, toolsvc)
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the next processes do instead of carrying a run; the last one counts for all others."""
+    made: list[str] = []
+
+    def command(self: LoneProcess) -> Sequence[str]:
+        return (sys.executable, "-c", made.pop(0) if len(made) > 1 else made[0])
+
+    monkeypatch.setattr(LoneProcess, "_command", property(command))
+    return made
+
+
+WAITS = "import sys; sys.stdin.read()"
+
+
+@pytest.mark.asyncio
+async def test_two_at_a_time_and_an_offer_holds_its_place(programs: list[str]) -> None:
+    programs.append(WAITS)
+    toolsvc = Toolsvc()
+    lone = isolation(toolsvc)
+    first, second = lone.offer(), lone.offer()
+    assert first
+    assert second
+    assert MOST_ALONE == 2
+    assert lone.offer() is None
+    lone.settle(first, None)  # toolsvc had nothing for it
+    third = lone.offer()
+    assert third
+    for one in (second, third):
+        lone.settle(one, uuid4())
+    assert lone.offer() is None
+    lone.end()
+    await lone.ended(within_s=20)
+    assert toolsvc.reports == []
+    assert lone.offer() is None  # this runner ends
+
+
+@pytest.mark.asyncio
+async def test_a_death_is_reported_with_its_last_words_and_without_secrets(
+    programs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_API_KEY", "key-of-another")
+    programs.append(
+        "import os, sys; told = sys.stdin.readline(); print('it was told', told, flush=True);"
+        "other = os.environ['OTHER_API_KEY'];"
+        f"print('runs with', {KEY!r}, 'password-of-redis', other, flush=True);"
+        "print('farewell', file=sys.stderr, flush=True); os._exit(9)"
+    )
+    toolsvc, run = Toolsvc(), uuid4()
+    lone = isolation(toolsvc)
+    offered = lone.offer()
+    assert offered
+    lone.settle(offered, run)
+    await until(lambda: reported(toolsvc))
+    ((of, death, secret),) = toolsvc.reports
+    assert (of, death.lone, death.status, secret) == (
+        run,
+        offered.id,
+        "exit status 9",
+        offered.secret,
+    )
+    said = "\n".join(death.lines)
+    assert death.lines[-1] == "farewell"
+    assert "it was told" in said
+    assert "runs with [hidden] [hidden] [hidden]" in said
+    assert offered.secret not in said
+
+
+@pytest.mark.asyncio
+async def test_a_signal_is_named(programs: list[str]) -> None:
+    programs.append("import os; os.kill(os.getpid(), 9)")
+    toolsvc = Toolsvc()
+    lone = isolation(toolsvc)
+    if offered := lone.offer():
+        lone.settle(offered, uuid4())
+    await until(lambda: reported(toolsvc))
+    assert toolsvc.reports[0][1].status == "SIGKILL"
+
+
+@pytest.mark.asyncio
+async def test_a_grandchild_that_holds_the_pipe_keeps_nobody_waiting(programs: list[str]) -> None:
+    programs.append(
+        "import os, subprocess, sys;"
+        "subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()']);"
+        "print('gone', flush=True); os._exit(3)"
+    )
+    toolsvc = Toolsvc()
+    lone = isolation(toolsvc)
+    if offered := lone.offer():
+        lone.settle(offered, uuid4())
+    await until(lambda: reported(toolsvc))
+    assert toolsvc.reports[0][1].lines == ["gone"]
+
+
+async def reported(toolsvc: Toolsvc) -> bool:
+    return bool(toolsvc.reports)
+
+
+def test_of_much_output_the_end_is_kept() -> None:
+    tail = Tail()
+    for number in range(5000):
+        tail.add(f"line {number}\n".encode())
+    assert tail.lines([]) == [f"line {n}" for n in range(5000 - WORDS_LINES, 5000)]
+
+
+def test_one_endless_line_is_cut() -> None:
+    tail = Tail()
+    for _ in range(100):
+        tail.add(b"x" * 65_536)
+    (line,) = tail.lines([])
+    assert len(line) <= WORDS_BYTES
+
+
+def test_a_secret_at_the_cut_is_not_shown_by_half() -> None:
+    secret = "s" * 500
+    for before in range(0, 600, 7):
+        tail = Tail()
+        tail.add((secret + "\n").encode() * 80 + b"y" * before)
+        assert "s" not in "".join(tail.lines([secret])).replace("[hidden]", "")
+
+
+def test_output_that_is_no_text_is_kept_as_far_as_it_goes() -> None:
+    tail = Tail()
+    tail.add(b"\xff\xfe caf\xc3\xa9\n" + "é".encode() * WORDS_BYTES)
+    assert all(len(line.encode()) <= WORDS_BYTES for line in tail.lines([]))
+
+
+def test_this_process_is_not_started_by_hand() -> None:
+    done = subprocess.run(
+        (sys.executable, "-m", "runner", "--alone", str(uuid4())),
+        env=os.environ | {"REDIS_URL": "redis://127.0.0.1:1", "BATON_RUNNER_KEY": KEY},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "for runners" in done.stderr

@@ -1,0 +1,370 @@
+"""Deaths of carriers: each counts once, progress forgives; alone after two, poisoned by four."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from shared.bus import doorbell
+from shared.protocol.record import RUNNER_PROOF, WORDS_LINES, ClaimedRun
+from tests.toolsvc.record_rig import (
+    GATEWAY_KEY,
+    RUNNER_KEY,
+    RecordRig,
+    RunnerDouble,
+    event,
+    opened,
+    refused,
+    row,
+    step,
+)
+from toolsvc.runs.claim import claim_to_close
+from toolsvc.runs.rering import SUSPECTS_AT_ONCE, _look
+
+pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
+
+
+@pytest_asyncio.fixture
+async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
+    async with opened(database_url, redis_url) as made:
+        yield made
+
+
+async def deaths(rig: RecordRig, run: UUID) -> int:
+    return int((await rig.run_row(run)).deaths)
+
+
+async def dies_with(rig: RecordRig, run: UUID, name: str) -> ClaimedRun:
+    """A runner claims the run, and is silent from then on."""
+    runner = await rig.runner(name)
+    claimed = await runner.claim(run)
+    await runner.lose_lease()
+    return claimed
+
+
+async def suspect(rig: RecordRig) -> UUID:
+    """A run whose runners died twice, which nobody has noticed the second time."""
+    run = await rig.run(await rig.person())
+    await dies_with(rig, run, "first")
+    await dies_with(rig, run, "second")
+    return run
+
+
+async def started(rig: RecordRig, run: UUID, lone: str) -> RunnerDouble:
+    """The process that a runner starts when it is told to."""
+    parent = await rig.runner("parent")
+    answer = await parent.asked(run, lone=lone)
+    assert (answer.claimed, answer.suspect) == (None, run)
+    return await rig.runner(lone, secret=f"secret of {lone}")
+
+
+async def carried_alone(rig: RecordRig, run: UUID, lone: str) -> tuple[RunnerDouble, ClaimedRun]:
+    process = await started(rig, run, lone)
+    claimed = await process.ask(run, alone=True)
+    assert claimed is not None
+    return process, claimed
+
+
+async def report(rig: RecordRig, run: UUID, lone: str, *, secret: str | None = None) -> Any:
+    body = {"lone": lone, "status": "SIGSEGV", "lines": ["a", "b\0"]}
+    proof = {RUNNER_PROOF: secret or f"secret of {lone}"}
+    answer = await rig.post(f"/runs/{run}/deaths", body, RUNNER_KEY, proof)
+    assert answer.status_code == 200, answer.text
+    return await rig.run_row(run)
+
+
+# ------------------------------------------------------------------------------ what counts
+async def test_a_death_is_counted_once_however_many_take_over_at_once(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    await dies_with(rig, run, "dead")
+    runners = [await rig.runner(f"r{number}") for number in range(5)]
+    await asyncio.gather(*(runners[n % 5].ask(run) for n in range(30)))
+    assert await deaths(rig, run) == 1
+
+
+async def test_of_many_that_hear_of_a_suspect_one_starts_a_process(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    runners = [await rig.runner(f"r{number}") for number in range(5)]
+    asked = (runners[n % 5].asked(run, lone=f"lone-{n}") for n in range(30))
+    answers = await asyncio.gather(*asked)
+    assert [answer.suspect for answer in answers if answer.suspect] == [run]
+    assert not any(answer.claimed for answer in answers)
+    assert await deaths(rig, run) == 2
+
+
+async def test_a_step_forgives_and_mere_events_do_not(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    await dies_with(rig, run, "dead")
+    claimed = await (await rig.runner("next")).claim(run)
+    await rig.committed(claimed, 1, tail=[], rows=[row(2)])
+    assert await deaths(rig, run) == 1
+    await rig.committed(claimed, 2, steps=[step("0")])
+    assert await deaths(rig, run) == 0
+
+
+async def test_a_run_given_away_has_lost_no_carrier(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    for name in ("r1", "r2", "r3"):
+        runner = await rig.runner(name)
+        await runner.claim(run)
+        await runner.leave()
+    await (await rig.runner("r4")).claim(run)
+    assert await deaths(rig, run) == 0
+
+
+async def test_a_claim_whose_answer_was_lost_is_no_death(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    runner = await rig.runner()
+    await runner.claim(run)
+    await rig.sql("UPDATE runs SET claimed_at = claimed_at - interval '1 minute'")
+    await runner.beat()  # it does not name the run
+    await runner.claim(run)
+    assert await deaths(rig, run) == 0
+
+
+async def test_a_toolsvc_that_dies_while_it_closes_is_no_death(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    await (await rig.runner("r1")).claim(run)
+    async with rig.services.direct.transaction() as db:
+        await claim_to_close(db, run, "toolsvc-dead")
+    await rig.sql(
+        "INSERT INTO runners (id, lease_until, version, slots) "
+        "VALUES ('toolsvc-dead', now() - interval '1 s', '', 0)"
+    )
+    await (await rig.runner("r2")).claim(run)
+    assert await deaths(rig, run) == 0
+
+
+async def test_a_frozen_runner_that_wakes_in_time_has_not_died(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    frozen = await rig.runner("frozen")
+    claimed = await frozen.claim(run)
+    await frozen.lose_lease()
+    await frozen.beat(claimed)
+    assert await (await rig.runner("other")).ask(run) is None
+    assert await deaths(rig, run) == 0
+
+
+async def test_one_that_wakes_too_late_cannot_take_its_death_back(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    frozen = await rig.runner("frozen")
+    old = await frozen.claim(run)
+    await frozen.lose_lease()
+    await (await rig.runner("other")).claim(run)
+    await frozen.beat(old)
+    assert await rig.refusal(old, 1, steps=[step("0")]) == (409, "fenced")
+    assert await deaths(rig, run) == 1
+
+
+# ------------------------------------------------------------------------------ alone
+async def test_a_suspect_goes_only_to_the_process_that_was_started_for_it(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    assert await (await rig.runner("full")).ask(run) is None  # it can start none
+    process = await started(rig, run, "lone-1")
+    stranger = await rig.runner("lone-2")
+    assert await stranger.ask(run, alone=True) is None
+    claimed = await process.ask(run, alone=True)
+    assert claimed is not None
+    assert (claimed.run, claimed.fence, await deaths(rig, run)) == (run, 3, 2)
+
+
+async def test_a_lone_process_whose_claim_was_not_answered_asks_again(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    process, first = await carried_alone(rig, run, "lone-1")
+    again = await process.ask(run, alone=True)
+    assert again is not None
+    assert (again.fence, await deaths(rig, run)) == (first.fence + 1, 2)
+
+
+async def test_nobody_else_is_asked_while_a_process_starts(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    await started(rig, run, "lone-1")
+    other = await rig.runner("other")
+    assert (await other.asked(run, lone="lone-2")).suspect is None
+    await _look(rig.services)
+    assert await rig.rung() == set()
+    await rig.sql("UPDATE runs SET lone_until = now() - interval '1 s'")  # it never came
+    await _look(rig.services)
+    assert await rig.rung() == {run}
+    assert (await other.asked(run, lone="lone-2")).suspect == run
+    assert await deaths(rig, run) == 2
+
+
+async def test_a_runner_gets_a_queued_run_beside_the_suspect(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    queued = await rig.run(await rig.person())
+    answer = await (await rig.runner()).asked(run, lone="lone-1")
+    assert answer.suspect == run
+    assert answer.claimed is not None
+    assert answer.claimed.run == queued
+
+
+async def test_progress_alone_makes_it_a_run_like_any_other(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    process, claimed = await carried_alone(rig, run, "lone-1")
+    await rig.committed(claimed, 1, tail=[], steps=[step("0")])
+    await process.lose_lease()
+    assert (await (await rig.runner("normal")).claim(run)).run == run
+    assert await deaths(rig, run) == 1
+
+
+async def test_a_process_that_gives_its_run_away_did_not_die(rig: RecordRig) -> None:
+    """So it does when its parent has died."""
+    run = await suspect(rig)
+    for lone in ("lone-1", "lone-2", "lone-3"):
+        process, _ = await carried_alone(rig, run, lone)
+        await process.leave()
+    assert await deaths(rig, run) == 2
+
+
+async def test_a_cancelled_suspect_needs_no_process(rig: RecordRig) -> None:
+    """To end it, none of its code is run."""
+    run = await suspect(rig)
+    await rig.cancel(run)
+    answer = await (await rig.runner("other")).asked(run, lone="lone-1")
+    assert answer.suspect is None
+    assert answer.claimed is not None
+    assert answer.claimed.cancelled
+
+
+async def test_many_suspects_are_rung_for_a_few_at_a_time(rig: RecordRig) -> None:
+    ada = await rig.person()
+    runs = [await rig.run(ada) for _ in range(SUSPECTS_AT_ONCE + 5)]
+    runner = await rig.runner("dead")
+    for _ in runs:
+        await runner.claim()
+    await rig.sql("UPDATE runs SET deaths = 1")
+    await runner.lose_lease()
+    await rig.runner("alive")
+    await _look(rig.services)
+    assert len(await rig.rung()) == SUSPECTS_AT_ONCE
+
+
+# ------------------------------------------------------------------------------ reports
+async def test_a_report_counts_at_once_and_keeps_the_last_words(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    await carried_alone(rig, run, "lone-1")
+    found = await report(rig, run, "lone-1")
+    assert (found.deaths, found.runner_id) == (3, None)
+    words = {"status": "SIGSEGV", "lines": ["a", "b\0"], "process": "lone-1"}
+    assert found.last_words == words
+    assert await rig.rung() == {run}  # somebody starts the next process
+    assert (await report(rig, run, "lone-1")).deaths == 3
+    await carried_alone(rig, run, "lone-2")
+    assert await deaths(rig, run) == 3
+
+
+async def test_a_late_report_brings_only_the_words(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    process, _ = await carried_alone(rig, run, "lone-1")
+    await process.lose_lease()
+    await (await rig.runner("parent")).asked(run)  # the lease has told
+    assert await deaths(rig, run) == 3
+    found = await report(rig, run, "lone-1")
+    assert (found.deaths, found.last_words["status"]) == (3, "SIGSEGV")
+
+
+async def test_a_process_that_died_before_its_claim_took_nothing_with_it(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    await started(rig, run, "lone-1")
+    found = await report(rig, run, "lone-1")
+    assert (found.deaths, found.lone_until) == (2, None)
+
+
+async def test_only_who_started_a_process_can_report_its_death(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    await carried_alone(rig, run, "lone-1")
+    for lone, secret in (("lone-1", "guessed"), ("parent", "its own"), ("unknown", "x")):
+        found = await report(rig, run, lone, secret=secret)
+        assert (found.deaths, found.last_words) == (2, None)
+    other = await rig.run(await rig.person())
+    assert (await report(rig, other, "lone-1")).last_words is None
+    path, body = f"/runs/{run}/deaths", {"lone": "lone-1", "status": "x"}
+    for key in ("", GATEWAY_KEY):
+        assert refused(await rig.post(path, body, key)) == (401, "not_signed_in")
+
+
+BAD_REPORTS: list[Any] = [
+    b"",
+    [],
+    {"lone": "", "status": "x"},
+    {"lone": "l"},
+    {"lone": "l", "status": "x" * 65},
+    {"lone": "l", "status": "x", "lines": ["x"] * (WORDS_LINES + 1)},
+    {"lone": "l", "status": "x", "lines": ["x" * 10_000]},
+    {"lone": "l\0", "status": "x"},
+]
+
+
+@pytest.mark.parametrize("body", BAD_REPORTS)
+async def test_a_malformed_report_is_refused(rig: RecordRig, body: Any) -> None:
+    answer = await rig.post(f"/runs/{uuid4()}/deaths", body, RUNNER_KEY, {RUNNER_PROOF: "x"})
+    assert refused(answer) == (422, "bad_input")
+
+
+# ------------------------------------------------------------------------------ poisoned
+async def killed(rig: RecordRig, run: UUID) -> None:
+    """The process dies twice, once with a report and once without."""
+    await carried_alone(rig, run, "lone-1")
+    await report(rig, run, "lone-1")
+    process, claimed = await carried_alone(rig, run, "lone-2")
+    chunk = event("TEXT_MESSAGE_CHUNK", 2, messageId="m", role="assistant", delta="so far")
+    await rig.committed(claimed, 1, tail=[], rows=[[2, 2, "TEXT_MESSAGE_CHUNK", chunk]])
+    await process.lose_lease()
+
+
+async def test_dead_twice_alone_it_is_closed_and_its_thread_goes_on(rig: RecordRig) -> None:
+    ada = await rig.person()
+    thread = await rig.thread(ada)
+    run, following = await rig.run(ada, thread), await rig.run(ada, thread, ready=False)
+    await dies_with(rig, run, "first")
+    await dies_with(rig, run, "second")
+    await killed(rig, run)
+    bells = await doorbell.listen(rig.redis, "reader", most=9, block_ms=1)
+    await doorbell.answered(rig.redis, bells)
+    instances = [replace(rig.services, instance=f"toolsvc-{n}") for n in range(5)]
+    await asyncio.gather(*(_look(instance) for instance in instances))
+
+    found = await rig.run_row(run)
+    assert (found.status, found.error_code, found.deaths) == ("failed", "poisoned", 4)
+    assert "operator" in found.error_message
+    last = (await rig.events(thread))[-1]
+    told = orjson.loads(last.data)
+    assert (told["type"], told["code"], last.fence) == ("RUN_ERROR", "poisoned", 5)
+    assert (await rig.streamed(thread))[-1].at == (5, last.seq)
+    kept = await rig.sql("SELECT content FROM messages WHERE role = 'assistant'")
+    assert [one.content["content"] for one in kept] == ["so far"]
+    assert await rig.chain_holds(thread)
+    assert (await rig.run_row(following)).ready
+    assert await rig.rung() == {following}
+
+
+async def test_a_closer_that_dies_half_way_leaves_it_to_the_next(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    await killed(rig, run)
+    await rig.sql("UPDATE runs SET deaths = 4, runner_id = NULL")
+    thread = (await rig.run_row(run)).thread_id
+    await rig.redis.set(f"thread:{{{thread}}}:events", "not a stream")
+    await _look(rig.services)
+    assert await rig.status(run) == "running"
+    await rig.redis.delete(f"thread:{{{thread}}}:events")
+    await rig.sql("UPDATE runners SET lease_until = now() - interval '1 s'")
+    await _look(rig.services)
+    assert (await rig.run_row(run)).error_code == "poisoned"
+
+
+async def test_no_runner_has_to_live_for_it_to_be_closed(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    await killed(rig, run)
+    await rig.sql("UPDATE runners SET lease_until = now() - interval '1 s'")
+    rig.judge.told = False
+    await _look(rig.services)
+    assert await rig.status(run) == "running"
+    rig.judge.told = True
+    await _look(rig.services)
+    assert await rig.status(run) == "failed"
