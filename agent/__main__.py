@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from agent import effects, keys, runs, threads
 from agent.agents import agents
 from agent.chat import chat
+from agent.doctor import doctor
 from agent.drill import drill
 from agent.errors import INTERRUPTED, CliError, UnexpectedError, UsageError
 from agent.output import print_error
@@ -51,6 +52,7 @@ def make_app() -> typer.Typer:
     app.command(rich_help_panel=CONVERSE)(trace)
     app.command(rich_help_panel=CONVERSE)(verify)
     app.command(rich_help_panel=OPERATE)(status)
+    app.command(rich_help_panel=OPERATE)(doctor)
     app.add_typer(effects.app, name="effects", rich_help_panel=OPERATE)
     app.add_typer(keys.app, name="keys", rich_help_panel=OPERATE)
     app.command(rich_help_panel=OPERATE)(invite)

@@ -10,6 +10,7 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from gateway.api import (
     agents,
+    doctor,
     effects,
     events,
     files,
@@ -45,7 +46,7 @@ from shared.web.middleware import Outermost
 PROCESS = "gateway"
 RESOURCES = (
     *(me, agents, threads, messages, events, runs, receipts, trace),
-    *(files, keys, invites, status, effects),
+    *(files, keys, invites, status, effects, doctor),
 )
 
 

@@ -89,10 +89,24 @@ async def answered(redis: Redis, bells: Sequence[Bell]) -> None:
         await pipe.execute()
 
 
+async def bells(redis: Redis) -> list[Bell]:
+    """The oldest 10,000 entries, whether somebody has read them or not."""
+    entries: Any = await redis.xrange(RUNS, count=10_000)
+    return [_bell(entry, fields) for entry, fields in entries]
+
+
 async def waiting(redis: Redis) -> set[UUID]:
     """Runs that an entry speaks of now, among the oldest 10,000."""
-    entries: Any = await redis.xrange(RUNS, count=10_000)
-    return {run for _, fields in entries if (run := _bell(b"", fields).run)}
+    return {bell.run for bell in await bells(redis) if bell.run}
+
+
+async def has_group(redis: Redis) -> bool:
+    """Whether the stream and its group are there."""
+    try:
+        groups: Any = await redis.xinfo_groups(RUNS)
+    except ResponseError:
+        return False
+    return any(group["name"] == GROUP.encode() for group in groups)
 
 
 async def remove_consumer(redis: Redis, consumer: str) -> None:

@@ -62,6 +62,16 @@ async def read_all_after(redis: Redis, thread: UUID, after: Position) -> list[En
         last = page[-1][0].decode()
 
 
+async def last_of(redis: Redis, threads: Sequence[UUID]) -> dict[UUID, Position]:
+    """The newest entry of each thread's stream, of those that have one."""
+    pipe = redis.pipeline(transaction=False)
+    for thread in threads:
+        pipe.xrevrange(events_key(thread), count=1)
+    answers: Any = await pipe.execute() if threads else []
+    pairs = zip(threads, answers, strict=True)
+    return {thread: position_of(found[0][0]) for thread, found in pairs if found}
+
+
 async def _page(redis: Redis, thread: UUID, after: str, count: int) -> Any:
     return await redis.xrange(events_key(thread), f"({after}", "+", count=count)
 

@@ -2,6 +2,7 @@
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
+from gateway.doctor.finding import ABOUT, Defect
 from shared.telemetry import metrics
 from tests.docs.pages import code, page, rows, section
 
@@ -26,3 +27,13 @@ def test_the_file_of_metrics_has_all_there_are() -> None:
 def test_each_metric_says_where_it_means_something() -> None:
     table = rows(section(page("docs/operations.md"), "## Metrics"))
     assert {cells[1] for cells in table} == {"all", "gateway", "runner", "toolsvc"}
+
+
+def test_each_defect_is_explained() -> None:
+    table = rows(section(page("docs/operations.md"), "## The doctor"))
+    shown = {code(name)[0]: (fix, means) for name, fix, means in table}
+    assert shown == {
+        str(defect): ("yes" if about.fixable else "no", about.means)
+        for defect, about in ABOUT.items()
+    }
+    assert set(ABOUT) == set(Defect)

@@ -37,6 +37,8 @@ CLOSED: list[tuple[str, str, Any]] = [
     ("POST", "/api/keys", {}),
     ("POST", "/api/invites", {"email": "eve@example.com"}),
     ("GET", "/api/status", None),
+    ("GET", "/api/doctor", None),
+    ("POST", "/api/doctor/fix", None),
     ("GET", "/api/effects", None),
     ("POST", "/api/effects/{key}/settle", {"outcome": "retry"}),
     *BY_ID,

@@ -1,0 +1,1 @@
+"""The doctor: finds what does not mend itself, and mends what can be mended."""
