@@ -22,7 +22,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "finish": (
         "runner.run:Driver._finish",
         "runner.committer:Committer.finish",
-        "toolsvc.runs.close:_end_cancelled",
+        "toolsvc.runs.close:_end",
         "toolsvc.runs.commit:apply_commit",
     ),
     # a carrier: what Redis lacks

@@ -128,6 +128,8 @@ class SpineMachine(RuleBasedStateMachine):
         """It gives its runs away, or is silent for long."""
         if by_itself:
             self.do(self._with_engine(lease.release, _holder(runner)))
+            for run in self.runs:
+                run.owner = None if run.owner == runner else run.owner
         else:
             past = "UPDATE runners SET lease_until = now() - interval '1 s' WHERE id = :id"
             self.do(self.rig.sql(past, id=runner))
@@ -145,7 +147,9 @@ class SpineMachine(RuleBasedStateMachine):
     def claim(self, runner: str, hinted: bool, data: st.DataObject) -> None:
         hint = data.draw(st.sampled_from(self.runs)) if hinted else None
         wanted = ClaimRequest(runner=runner, slots=1, hint=hint.id if hint else None)
-        found = self.do(self._with_direct(claim.claim_next, wanted, may_judge=True))
+        # The model knows nothing of poison: who may carry a run is not what makes the spine hold.
+        self.do(self.rig.sql("UPDATE runs SET deaths = 0"))
+        found = self.do(self._with_direct(claim.claim_next, wanted, may_judge=True)).claim
         expected = self._whose_turn(runner, hint)
         assert (found.row.id if found else None) == (expected.id if expected else None)
         if expected is None:
