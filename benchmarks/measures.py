@@ -26,7 +26,9 @@ class Extent:
     sockets: int = 2000
     warm_sockets: int = 200
     idle_threads: int = 10_000
-    commits: int = 300
+    commits: int = 1000  #: of one run
+    replays: tuple[int, ...] = (20, 100, 300)  #: turns
+    at_once: tuple[int, ...] = (1, 32, 256)  #: runs
 
 
 QUICK = Extent(
@@ -38,6 +40,8 @@ QUICK = Extent(
     warm_sockets=50,
     idle_threads=1000,
     commits=100,
+    replays=(20, 100),
+    at_once=(1, 32),
 )
 
 
@@ -110,9 +114,9 @@ async def alone(target: Target, model: int, extent: Extent) -> Delays:
     return delays
 
 
-async def looped(target: Target, extent: Extent) -> Looped:
-    """Measure five-delta runs in a closed loop."""
-    load = Load(clients=CLIENTS, text="[[deltas=5]]", seconds=extent.loop_s)
+async def looped(target: Target, extent: Extent, at_once: int = CLIENTS) -> Looped:
+    """Measure five-delta runs in a closed loop, so many at once."""
+    load = Load(clients=at_once, text="[[deltas=5]]", seconds=extent.loop_s)
     found = await metered(target, load, baseline_s=extent.baseline_s)
     report = found.report
     return Looped(
@@ -129,6 +133,11 @@ async def kb_per_socket(target: Target, extent: Extent) -> float:
         before = rss_kb(pid)
         async with clients(target, half), clients(target, half):
             return (rss_kb(pid) - before) / (half.clients * 2)
+
+
+def around(values: list[float], place: int) -> float:
+    """The median of the ten values around the one at a place, counted from 1."""
+    return p50(values[max(0, place - 5) : place + 5])
 
 
 def p50(values: list[float]) -> float:

@@ -17,12 +17,18 @@ from benchmarks import measures
 from benchmarks.idle_threads import make_threads
 from benchmarks.loading import Load, clients
 from benchmarks.measures import QUICK, Delays, Extent, Looped, Paced, p50, p95
+from benchmarks.replays import replay_times_ms
 from benchmarks.steps import commit_times_ms
 from benchmarks.table import Result, Row, parts
 from benchmarks.targets import PEOPLE, Target, bare_pipe, bare_sdk, baton, timed_model
+from runner.snapshots import EVERY_TURNS
 from stack.running import Stack
 
-NAMES = ("delta", "first-token", "runs", "sockets", "threads", "commit")
+NAMES = ("delta", "first-token", "runs", "sockets", "threads", "commit", "growth", "replay")
+#: Where in a run a commit is looked at: it must not cost more the longer the run has gone on.
+COMMITS = (10, 100, 1000)
+#: Turns of a replay → the most it may cost, in ms of CPU.
+REPLAY_GOALS = {20: 60, 100: 120, 300: 300}
 #: Sockets that the idle threads are dealt out to; a multiple of the people who own them.
 IDLE_SOCKETS = 3 * PEOPLE
 FEW_IDLE_THREADS = 10
@@ -58,8 +64,12 @@ class Bench:
             self._compare()
             if self._wants("commit"):
                 await self._commit(target, stack)
+            if self._wants("growth"):
+                await self._growth(target)
             if self._wants("threads"):
                 await self._threads(target, stack, model)
+        if self._wants("replay"):
+            await self._replays()
         return self.result
 
     def _wants(self, *names: str) -> bool:
@@ -128,6 +138,27 @@ class Bench:
         for title, of in (("p50", p50), ("p95", p95)):
             row = Row(name=f"commit of a step, {title}", unit="ms", baton=of(times))
             self.result.rows.append(row)
+        for place in (one for one in COMMITS if one <= len(times)):
+            row = Row(name=f"commit of step {place:,} of a run", unit="ms")
+            row.baton = measures.around(times, place)
+            self.result.rows.append(row)
+
+    async def _growth(self, target: Target) -> None:
+        for count in self.extent.at_once:
+            say(f"five-delta runs, {count} at once")
+            found = await measures.looped(target, self.extent, count)
+            row = Row(name=f"CPU per five-delta run, {count} at once", unit="ms", baton=found.ms)
+            self.result.rows.append(row)
+
+    async def _replays(self) -> None:
+        for turns in self.extent.replays:
+            for more in (0, EVERY_TURNS - 1):
+                say(f"replay of {turns + more} turns")
+                found = await replay_times_ms(turns + more)
+                row = Row(name=f"CPU of a replay of {turns + more} turns", unit="ms")
+                row.baton, row.goal = found["snapshot"], REPLAY_GOALS.get(turns + more)
+                row.note = f"{found['whole']:.0f} without a snapshot, {found['live']:.0f} live"
+                self.result.rows.append(row)
 
     async def _threads(self, target: Target, stack: Stack, model: int) -> None:
         for count in (FEW_IDLE_THREADS, self.extent.idle_threads):

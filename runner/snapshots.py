@@ -155,6 +155,7 @@ async def restored(
     except Exception as error:  # noqa: BLE001 - whatever was stored there: it is a cache
         log.info("a snapshot is not used", error=f"{type(error).__name__}: {error}"[:300])
         return None
+    log.info("replays from a snapshot", position=found[1], steps=envelope.steps)
     return Restored(state, given, *found)
 
 

@@ -19,7 +19,9 @@ TINY = dataclasses.replace(
     sockets=20,
     warm_sockets=5,
     idle_threads=20,
-    commits=3,
+    commits=12,
+    replays=(2,),
+    at_once=(1, 2),
 )
 
 
