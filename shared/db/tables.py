@@ -5,6 +5,7 @@ from sqlmodel import SQLModel
 from shared.db.conversations import Message, Run, Thread
 from shared.db.files import File
 from shared.db.people import ApiKey, Invite, Note, SignIn, User
+from shared.db.providers import ModelProvider, ProviderLoad
 from shared.db.records import Effect, Event, Head, Runner, Snapshot, Span, Step
 
 METADATA = SQLModel.metadata
@@ -18,7 +19,9 @@ __all__ = [
     "Head",
     "Invite",
     "Message",
+    "ModelProvider",
     "Note",
+    "ProviderLoad",
     "Run",
     "Runner",
     "SignIn",

@@ -1,9 +1,12 @@
 """Model servers, as runners and toolsvc speak of them with each heartbeat."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+#: What a model server is called.
+ProviderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 #: A share is as wide as this at most; it is a number in SQL as well.
 MOST_AT_ONCE: Final = 100_000

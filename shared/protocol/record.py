@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from shared.protocol.providers import ProviderNews, ProviderReport
+from shared.protocol.providers import ProviderName, ProviderNews, ProviderReport
 
 #: How long a run token lives. In its second half it is renewed, by a heartbeat that brings it.
 RUN_TOKEN_LIFE_S: Final = 300
@@ -220,7 +220,7 @@ class Heartbeat(_Message):
     #: The tokens that are to be renewed: a claim is carried on by whoever has its token.
     tokens: dict[UUID, str] = {}
     #: Model servers by name.
-    providers: dict[str, ProviderReport] = Field({}, max_length=100)
+    providers: dict[ProviderName, ProviderReport] = Field({}, max_length=100)
     slots: int = 0
     version: str = ""
 

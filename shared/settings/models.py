@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from shared.protocol.providers import ProviderName
 from shared.settings.common import HttpUrl, said
 
 DEFAULT_PATH = Path("src/config/models.yaml")
@@ -51,7 +52,7 @@ class Provider(_Part):
 class ModelsConfig(_Part):
     """The whole file."""
 
-    providers: dict[str, Provider] = Field(min_length=1, max_length=100)
+    providers: dict[ProviderName, Provider] = Field(min_length=1, max_length=100)
 
     @model_validator(mode="after")
     def _one_takes_the_rest(self) -> "ModelsConfig":

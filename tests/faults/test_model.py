@@ -1,11 +1,15 @@
 """A model server that fails: asked again before the first delta, and never doubled after it."""
 
+import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import pytest_asyncio
 from ag_ui_validate.pytest_plugin import assert_valid_agui
@@ -14,8 +18,9 @@ from shared.protocol.ids import new_id, new_thread_id
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
 from tests.scenarios.client import Frame, Person, assert_gapless, text_of
-from tests.scenarios.sql import select
+from tests.scenarios.sql import carrier, select
 from tests.scenarios.test_official_client import replayed
+from tests.until import until
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
 
@@ -28,6 +33,7 @@ async def stack(stores: TestStores) -> AsyncIterator[Stack]:
         "BATON_AGENTS_HOME": str(FIXTURES / "model_agents"),
         "BATON_MODELS_CONFIG": str(FIXTURES / "models.yaml"),
         "BATON_MODEL_SILENCE_S": "1",
+        "BATON_CONCURRENCY": "3",
     }
     with stores.database() as url:
         stores.empty_redis()
@@ -207,3 +213,125 @@ async def test_a_hang_ends_the_run_after_one_try(
     told = await ask(ada, f"{text} [[fault={fault}]]", agent)
     assert told.end == ("RUN_ERROR", "upstream_timeout")
     assert len(await requests(stack, text)) == 1
+
+
+# ------------------------------------------------------------------ the fleet
+async def shown_by_all_runners(stack: Stack, metric: str, provider: str) -> bool:
+    """Whether each runner's metric of a provider is 1."""
+    line = f'{metric}{{provider="{provider}"}} 1.0'
+    async with httpx.AsyncClient(trust_env=False) as http:
+        pages = [await http.get(f"{url}/metrics") for url in stack.runner_urls]
+    return all(line in page.text for page in pages)
+
+
+async def change(stack: Stack, statement: str, *, until_shown: tuple[str, str]) -> None:
+    """Change what SQL holds of providers, until all runners have heard it.
+
+    More than once, for a heartbeat under way may still bring what came before.
+    """
+
+    async def heard() -> bool:
+        async with await psycopg.AsyncConnection.connect(stack.database_url) as db:
+            await db.execute(statement.encode())
+        return await shown_by_all_runners(stack, *until_shown)
+
+    await until(heard)
+
+
+async def test_a_limit_holds_over_all_runners(ada: Person, stack: Stack) -> None:
+    """No runner takes more than three runs, so both have calls that wait."""
+    text = new_id("narrow")
+    asking = [ask(ada, f"{text} [[delay=1]] number {n}", "Narrow") for n in range(8)]
+    told = await asyncio.gather(*asking)
+    assert {one.end for one in told} == {("RUN_FINISHED", None)}
+    at_once = [one["atOnce"] for one in await requests(stack, text)]
+    assert (len(at_once), max(at_once)) == (8, 2)
+    waits = [wait for one in told for wait in one.custom("baton.waiting")]
+    assert {one["reason"] for one in waits} == {"turn"}
+    loads = await select(stack, "SELECT runner FROM provider_loads WHERE provider = 'narrow'")
+    assert len(loads) == 2
+
+
+async def test_what_a_server_asked_for_holds_all_runners_back(ada: Person, stack: Stack) -> None:
+    held = "UPDATE model_providers SET held_until = now() + interval '5 s' WHERE name = 'plain'"
+    await change(stack, held, until_shown=("baton_model_held", "plain"))
+    told = await ask(ada, f"{new_id('held')} hello", "Plain")
+    assert told.end == ("RUN_FINISHED", None)
+    (wait,) = told.custom("baton.waiting")
+    assert wait["reason"] == "upstream_rate_limited"
+    assert wait["message"].startswith("The model server is busy; next try in ")
+
+
+async def test_a_server_that_is_down_is_left_alone_by_all_runners_until_it_works(
+    ada: Person, stack: Stack
+) -> None:
+    text = new_id("fragile")
+    asking = [ask(ada, f"{text} [[fault=503 times=2]] number {n}", "Fragile") for n in range(4)]
+    answers = asyncio.gather(*asking)
+    await until(lambda: shown_by_all_runners(stack, "baton_model_down", "fragile"))
+    told = await answers
+    assert {one.end for one in told} == {("RUN_FINISHED", None)}
+    assert len(await requests(stack, text)) == 12
+    waits = [wait["message"] for one in told for wait in one.custom("baton.waiting")]
+    assert any("The model server does not work" in message for message in waits)
+    query = "SELECT failures, open_until FROM model_providers WHERE name = 'fragile'"
+
+    async def closed() -> bool:
+        return await select(stack, query) == [(0, None)]
+
+    await until(closed)
+
+
+async def test_a_server_that_stays_down_ends_runs_in_words(ada: Person, stack: Stack) -> None:
+    down = "UPDATE model_providers SET open_until = now() + interval '{} s' WHERE name = 'fragile'"
+    await change(stack, down.format(100), until_shown=("baton_model_down", "fragile"))
+    text = new_id("down")
+    told = await ask(ada, f"{text} hello", "Fragile")
+    assert told.end == ("RUN_ERROR", "upstream_unavailable")
+    assert "is not asked for" in told.events[-1]["message"]
+    assert await requests(stack, text) == []
+
+
+# ------------------------------------------------------------------ while a call waits
+async def test_a_wait_ends_at_once_where_the_run_is_cancelled(ada: Person, stack: Stack) -> None:
+    thread = new_thread_id()
+    async with held_back(stack), ada.socket() as socket:
+        ack = await socket.say(thread, f"{new_id('cancel')} hello", agent="Plain")
+        await socket.until(is_wait)
+        await socket.send(op="cancel", threadId=thread, runId=ack["runId"])
+        end = await socket.finished()
+    assert end["event"]["outcome"] == {"type": "cancelled"}
+
+
+async def test_a_run_that_waits_is_given_away_by_a_runner_that_shuts_down(
+    ada: Person, stack: Stack
+) -> None:
+    thread = new_thread_id()
+    async with held_back(stack), ada.socket() as socket:
+        ack = await socket.say(thread, f"{new_id('deploy')} hello", agent="Plain")
+        await socket.until(is_wait)
+        name = await carrier(stack, ack["runId"])
+        stack.processes[name].kill(signal.SIGTERM)
+        await socket.until(is_wait)  # of whoever goes on
+    events = [frame["event"] for frame in socket.events()]
+    assert [one["name"] for one in events if one["type"] == "CUSTOM"] == [
+        "baton.waiting",
+        "baton.resumed",
+        "baton.waiting",
+    ]
+
+
+def is_wait(frame: Frame) -> bool:
+    return bool(frame.get("event", {}).get("name") == "baton.waiting")
+
+
+@asynccontextmanager
+async def held_back(stack: Stack) -> AsyncIterator[None]:
+    """The provider `plain` is held back in the block, for less than calls are patient."""
+    held = "UPDATE model_providers SET held_until = now() + interval '50 s' WHERE name = 'plain'"
+    await change(stack, held, until_shown=("baton_model_held", "plain"))
+    yield
+    await select(
+        stack,
+        "UPDATE model_providers SET held_until = NULL WHERE name = 'plain' RETURNING name",
+    )

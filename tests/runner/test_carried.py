@@ -1,4 +1,4 @@
-"""What a carried run makes of a commit that toolsvc refuses."""
+"""What a carried run makes of refused commits, and of a hand-over while it only waits."""
 
 import asyncio
 from typing import Any
@@ -40,3 +40,40 @@ async def test_a_run_whose_token_counts_no_more_is_left_to_others(
     committing = asyncio.create_task(run.committer.events())
     assert (await run.stopped).kind is kind
     committing.cancel()
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_only_waits_is_given_away_at_once() -> None:
+    run = carried(Refusing(Code.FENCED))
+    ended = asyncio.Event()
+
+    async def wait() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(run.waiting(wait()))
+    await asyncio.sleep(0)
+    run.hand_over()
+    assert (await run.stopped).kind is StopKind.HANDED_OVER
+    assert ended.is_set()
+    assert not waiting.done()  # a stop never travels through agent code
+    waiting.cancel()
+
+
+@pytest.mark.asyncio
+async def test_a_wait_that_fails_or_is_cancelled_passes_that_on() -> None:
+    run = carried(Refusing(Code.FENCED))
+
+    async def fail() -> None:
+        raise BatonError(Code.UPSTREAM_UNAVAILABLE)
+
+    with pytest.raises(BatonError):
+        await run.waiting(fail())
+    waiting = asyncio.create_task(run.waiting(asyncio.Event().wait()))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not run.stopped.done()

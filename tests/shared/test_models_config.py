@@ -76,6 +76,7 @@ def test_without_a_file_there_is_one_provider(
         ("providers:\n  a:\n    models: [b, 3]\n", "line 3: providers.a.models.1: "),
         ("providers:\n  a:\n    breaker: {open_s: 0}\n", "line 3: providers.a.breaker.open_s: "),
         ("providers:\n  a:\n", "line 2: providers.a: "),
+        ("providers:\n  a b: {}\n", "line 2: providers.a b: "),
         ("providers:\n  a: {}\n  b: {}\n", "a and b are"),
         ("providers:\n  a: {}\n  a: {}\n", "line 2: a is given twice"),
         ("providers:\n  a: {restart: true\n", "line "),

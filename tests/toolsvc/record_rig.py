@@ -85,16 +85,17 @@ class RunnerDouble:
         return claimed
 
     async def beat(
-        self, *runs: ClaimedRun, tokens: dict[UUID, str] | None = None
+        self, *runs: ClaimedRun, tokens: dict[UUID, str] | None = None, **fields: Any
     ) -> HeartbeatAnswer:
-        answer = await self.try_beat(*runs, tokens=tokens)
+        answer = await self.try_beat(*runs, tokens=tokens, **fields)
         assert answer.status_code == 200, answer.text
         return HeartbeatAnswer.model_validate_json(answer.content)
 
     async def try_beat(
-        self, *runs: ClaimedRun, tokens: dict[UUID, str] | None = None
+        self, *runs: ClaimedRun, tokens: dict[UUID, str] | None = None, **fields: Any
     ) -> httpx.Response:
-        body: dict[str, Any] = {"runs": [[str(r.run), r.fence, r.token_expires] for r in runs]}
+        named = [[str(r.run), r.fence, r.token_expires] for r in runs]
+        body: dict[str, Any] = {"runs": named} | fields
         if tokens is not None:
             body["tokens"] = {str(run): token for run, token in tokens.items()}
         return await self.rig.post(f"/runners/{self.id}/heartbeat", body, RUNNER_KEY, self.shown)

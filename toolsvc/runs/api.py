@@ -43,6 +43,7 @@ from toolsvc.runs import deaths, lease
 from toolsvc.runs.claim import Claim, Found, claim_alone, claim_next
 from toolsvc.runs.close import close_cancelled
 from toolsvc.runs.commit import apply_commit
+from toolsvc.runs.providers import consulted
 from toolsvc.runs.tokens import renewed_tokens, token_for
 from toolsvc.services import Services
 
@@ -90,6 +91,9 @@ async def heartbeat(request: Request) -> Response:
     async with _transaction(services) as db:
         news = await lease.renew(db, _holder(request), named, life_s=life_s)
     services.judge.served()
+    providers = await consulted(
+        services.direct, _holder(request).id, named.providers, life_s=life_s
+    )
     by_run = {one.run: one for one in news}
     lost = [
         carried.run
@@ -101,6 +105,7 @@ async def heartbeat(request: Request) -> Response:
         fenced=lost,
         cancelled=[one.run for one in news if one.cancelled and one.run not in lost],
         tokens=renewed_tokens(services, named, lost),
+        providers=providers,
     )
     return _json(answer)
 
