@@ -62,6 +62,17 @@ def _summary(found: dict[str, Any], url: str) -> Iterator[tuple[str, str | Text]
         living = count(found["leases"], "living runner")
         none = Text("no living runner: nothing is carried", "red")
         yield "leases", living if found["leases"] else none
+    for one in found.get("modelServers") or ():
+        if one["state"] != "works":
+            yield "model", Text(_standing(one), "yellow")
+
+
+def _standing(server: dict[str, Any]) -> str:
+    """A model server that calls wait for, and how many do."""
+    state = "counts as down" if server["state"] == "down" else "asked to be left alone"
+    left = f" for {span(server['seconds'])}" if server["seconds"] else ""
+    waiting = count(server["waiting"], "call")
+    return f"{plain(server['name'])} {state}{left} · {waiting} waiting"
 
 
 def _life(process: dict[str, Any]) -> Text:

@@ -9,7 +9,7 @@ from pydantic import Field
 from gateway.api.routing import SignedIn, WithServices, api_router
 from gateway.api.shapes import Shape
 from gateway.store import status
-from gateway.store.status import ProcessRow, QueueRow
+from gateway.store.status import ProcessRow, ProviderRow, QueueRow
 
 router = api_router("operations")
 
@@ -62,6 +62,28 @@ class Queue(Shape):
         return cls(waiting=row.waiting, oldest_s=oldest, running=row.running, stranded=row.stranded)
 
 
+class ModelServer(Shape):
+    """A model server as the runners find it."""
+
+    name: str
+    state: Literal["works", "held", "down"]
+    seconds: float = Field(description="So long nobody asks it.")
+    active: int = Field(description="Calls that go on.")
+    waiting: int = Field(description="Calls that wait for their turn.")
+
+    @classmethod
+    def of(cls, row: ProviderRow) -> Self:
+        """A model server as operators see it."""
+        held_s, open_s = float(row.held_s), float(row.open_s)
+        return cls(
+            name=row.name,
+            state="down" if row.down else "held" if held_s else "works",
+            seconds=round(max(held_s, open_s), 1),
+            active=row.active,
+            waiting=row.waiting,
+        )
+
+
 class Gateway(Shape):
     """The gateway that answers."""
 
@@ -78,6 +100,7 @@ class Status(Shape):
     queue: Queue
     leases: int | None = Field(description="Living runners.")
     processes: list[Process] | None
+    model_servers: list[ModelServer] | None
 
 
 @router.get("/status", operation_id="getStatus")
@@ -87,6 +110,7 @@ async def get_status(caller: SignedIn, services: WithServices) -> Status:
     async with services.db.reading(caller.user_id) as db:
         queue = await status.queue(db, None if everything else caller.user_id)
         rows = await status.processes(db) if everything else None
+        servers = await status.providers(db) if everything else None
     processes = [Process.of(row) for row in rows] if rows is not None else None
     living = [one for one in processes or () if one.alive and one.kind == "runner"]
     return Status(
@@ -99,4 +123,5 @@ async def get_status(caller: SignedIn, services: WithServices) -> Status:
         queue=Queue.of(queue),
         leases=len(living) if everything else None,
         processes=processes,
+        model_servers=None if servers is None else [ModelServer.of(row) for row in servers],
     )

@@ -34,6 +34,29 @@ _MY_QUEUE = text("""
     FROM runs WHERE user_id = :user AND status IN ('queued', 'running')
 """)
 
+# Runners that have said something within a lease's life, as toolsvc counts them.
+_PROVIDERS = text("""
+    SELECT name, open_until IS NOT NULL AS down,
+        GREATEST(0, EXTRACT(epoch FROM open_until - now())) AS open_s,
+        GREATEST(0, EXTRACT(epoch FROM held_until - now())) AS held_s,
+        coalesce(sum(active), 0) AS active, coalesce(sum(waiting), 0) AS waiting
+    FROM model_providers LEFT JOIN provider_loads
+        ON provider = name AND seen_at > now() - interval '5 seconds'
+    GROUP BY name ORDER BY name
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRow:
+    """A model server: whether it counts as down, for how long nobody asks it, and its calls."""
+
+    name: str
+    down: bool
+    open_s: float
+    held_s: float
+    active: int
+    waiting: int
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRow:
@@ -69,3 +92,8 @@ async def queue(db: AsyncConnection, user: UUID | None) -> QueueRow:
     """Everybody's queue, or one person's."""
     found = await db.execute(_MY_QUEUE, {"user": user}) if user else await db.execute(_QUEUE)
     return QueueRow(**found.one()._mapping)
+
+
+async def providers(db: AsyncConnection) -> Sequence[ProviderRow]:
+    """All model servers that runners have ever named."""
+    return [ProviderRow(**row._mapping) for row in await db.execute(_PROVIDERS)]

@@ -27,6 +27,7 @@ def status(processes: list[dict[str, Any]] | None) -> dict[str, Any]:
         "queue": {"waiting": 2, "oldestS": 1.25, "running": 3, "stranded": 1},
         "leases": leases,
         "processes": processes,
+        "modelServers": None if processes is None else [],
     }
 
 
@@ -52,6 +53,20 @@ def test_broken_agents_are_named_with_file_and_line(known: Baton, standin: Stand
     )
     standin.answers["GET /api/status"] = (200, found)
     assert known("status").out.count("agents/Broken/agent.py:3: NameError") == 1
+
+
+def test_model_servers_that_calls_wait_for_are_named(known: Baton, standin: StandIn) -> None:
+    found = status([process("a", alive=True)])
+    found["modelServers"] = [
+        {"name": "openai", "state": "down", "seconds": 8.0, "active": 0, "waiting": 3},
+        {"name": "other", "state": "held", "seconds": 2.5, "active": 1, "waiting": 1},
+        {"name": "local", "state": "works", "seconds": 0.0, "active": 1, "waiting": 0},
+    ]
+    standin.answers["GET /api/status"] = (200, found)
+    said = known("status").out
+    assert "openai counts as down for 8.0 s · 3 calls waiting" in said
+    assert "other asked to be left alone for 2.5 s · 1 call waiting" in said
+    assert "local" not in said
 
 
 def test_without_a_living_runner_it_says_what_that_means(known: Baton, standin: StandIn) -> None:

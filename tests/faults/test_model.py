@@ -266,12 +266,12 @@ async def test_a_server_that_is_down_is_left_alone_by_all_runners_until_it_works
     ada: Person, stack: Stack
 ) -> None:
     text = new_id("fragile")
-    asking = [ask(ada, f"{text} [[fault=503 times=2]] number {n}", "Fragile") for n in range(4)]
+    asking = [ask(ada, f"{text} [[fault=503 times=4]] number {n}", "Fragile") for n in range(4)]
     answers = asyncio.gather(*asking)
     await until(lambda: shown_by_all_runners(stack, "baton_model_down", "fragile"))
     told = await answers
     assert {one.end for one in told} == {("RUN_FINISHED", None)}
-    assert len(await requests(stack, text)) == 12
+    assert len(await requests(stack, text)) == 20
     waits = [wait["message"] for one in told for wait in one.custom("baton.waiting")]
     assert any("The model server does not work" in message for message in waits)
     query = "SELECT failures, open_until FROM model_providers WHERE name = 'fragile'"

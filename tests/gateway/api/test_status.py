@@ -84,3 +84,26 @@ async def test_without_admin_rights_one_sees_ones_own(settings: GatewaySettings)
         assert (mine["scope"], mine["queue"]["waiting"]) == ("mine", 1)
         assert mine["processes"] is mine["leases"] is None
         assert (await operator.get("/api/status")).json()["queue"]["waiting"] == 2
+
+
+async def test_status_shows_model_servers_that_are_down_or_held_back(
+    rig: Rig, ada: httpx.AsyncClient
+) -> None:
+    await rig.sql(
+        "INSERT INTO model_providers (name, open_until, held_until) VALUES "
+        "('down', now() + interval '9 s', NULL), ('tried', now() - interval '9 s', NULL), "
+        "('held', NULL, now() + interval '9 s'), ('works', NULL, now() - interval '9 s')"
+    )
+    await rig.sql(
+        "INSERT INTO provider_loads (provider, runner, active, waiting, failed, answered, seen_at) "
+        "VALUES ('down', 'a', 1, 2, 0, 0, now()), ('down', 'b', 0, 3, 0, 0, now()), "
+        "('down', 'gone', 9, 9, 0, 0, now() - interval '1 minute')"
+    )
+    found = (await ada.get("/api/status")).json()["modelServers"]
+    assert [(one["name"], one["state"], one["seconds"] > 0) for one in found] == [
+        ("down", "down", True),
+        ("held", "held", True),
+        ("tried", "down", False),
+        ("works", "works", False),
+    ]
+    assert (found[0]["active"], found[0]["waiting"]) == (1, 5)
