@@ -23,9 +23,14 @@ async def examine(services: Services) -> list[Finding]:
     first = await _look(services)
     if not first:
         return []
-    await asyncio.sleep(BETWEEN_S)
+    await pause()
     seen = {finding.same for finding in first}
     return [finding for finding in await _look(services) if finding.same in seen]
+
+
+async def pause() -> None:
+    """Let pass what is true only for a moment."""
+    await asyncio.sleep(BETWEEN_S)
 
 
 async def mend(services: Services) -> list[tuple[Finding, bool]]:

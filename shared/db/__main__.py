@@ -1,18 +1,29 @@
-"""`python -m shared.db upgrade`: bring the schema of `DATABASE_URL` up to date."""
+"""`python -m shared.db`: what is done to the database of `DATABASE_URL` while nothing else runs.
+
+`upgrade` brings its schema up to date (and may well be done while others run); `restored` follows
+the restoring of a backup.
+"""
 
 import os
 import sys
 
 from shared.db.migrate import upgrade
+from shared.db.restored import restored
+
+USAGE = "usage: DATABASE_URL=postgresql://… python -m shared.db (upgrade | restored)"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the one command there is; returns the exit status."""
+    """Run one command; returns the exit status."""
     url = os.environ.get("DATABASE_URL")
-    if arguments != ["upgrade"] or not url:
-        print("usage: DATABASE_URL=postgresql://… python -m shared.db upgrade", file=sys.stderr)
-        return 2
-    upgrade(url)
+    match arguments:
+        case ["upgrade"] if url:
+            upgrade(url)
+        case ["restored"] if url:
+            print(f"{restored(url)} threads go on with fences that nobody has seen")
+        case _:
+            print(USAGE, file=sys.stderr)
+            return 2
     return 0
 
 
