@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.text import Text
@@ -113,6 +114,49 @@ def cancel_run(run: RunId, url: Url = None, as_json: Json = False) -> None:
         else:
             how = plain(stopped["status"])
             cli.output.show(f"{plain(stopped['runId'])} had ended already: {how}.")
+
+
+@app.command("poisoned")
+def list_poisoned(
+    limit: Limit = 20, cursor: Cursor = None, url: Url = None, as_json: Json = False
+) -> None:
+    """List runs that ended every process that carried them, and how. For admins."""
+    with opened(url, as_json, admin=True) as cli:
+        page = cli.gateway.get("/api/poisoned", limit=limit, cursor=cursor)
+        rows = [
+            (
+                one["id"],
+                one["agent"],
+                one["email"],
+                ago(one["endedAt"]),
+                (one["death"] or {}).get("status", ""),
+                one_line(((one["death"] or {}).get("lines") or [""])[-1], 60),
+                one["requeuedBy"] or "",
+            )
+            for one in page["data"]
+        ]
+        columns = ("run", "agent", "of", "ended", "died by", "last words", "requeued as")
+        shown = Listing(columns, rows, elastic="last words")
+        cli.output.page(page, shown, "No poisoned runs.", "baton runs poisoned")
+
+
+@app.command("requeue")
+def requeue_run(
+    run: RunId,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="EMAIL", help="Whose run it is.")
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Try a poisoned run again, after its last finished step; admins anybody's."""
+    with opened(url, as_json, admin=True) as cli:
+        of = f"?user={quote(user, safe='')}" if user else ""
+        made = cli.gateway.post(f"/api/runs/{part(run)}/requeue{of}")
+        if as_json:
+            cli.output.document(made)
+        else:
+            cli.output.show(f"{plain(run)} is tried again as {plain(made['runId'])}.")
 
 
 @app.command("export")

@@ -19,6 +19,7 @@ from gateway.api import (
     me,
     messages,
     page,
+    poisoned,
     receipts,
     runs,
     status,
@@ -46,7 +47,7 @@ from shared.web.middleware import Outermost
 PROCESS = "gateway"
 RESOURCES = (
     *(me, agents, threads, messages, events, runs, receipts, trace),
-    *(files, keys, invites, status, effects, doctor),
+    *(files, keys, invites, status, effects, poisoned, doctor),
 )
 
 

@@ -35,6 +35,9 @@ class RunStatus(StrEnum):
     FAILED = "failed"  #: ended with an error
 
 
+#: A run whose carriers died so often since its last committed step is carried alone.
+SUSPECT = 2
+
 #: A run that has not ended.
 LIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
 
@@ -146,6 +149,8 @@ class Run(SQLModel, table=True):
         ),
         # A person's list of runs, newest first.
         Index("runs_by_user", "user_id", "id"),
+        # What operators have to look at.
+        Index("runs_poisoned", "id", postgresql_where=text("error_code = 'poisoned'")),
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)

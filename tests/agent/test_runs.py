@@ -125,3 +125,27 @@ def test_a_cursor_of_the_future_is_refused(known: Baton, standin: StandIn) -> No
     result = known("runs", "tail", RUN, "--after", "99-1")
     assert result.status == 1
     assert "cursor" in result.err
+
+
+def test_poisoned_runs_are_listed_and_tried_again(known: Baton, standin: StandIn) -> None:
+    death = {"status": "SIGSEGV", "lines": ["before", "Fatal Python error"]}
+    poisoned = {
+        "id": RUN,
+        "email": "ada@example.com",
+        "threadId": THREAD,
+        "agent": "Assistant",
+        "reason": "It died.",
+        "endedAt": "2026-11-21T12:00:00Z",
+        "death": death,
+        "requeuedBy": None,
+    }
+    unseen = poisoned | {"id": "run_2", "death": None}
+    standin.answers["GET /api/poisoned"] = (200, page(poisoned, unseen))
+    shown = known("runs", "poisoned").out
+    assert "SIGSEGV" in shown
+    assert "Fatal Python error" in shown
+    made = {"runId": "run_3", "threadId": THREAD, "status": "queued", "queued": False}
+    standin.answers[f"POST /api/runs/{RUN}/requeue"] = (202, made)
+    assert "run_3" in known("runs", "requeue", RUN, "--user", "ada@example.com").out
+    assert standin.asked[-1].query == {"user": "ada@example.com"}
+    assert known("runs", "requeue", RUN, "--json").json == made

@@ -213,6 +213,16 @@ async def test_progress_alone_makes_it_a_run_like_any_other(rig: RecordRig) -> N
     assert await deaths(rig, run) == 1
 
 
+async def test_a_queued_suspect_begins_in_a_process_of_its_own(rig: RecordRig) -> None:
+    """So does a poisoned run that is tried again."""
+    run = await rig.run(await rig.person())
+    await rig.sql("UPDATE runs SET deaths = 2")
+    assert await (await rig.runner("full")).ask(run) is None
+    _, claimed = await carried_alone(rig, run, "lone-1")
+    assert (claimed.first, claimed.fence) == (True, 1)
+    assert (await report(rig, run, "lone-1")).deaths == 3
+
+
 async def test_a_process_that_gives_its_run_away_did_not_die(rig: RecordRig) -> None:
     """So it does when its parent has died."""
     run = await suspect(rig)

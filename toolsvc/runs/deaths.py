@@ -12,13 +12,12 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.conversations import SUSPECT
 from shared.db.line import Command, Statement
 from shared.protocol.record import Death
 
-#: So many deaths, and a run is carried alone.
-SUSPECT = 2
-#: Two of them alone: nobody else can have been the cause.
-POISONED = 4
+#: So many deaths, and a run is closed: the last two of them alone, so that it was the cause.
+POISONED = SUSPECT + 2
 #: A process imports itself in some seconds; meanwhile nobody else starts one for the same run.
 STARTING_S = 20
 

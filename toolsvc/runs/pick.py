@@ -6,8 +6,9 @@ Each locks the run and its thread, and answers with both as they stand.
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from shared.db.conversations import SUSPECT
 from shared.db.line import Statement
-from toolsvc.runs.deaths import DIED, LIVES, QUEUED_SUSPECT, STRANDED, SUSPECT, where_died
+from toolsvc.runs.deaths import DIED, LIVES, QUEUED_SUSPECT, STRANDED, where_died
 
 
 class ClaimRow(NamedTuple):

@@ -14,6 +14,7 @@ from sqlalchemy import Row, text
 from shared.bus.connect import AWAY as REDIS_AWAY
 from shared.bus.doorbell import Ring, ensure_group, ring, waiting
 from shared.bus.keys import RUNS
+from shared.db.conversations import SUSPECT
 from shared.db.engine import AWAY as SQL_AWAY
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import (
@@ -24,7 +25,7 @@ from shared.telemetry.metrics import (
     RUNS_CARRIED,
 )
 from toolsvc.runs.close import close_poisoned
-from toolsvc.runs.deaths import DIED, POISONED, STRANDED, SUSPECT, UNASKED
+from toolsvc.runs.deaths import DIED, POISONED, STRANDED, UNASKED
 from toolsvc.services import Services
 
 log = get_logger(__name__)

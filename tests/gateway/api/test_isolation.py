@@ -22,6 +22,7 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("GET", "/api/runs/{run}/receipt", None),
     ("GET", "/api/runs/{run}/export", None),
     ("POST", "/api/runs/{run}/cancel", None),
+    ("POST", "/api/runs/{run}/requeue", None),
     ("DELETE", "/api/keys/{key}", None),
     ("GET", "/api/files/{file}", None),
 ]
@@ -40,6 +41,7 @@ CLOSED: list[tuple[str, str, Any]] = [
     ("GET", "/api/doctor", None),
     ("POST", "/api/doctor/fix", None),
     ("GET", "/api/effects", None),
+    ("GET", "/api/poisoned", None),
     ("POST", "/api/effects/{key}/settle", {"outcome": "retry"}),
     *BY_ID,
 ]
