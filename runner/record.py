@@ -35,6 +35,8 @@ log = get_logger(__name__)
 
 #: One try; a black hole must not hold a run longer than this before another instance is asked.
 TRY_S = 5.0
+#: Whoever waits for a claim's answer holds an entry that others could hear of again.
+CLAIM_S = 3.0
 CONNECT_S = 1.0
 #: toolsvc's server closes what has been idle for 5 s; a connection must not be reused just then.
 KEEPALIVE_S = 4.0
@@ -78,7 +80,8 @@ class Record:
 
     async def claim(self, request: ClaimRequest) -> ClaimAnswer:
         """Ask for a run, once: an unanswered claim is found again by toolsvc."""
-        raw = await self._once("POST", "/claims", request.model_dump_json().encode(), self._key)
+        body = request.model_dump_json().encode()
+        raw = await self._once("POST", "/claims", body, self._key, timeout_s=CLAIM_S)
         return ClaimAnswer.model_validate_json(raw)
 
     async def announce(self, runner: str, catalogue: Catalogue) -> CatalogueAnswer:

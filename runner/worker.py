@@ -14,6 +14,7 @@ from runner.configure import RunConfigs
 from runner.isolation import Isolation
 from runner.models.gate import Gates
 from runner.outbox import Outbox
+from runner.own_lease import OwnLease
 from runner.publisher import Publisher
 from runner.record import LOST, AwayError, Record
 from runner.run import Driver
@@ -80,20 +81,22 @@ class Worker:
         self._runs: dict[UUID, CarriedRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._slot_free = asyncio.Event()
+        self._lease = OwnLease()
         self._replays = asyncio.Semaphore(REPLAYS)
         self.draining = False
 
     # ------------------------------------------------------------------ loops
     async def listen(self) -> None:
-        """Read the doorbell while a slot is free, until cancelled or drained."""
+        """Read the doorbell while a slot is free and the lease lives, until drained."""
         while not self.draining:
             if self._free <= 0:
                 self._slot_free.clear()
                 await self._slot_free.wait()
                 continue
+            block_ms = min(BLOCK_MS, int(await self._lease.living() * 1000) + 1)
             try:
                 bells = await doorbell.listen(
-                    self._blocking, self.id, most=min(self._free, 8), block_ms=BLOCK_MS
+                    self._blocking, self.id, most=min(self._free, 8), block_ms=block_ms
                 )
             except AWAY as error:
                 log.warning("the doorbell cannot be heard", error=str(error))
@@ -105,7 +108,7 @@ class Worker:
         """Take entries whose reader died before asking, until cancelled."""
         while True:
             await asyncio.sleep(RESCUE_EVERY_S)
-            if self._free > 0 and not self.draining:
+            if self._free > 0 and not self.draining and self._lease.left_s():
                 with contextlib.suppress(*AWAY):
                     self._answer(await doorbell.rescue(self.redis, self.id, most=self._free))
                     await doorbell.forget_idle_consumers(self.redis)
@@ -156,6 +159,8 @@ class Worker:
             answer = await self._record.claim(request)
         except (AwayError, BatonError) as error:
             log.warning("a claim was not answered", error=str(error))
+            if isinstance(error, AwayError):
+                self._lease.doubt()
         finally:
             if lone:
                 self._isolation.settle(lone, answer.suspect)
@@ -289,6 +294,7 @@ class Worker:
 
     def heard(self, news: HeartbeatAnswer) -> None:
         """What a heartbeat brought back."""
+        self._lease.renewed(news.lease_s)
         for id_ in news.fenced:
             if run := self._runs.get(id_):
                 run.stop(Stop(StopKind.LOST, FencedError(run.claimed.fence)))

@@ -2,11 +2,10 @@
 
 import asyncio
 import itertools
-import os
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +34,9 @@ PROBE_EVERY_S = 0.25
 #: People are into their answers when each has got so many events.
 UNDER_WAY = 4
 
+#: Three seconds, at the pace of 30 a second.
+LONG_WORDS = 90
+
 #: What is promised, with room for a machine that does other things too.
 ANSWERED_WITHIN_S = 3.0 * 1.5
 WHOLE_WITHIN_S = 15.0
@@ -59,14 +61,14 @@ class Story:
 
     answers: list[Answer]
     violations: list[Violation]
-    claims: dict[str, int]  #: how often each run was claimed
+    claims: dict[str, int]  #: how often each run was claimed that was under way at the fault
     longest_frame: Request | None
     unended: list[str]  #: runs that a probe was told of as accepted
     whole_s: float  #: from the end of the fault until each gateway carried a new run to its end
 
     def assert_unharmed(self) -> None:
         """Everything that is promised of a fault of a store."""
-        assert self.violations == []
+        assert not self.violations, "\n".join(map(str, self.violations))
         assert self.unended == []
         assert {one.status for one in self.answers} <= {200, 202, 503}
         assert all(one.retry_after for one in self.answers if one.status == 503)
@@ -95,7 +97,7 @@ class Crowd:
     def __post_init__(self) -> None:
         self.model = ModelLog(self.stack.demo_url or "")
 
-    async def live_through(self, fault: Fault, *, hits: tuple[Hit, ...] = ()) -> Story:
+    async def live_through(self, fault: Fault, *, hits: Sequence[Hit] = ()) -> Story:
         """Converse, break something in the middle, go on, and judge.
 
         `fault` returns when what it broke is whole again. `hits` excuse what the judge would hold
@@ -127,7 +129,7 @@ class Crowd:
             return Story(
                 answers=[answer for probe in probes for answer in probe.answers],
                 violations=judge(watched, evidence, hits),
-                claims=claims(evidence.threads.values()),
+                claims=claims(evidence.threads[one.thread] for one in watched),
                 longest_frame=longest_request(watched, net),
                 unended=unended,
                 whole_s=whole_s,
@@ -288,24 +290,6 @@ async def crowd(
             await person.http.aclose()
 
 
-def children(pid: int) -> list[int]:
-    """Processes that a process has started and that live."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, ValueError):
-            stat = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(stat[1]) == pid:
-                found.append(int(entry.name))
-    return found
-
-
-def signal_all(pids: list[int], number: int) -> None:
-    """Send a signal to each that still lives."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
 def _asks(client: int, number: int) -> list[Ask]:
     """What one person says: all of it goes on for some seconds."""
     mark = f"c{number}x0x"
@@ -317,12 +301,12 @@ def _asks(client: int, number: int) -> list[Ask]:
 
 
 def _long(mark: str) -> Ask:
-    words = " ".join(f"word{number}" for number in range(1, 151))
+    words = " ".join(f"word{number}" for number in range(1, 1 + LONG_WORDS))
     return Ask(
         run=f"run_{mark}",
         kind=Kind.LONG,
         mark=mark,
-        text=f"{mark} [[deltas=150]] [[tokens_per_s=30]]",
+        text=f"{mark} [[deltas={LONG_WORDS}]] [[tokens_per_s=30]]",
         at_s=0,
         queued=False,
         answer=words,

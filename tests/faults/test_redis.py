@@ -9,7 +9,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stack.resp import Reply, RespConnection
+from drill.stores import ask_redis
+from stack.resp import Reply
 from tests.faults.crowd import Crowd, crowd
 from tests.until import until
 
@@ -31,12 +32,7 @@ async def people(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Crow
 
 async def ask(people: Crowd, *commands: list[str | int]) -> list[Reply]:
     """Commands of an administrator, in order."""
-
-    def asked() -> list[Reply]:
-        with RespConnection(people.stack.redis_url()) as redis:
-            return [redis.call(*command) for command in commands]
-
-    return await asyncio.to_thread(asked)
+    return await asyncio.to_thread(ask_redis, people.stack.redis_url(), *commands)
 
 
 async def refused(people: Crowd, word: str) -> bool:

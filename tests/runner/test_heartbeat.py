@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -71,9 +73,11 @@ def test_a_renewed_token_takes_the_place_of_the_old_one_wherever_it_is_used() ->
     assert token == RunToken("new", 99)
 
 
-@pytest.mark.asyncio
-async def test_every_heartbeat_shows_the_runners_own_secret() -> None:
-    got: asyncio.Queue[tuple[str, str | None, Heartbeat]] = asyncio.Queue()
+@asynccontextmanager
+async def toolsvc_saying(
+    got: "asyncio.Queue[tuple[str, str | None, Heartbeat]]",
+) -> AsyncIterator[str]:
+    """A toolsvc that renews; its URL."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         beat = Heartbeat.model_validate_json(await request.read())
@@ -86,19 +90,38 @@ async def test_every_heartbeat_shows_the_runners_own_secret() -> None:
     await toolsvc.setup()
     port = free_port()
     await web.TCPSite(toolsvc, "127.0.0.1", port).start()
-    said = Heartbeat(slots=3, tokens={uuid4(): "t"})
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await toolsvc.cleanup()
+
+
+@asynccontextmanager
+async def beating(said: Heartbeat, *urls: str) -> AsyncIterator[HeartbeatThread]:
     heartbeat = HeartbeatThread(
-        "r1",
-        (f"http://127.0.0.1:{port}",),
-        "key",
-        secret="its own",
-        beat=lambda: said,
-        heard=lambda _: None,
+        "r1", urls, "key", secret="its own", beat=lambda: said, heard=lambda _: None
     )
     heartbeat.start()
     try:
-        assert await got.get() == ("/runners/r1/heartbeat", "its own", said)
-        await heartbeat.leased.wait()
+        yield heartbeat
     finally:
         await asyncio.to_thread(heartbeat.stop)
-        await toolsvc.cleanup()
+
+
+@pytest.mark.asyncio
+async def test_every_heartbeat_shows_the_runners_own_secret() -> None:
+    got: asyncio.Queue[tuple[str, str | None, Heartbeat]] = asyncio.Queue()
+    said = Heartbeat(slots=3, tokens={uuid4(): "t"})
+    async with toolsvc_saying(got) as url, beating(said, url) as heartbeat:
+        assert await got.get() == ("/runners/r1/heartbeat", "its own", said)
+        await heartbeat.leased.wait()
+
+
+@pytest.mark.asyncio
+async def test_where_one_instance_is_away_the_next_is_asked_before_any_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runner.heartbeat.EVERY_S", 3600)
+    away = f"http://127.0.0.1:{free_port()}"
+    async with toolsvc_saying(asyncio.Queue()) as url, beating(Heartbeat(), away, url) as heartbeat:
+        await heartbeat.leased.wait()
