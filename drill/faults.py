@@ -12,7 +12,8 @@ import psycopg
 from drill.network import Network
 from drill.plan import Fault, FaultKind
 from drill.records import Hit, Log, Victim
-from stack.resp import RespConnection, RespError
+from drill.stores import ask_redis, frozen_postgres, take_connections, terminate_backends
+from stack.resp import RespError
 from stack.running import Stack
 
 _KILLS = {
@@ -24,14 +25,14 @@ _KILLS = {
 }
 _DEPLOYS = {FaultKind.DEPLOY_RUNNER, FaultKind.DEPLOY_GATEWAY, FaultKind.DEPLOY_TOOLSVC}
 
+_KILL_CLIENTS: list[list[str | int]] = [
+    ["CLIENT", "KILL", "TYPE", kind] for kind in ("normal", "pubsub")
+]
+
 #: A runner's id is host, process id and chance.
 _CARRIED = """
     SELECT public_id, fence FROM runs
     WHERE status = 'running' AND runner_id LIKE '%%-' || %s || '-%%'
-"""
-_TERMINATE = """
-    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-    WHERE pid <> pg_backend_pid() AND usename = current_user
 """
 
 #: Before a fault SQL is asked which runs it hits; if that takes longer, nobody knows.
@@ -80,23 +81,47 @@ class Faults:
                 await self._signal(fault, hit, signal.SIGKILL)
             case kind if kind in _DEPLOYS:
                 await self._signal(fault, hit, signal.SIGTERM)
-            case FaultKind.STOP_RUNNER:
+            case FaultKind.STOP_RUNNER | FaultKind.HOLE:
                 await self._signal(fault, hit, signal.SIGSTOP)
-            case FaultKind.FLUSH:
-                await asyncio.to_thread(self._redis, ["FLUSHALL"])
-            case FaultKind.CLIENTS:
-                await asyncio.to_thread(
-                    self._redis,
-                    *(["CLIENT", "KILL", "TYPE", kind] for kind in ("normal", "pubsub")),
-                )
-            case FaultKind.BACKENDS:
-                await asyncio.to_thread(self._terminate_backends)
+            case _ if fault.target == "valkey":
+                await self._break_redis(fault)
+            case _ if fault.target == "postgres":
+                await self._break_postgres(fault)
             case FaultKind.DROP:
                 for client in fault.clients:
                     self._net.links[client].drop()
             case _:
                 for client in fault.clients:
                     self._later(self._net.links[client].stall(fault.lasts_s))
+
+    async def _break_redis(self, fault: Fault) -> None:
+        match fault.kind:
+            case FaultKind.FLUSH:
+                await self._redis(["FLUSHALL"])
+            case FaultKind.CLIENTS:
+                await self._redis(*_KILL_CLIENTS)
+            case FaultKind.GROUP:
+                await self._redis(["XGROUP", "DESTROY", "runs", "runners"])
+            case FaultKind.PAUSE:
+                await self._redis(["CLIENT", "PAUSE", int(fault.lasts_s * 1000), "ALL"])
+            case FaultKind.FULL:
+                await self._redis(["CONFIG", "SET", "maxmemory", 1])
+                self._later(self._make_room(fault.lasts_s))
+            case FaultKind.SLEEP:
+                self._later(self._quietly(self._redis(["DEBUG", "SLEEP", str(fault.lasts_s)])))
+            case _:
+                self._later(self._quietly(self._cut(fault.lasts_s)))
+
+    async def _break_postgres(self, fault: Fault) -> None:
+        match fault.kind:
+            case FaultKind.BACKENDS:
+                await asyncio.to_thread(terminate_backends, self._stack.database_url)
+            case FaultKind.GREEDY:
+                self._later(
+                    self._quietly(take_connections(self._stack.database_url, fault.lasts_s))
+                )
+            case _:
+                self._later(self._quietly(self._freeze(fault.lasts_s)))
 
     async def _signal(self, fault: Fault, hit: Hit, number: signal.Signals) -> None:
         child = self._stack.processes[fault.target]
@@ -129,14 +154,31 @@ class Faults:
                     return tuple(Victim(run=run, fence=fence) for run, fence in rows)
         return None
 
-    def _redis(self, *commands: list[str]) -> None:
-        with RespConnection(self._stack.redis_url("admin")) as redis:
-            for command in commands:
-                redis.call(*command)
+    async def _redis(self, *commands: list[str | int]) -> None:
+        await asyncio.to_thread(ask_redis, self._stack.redis_url("admin"), *commands)
 
-    def _terminate_backends(self) -> None:
-        with psycopg.connect(self._stack.database_url, connect_timeout=2) as db:
-            db.execute(_TERMINATE)
+    async def _make_room(self, after_s: float) -> None:
+        """Also where Redis was killed meanwhile, which has forgotten its limit then."""
+        try:
+            await asyncio.sleep(after_s)
+        finally:
+            await self._quietly(self._redis(["CONFIG", "SET", "maxmemory", 0]))
+
+    async def _cut(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            await self._redis(*_KILL_CLIENTS)
+            await asyncio.sleep(1)
+
+    async def _freeze(self, seconds: float) -> None:
+        if pid := self._stack.processes["postgres"].pid:
+            async with frozen_postgres(self._stack.database_url, pid):
+                await asyncio.sleep(seconds)
+
+    async def _quietly(self, work: Coroutine[Any, Any, Any]) -> None:
+        """What a store says while it is broken is no news."""
+        with suppress(OSError, RespError, psycopg.Error):
+            await work
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(asyncio.create_task(work, name="a fault that lasts"))

@@ -21,6 +21,10 @@ QUEUED_ONE_IN = 4
 LEASE_S = 4.0
 STOPPED_S = 3 * LEASE_S + 1
 
+#: For how long a store is out of order, at least and at most.
+STORE_LASTS_S = (1.0, 4.0)
+FROZEN_S = LEASE_S + 1
+
 
 class FaultKind(StrEnum):
     """What breaks."""
@@ -36,7 +40,15 @@ class FaultKind(StrEnum):
     STOP_RUNNER = "stop runner"  #: SIGSTOP for three leases, then SIGCONT
     FLUSH = "flushall"  #: Redis forgets everything
     CLIENTS = "client kill"  #: Redis ends all connections
+    CUT = "client kill each second"  #: the same for some seconds
+    PAUSE = "client pause"  #: Redis takes commands and does not carry them out
+    SLEEP = "debug sleep"  #: Redis does nothing at all
+    HOLE = "black hole"  #: SIGSTOP of Redis: its kernel takes connections, nobody answers
+    FULL = "maxmemory"  #: Redis refuses to write
+    GROUP = "xgroup destroy"  #: the readers of the doorbell are forgotten
     BACKENDS = "terminate backends"  #: Postgres ends all connections
+    GREEDY = "no connections left"  #: others have all that Postgres can give
+    FREEZE = "freeze postgres"  #: SIGSTOP of Postgres for longer than a lease
     DROP = "network drop"  #: connections between clients and gateways are reset
     STALL = "network stall"  #: nothing passes for some seconds
 
@@ -44,6 +56,13 @@ class FaultKind(StrEnum):
 KILLS = frozenset(kind for kind in FaultKind if kind.startswith("kill"))
 STORES = frozenset({FaultKind.KILL_VALKEY, FaultKind.KILL_POSTGRES})
 NETWORK = frozenset({FaultKind.DROP, FaultKind.STALL})
+
+_LASTING = frozenset(
+    {
+        *(FaultKind.CUT, FaultKind.PAUSE, FaultKind.SLEEP, FaultKind.HOLE, FaultKind.FULL),
+        FaultKind.GREEDY,
+    }
+)
 
 #: How many of each in a minute; 14 of them are kills.
 A_MINUTE = {
@@ -58,7 +77,15 @@ A_MINUTE = {
     FaultKind.STOP_RUNNER: 0.6,
     FaultKind.FLUSH: 0.8,
     FaultKind.CLIENTS: 0.8,
+    FaultKind.CUT: 0.4,
+    FaultKind.PAUSE: 0.4,
+    FaultKind.SLEEP: 0.4,
+    FaultKind.HOLE: 0.4,
+    FaultKind.FULL: 0.4,
+    FaultKind.GROUP: 0.4,
     FaultKind.BACKENDS: 0.8,
+    FaultKind.GREEDY: 0.4,
+    FaultKind.FREEZE: 0.4,
     FaultKind.DROP: 2.0,
     FaultKind.STALL: 1.4,
 }
@@ -75,7 +102,15 @@ _TARGETS = {
     FaultKind.KILL_POSTGRES: ("postgres", 0),
     FaultKind.FLUSH: ("valkey", 0),
     FaultKind.CLIENTS: ("valkey", 0),
+    FaultKind.CUT: ("valkey", 0),
+    FaultKind.PAUSE: ("valkey", 0),
+    FaultKind.SLEEP: ("valkey", 0),
+    FaultKind.HOLE: ("valkey", 0),
+    FaultKind.FULL: ("valkey", 0),
+    FaultKind.GROUP: ("valkey", 0),
     FaultKind.BACKENDS: ("postgres", 0),
+    FaultKind.GREEDY: ("postgres", 0),
+    FaultKind.FREEZE: ("postgres", 0),
 }
 #: A process that was hit is left alone for so long, else faults would only meet closed doors.
 RECOVERY_S = {"runner": 5.0, "gateway": 5.0, "toolsvc": 5.0, "valkey": 2.0, "postgres": 4.0}
@@ -167,6 +202,12 @@ def _fault(
     dice.shuffle(names)
     target = min(names, key=lambda one: max(at_s, free_at.get(one, 0.0)))
     at_s = max(at_s, free_at.get(target, 0.0))
-    lasts_s = STOPPED_S if kind is FaultKind.STOP_RUNNER else 0.0
+    lasts_s = _lasts_s(dice, kind)
     free_at[target] = at_s + lasts_s + RECOVERY_S[name]
     return Fault(at_s=round(at_s, 2), kind=kind, target=target, lasts_s=lasts_s)
+
+
+def _lasts_s(dice: random.Random, kind: FaultKind) -> float:
+    if kind in _LASTING:
+        return round(dice.uniform(*STORE_LASTS_S), 2)
+    return {FaultKind.STOP_RUNNER: STOPPED_S, FaultKind.FREEZE: FROZEN_S}.get(kind, 0.0)

@@ -80,7 +80,7 @@ async def _snatch(url: str, until: float) -> int:
                     )
                 )
             except psycopg.OperationalError:  # there are no more: now to those of others
-                if taken:
+                with suppress(psycopg.Error, IndexError):
                     await taken[0].execute(_TERMINATE, (GREEDY,))
                 await asyncio.sleep(SNATCH_S)
         return len(taken)

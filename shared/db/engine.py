@@ -24,6 +24,8 @@ CONNECT_ARGS: dict[str, Any] = {
     "application_name": "baton",
 }
 
+_USED = "baton used"
+
 #: What "Postgres is away" looks like, as opposed to a mistake of ours.
 AWAY = (OperationalError, PoolTimeoutError, psycopg.OperationalError, OSError)
 
@@ -55,7 +57,13 @@ def _refuse_ended(_driver: Any, record: Any, _proxy: Any) -> None:
 
     Nothing is due on it, so what can be read is its end (or a notice, and then it is replaced for
     nothing); one system call, where a ping would be a round trip.
+
+    One that was made just now is taken as it is: for a second one that has ended the pool would
+    raise what is no sign of an absent Postgres, and whoever uses it learns the truth.
     """
+    if not record.info.get(_USED):
+        record.info[_USED] = True  # the pool forgets it with the connection
+        return
     socket = select.poll()
     socket.register(record.driver_connection.pgconn.socket, select.POLLIN)
     if socket.poll(0):
