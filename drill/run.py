@@ -22,7 +22,7 @@ from drill.judge import claims, judge
 from drill.judge_streams import lost_together
 from drill.measures import measure
 from drill.network import Network, network
-from drill.plan import GATEWAYS, RUNNERS, TOOLSVC, DrillPlan
+from drill.plan import FROZEN_S, GATEWAYS, RUNNERS, TOOLSVC, DrillPlan
 from drill.progress import Progress
 from drill.records import Hit, Log, Watched
 from drill.report import Result
@@ -35,7 +35,8 @@ from stack.services import SURROUNDINGS
 #: Answers take a second or two, so that faults meet runs under way.
 TOKENS_PER_S = 60.0
 #: A tool's claim lives for this and ten seconds more; longer, and an unknown outcome takes long.
-TOOL_TIMEOUT_S = 4
+#: Shorter, and a tool that meets frozen stores has used up its time.
+TOOL_TIMEOUT_S = round(FROZEN_S) + 2
 
 #: After the last fault every run must have ended in this time.
 PATIENCE_S = 90.0

@@ -20,6 +20,7 @@ from drill.judge import claims, judge
 from drill.measures import longest_request
 from drill.network import Network, network
 from drill.records import Hit, Log, Request, Seen, Watched
+from drill.run import TOOL_TIMEOUT_S
 from drill.scratch import SCENE
 from drill.talk import Ask, Kind, make_ask
 from drill.verdict import Violation
@@ -269,7 +270,7 @@ async def crowd(
     given = {
         "BATON_AGENTS_HOME": str(SCENE / "agents"),
         "BATON_TOOLS_DIR": str(folder / "tools"),
-        "BATON_TOOL_TIMEOUT_S": "4",
+        "BATON_TOOL_TIMEOUT_S": str(TOOL_TIMEOUT_S),
         **(env or {}),
     }
     async with running_stack(
