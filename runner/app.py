@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from runner.catalog import Catalog, load_catalog
 from runner.configure import RunConfigs
 from runner.heartbeat import HeartbeatThread
-from runner.hints import listen_for_cancels
+from runner.hints import listen_for_hints
 from runner.home import ToolThreads
 from runner.invocations import patch_runner
 from runner.isolation import Isolation
@@ -31,6 +31,7 @@ from shared.protocol.record import Catalogue
 from shared.settings import RunnerSettings
 from shared.settings.common import refuse_setting
 from shared.settings.models import ModelsConfig, ModelsConfigError, load_models
+from shared.settings.runner import ChangedAgents
 from shared.telemetry.logs import get_logger
 from shared.web.errors import install_error_handlers
 from shared.web.health import Check, health_router
@@ -127,6 +128,8 @@ async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
             broken=catalog.broken,
             version=worker.settings.code_version,
             slots=worker.settings.concurrency,
+            former=await asyncio.to_thread(catalog.kept.digests),
+            same_code=worker.settings.changed_agents is ChangedAgents.WAIT,
         ),
     )
     current = {one.digest for one in catalog.agents.values()}
@@ -140,7 +143,9 @@ def parts_of(worker: Worker) -> Parts:
     """The loops without which no run can be carried, by name."""
     return {
         "publisher": worker.publisher.run(),
-        "hints": listen_for_cancels(worker.redis, worker.id, worker.cancel),
+        "hints": listen_for_hints(
+            worker.redis, worker.id, {b"cancel": worker.cancel, b"claim": worker.ring}
+        ),
     }
 
 

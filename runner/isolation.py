@@ -18,7 +18,7 @@ from runner.lone_process import LoneProcess
 from runner.record import Record
 from shared.errors import BatonError
 from shared.protocol.ids import uuid7
-from shared.protocol.record import Death
+from shared.protocol.record import LONE_PREFIX, Death
 from shared.settings import RunnerSettings
 from shared.telemetry.logs import get_logger
 from shared.telemetry.redact import secrets_of
@@ -33,7 +33,7 @@ MOST_ALONE = 2
 class Lone:
     """A process that may be started: its id as a runner, and the secret by which it is known."""
 
-    id: str = field(default_factory=lambda: f"lone-{uuid7().hex}")
+    id: str = field(default_factory=lambda: f"{LONE_PREFIX}{uuid7().hex}")
     secret: str = field(default_factory=lambda: token_urlsafe(32), repr=False)
 
 

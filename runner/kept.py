@@ -45,6 +45,12 @@ class KeptCode:
         found = self.folder / digest / name
         return found if len(digest) == 64 and digest.isalnum() and found.is_dir() else None
 
+    def digests(self) -> list[str]:
+        """Of all the code that is kept."""
+        with contextlib.suppress(OSError):
+            return [one.name for one in self.folder.iterdir() if not one.name.startswith(".")]
+        return []
+
     def forget(self, but: Collection[str]) -> None:
         """Drop what is old and needed by no run; `but` names digests."""
         with contextlib.suppress(OSError):

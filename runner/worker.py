@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
@@ -135,12 +136,21 @@ class Worker:
     def _free(self) -> int:
         return self.settings.concurrency - len(self._tasks)
 
+    def ring(self, run: UUID) -> None:
+        """Toolsvc says that a run is for this runner: others lack the code that it began with."""
+        if self._free > 0 and not self.draining:
+            self._begin_task(self._ask(run, None), "claim")
+
     def _answer(self, bells: list[doorbell.Bell]) -> None:
         for bell in bells:
             BELLS.labels("rubbish" if bell.run is None else "run").inc()
-            task = asyncio.create_task(self._ask(bell), name="claim")
-            self._tasks.add(task)
-            task.add_done_callback(self._freed)
+            self._begin_task(self._ask(bell.run, bell), "claim")
+
+    def _begin_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._freed)
+        return task
 
     def _freed(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -148,12 +158,12 @@ class Worker:
         if not task.cancelled() and (error := task.exception()):
             log.error("a run's task failed", exc_info=error)
 
-    async def _ask(self, bell: doorbell.Bell) -> None:
+    async def _ask(self, hint: UUID | None, bell: doorbell.Bell | None) -> None:
         """Ask toolsvc for work; whatever it answers, the entry has done its duty."""
         answer = ClaimAnswer()
         lone = self._isolation.offer()
         request = ClaimRequest(
-            runner=self.id, slots=max(1, self._free), hint=bell.run, lone=lone.id if lone else None
+            runner=self.id, slots=max(1, self._free), hint=hint, lone=lone.id if lone else None
         )
         try:
             answer = await self._record.claim(request)
@@ -164,8 +174,9 @@ class Worker:
         finally:
             if lone:
                 self._isolation.settle(lone, answer.suspect)
-        with contextlib.suppress(*AWAY):
-            await doorbell.answered(self.redis, [bell])
+        if bell is not None:
+            with contextlib.suppress(*AWAY):
+                await doorbell.answered(self.redis, [bell])
         await self._begin(answer)
 
     async def carry_alone(self, run: UUID) -> None:
@@ -178,10 +189,7 @@ class Worker:
             except (AwayError, BatonError) as error:
                 log.warning("a claim was not answered", error=str(error))
                 await asyncio.sleep(AWAY_PAUSE_S)
-        task = asyncio.create_task(self._begin(answer), name="alone")
-        self._tasks.add(task)
-        task.add_done_callback(self._freed)
-        await asyncio.wait({task})
+        await asyncio.wait({self._begin_task(self._begin(answer), "alone")})
 
     async def _begin(self, answer: ClaimAnswer) -> None:
         if (claimed := answer.claimed) is not None:

@@ -139,6 +139,14 @@ class Run(SQLModel, table=True):
         Index("runs_carried", "runner_id", postgresql_where=text("status = 'running'")),
         # What a thread waits for, and its list of runs.
         Index("runs_by_thread", "thread_id", "id"),
+        # Which former code is still wanted: of runs that wait for somebody, and may be resumed.
+        Index(
+            "runs_in_want_of_code",
+            "agent_digest",
+            postgresql_where=text(
+                "status = 'interrupted' OR error_code IN ('poisoned', 'tool_outcome_unknown')"
+            ),
+        ),
         # A run is resumed once; who asks again gets the same new run.
         Index(
             "runs_resumed",

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Column, Computed, DateTime, Index, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field, SQLModel
 
 from shared.db.conversations import json_column
@@ -175,5 +176,10 @@ class Runner(SQLModel, table=True):
     agents: Any = json_column()
     broken: Any = json_column()
     carried: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    #: Digests of former code that it keeps; and whether it leaves runs alone whose code is gone.
+    former: list[str] = Field(
+        default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")
+    )
+    same_code: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     #: SHA-256 of the secret by which it alone speaks under this id; of the first one shown.
     secret: bytes | None = None

@@ -18,6 +18,8 @@ RUN_TOKEN_LIFE_S: Final = 300
 SNAPSHOT_LIMIT: Final = 524_288
 #: The header by which a runner is known under its id: a secret of its own making.
 RUNNER_PROOF: Final = "baton-runner-proof"
+#: How the ids of processes begin that carry one run alone.
+LONE_PREFIX: Final = "lone-"
 #: How much of a dead process's output is kept.
 WORDS_LINES: Final = 40
 WORDS_BYTES: Final = 8192
@@ -243,3 +245,6 @@ class Catalogue(_Message):
     broken: dict[str, str] = {}
     version: str = ""
     slots: int = 0
+    #: Digests of former code that is kept; and whether runs whose code is gone are left alone.
+    former: list[str] = []
+    same_code: bool = False

@@ -30,6 +30,7 @@ class ChangedAgents(StrEnum):
     """What becomes of a run that began with code which is not there any more."""
 
     REPLAY = "replay"  #: the newest code; where that does something else, the run ends
+    WAIT = "wait"  #: it waits for a runner that has the code
     FAIL = "fail"  #: it ends with `agent_changed`
 
 
@@ -63,7 +64,8 @@ class RunnerSettings(ProcessSettings):
     changed_agents: ChangedAgents = Field(
         ChangedAgents.REPLAY,
         alias="BATON_CHANGED_AGENTS",
-        description="A run whose code is gone: `replay` it with the newest, or `fail` it.",
+        description="A run whose code no runner has any more: `replay` it with the newest, `wait` "
+        "for a runner that has it, or `fail` it.",
     )
     concurrency: int = Field(
         32, alias="BATON_CONCURRENCY", ge=1, le=1000, description="Runs at once in one runner."

@@ -100,8 +100,8 @@ class RunnerDouble:
             body["tokens"] = {str(run): token for run, token in tokens.items()}
         return await self.rig.post(f"/runners/{self.id}/heartbeat", body, RUNNER_KEY, self.shown)
 
-    async def announce(self, agents: Any = None) -> httpx.Response:
-        body = {"agents": AGENTS if agents is None else agents}
+    async def announce(self, agents: Any = None, **more: Any) -> httpx.Response:
+        body = {"agents": AGENTS if agents is None else agents} | more
         return await self.rig.post(f"/runners/{self.id}/catalogue", body, RUNNER_KEY, self.shown)
 
     async def leave(self) -> httpx.Response:

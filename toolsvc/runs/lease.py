@@ -111,24 +111,33 @@ _CARRIED_UNDER = text("""
 
 # By way of jsonb, which claims read: what it does not take (NUL) must not come in.
 _ANNOUNCE = text(f"""
-    INSERT INTO runners (id, lease_until, version, slots, agents, broken, secret)
+    INSERT INTO runners (id, lease_until, version, slots, agents, broken, secret, former, same_code)
     VALUES (:runner, now() + make_interval(secs => :life), :version, :slots,
-        CAST(CAST(:agents AS jsonb) AS json), CAST(CAST(:broken AS jsonb) AS json), :secret)
+        CAST(CAST(:agents AS jsonb) AS json), CAST(CAST(:broken AS jsonb) AS json), :secret,
+        CAST(:former AS text[]), :same_code)
     ON CONFLICT (id) DO UPDATE SET agents = excluded.agents, broken = excluded.broken,
-        version = excluded.version, slots = excluded.slots, secret = excluded.secret
+        version = excluded.version, slots = excluded.slots, secret = excluded.secret,
+        former = excluded.former, same_code = excluded.same_code
     WHERE {_MINE}
     RETURNING id
 """)  # noqa: S608
 
 
 _CODE_IN_USE = text("""
-    SELECT DISTINCT agent_digest FROM runs WHERE status = 'running' AND agent_digest IS NOT NULL
+    SELECT agent_digest FROM runs WHERE status = 'running' AND agent_digest IS NOT NULL
+    UNION SELECT agent_digest FROM runs
+        WHERE status = 'queued' AND ready AND agent_digest IS NOT NULL
+    UNION SELECT agent_digest FROM runs
+        WHERE (status = 'interrupted' OR error_code IN ('poisoned', 'tool_outcome_unknown'))
+        AND agent_digest IS NOT NULL AND ended_at > now() - make_interval(days => :days)
 """)
+#: A run that waits for a person keeps its code on its runner's disk; not for ever.
+WANTED_DAYS = 90
 
 
 async def code_in_use(db: AsyncConnection) -> list[str]:
-    """Digests of the code that runs under way began with; by the index runs_carried."""
-    return list((await db.execute(_CODE_IN_USE)).scalars())
+    """Digests of the code that runs began with which go on, or wait for a person."""
+    return list((await db.execute(_CODE_IN_USE, {"days": WANTED_DAYS})).scalars())
 
 
 async def renew(
@@ -185,6 +194,8 @@ async def announce(
             "slots": catalogue.slots,
             "agents": json.dumps(catalogue.agents),
             "broken": json.dumps(catalogue.broken),
+            "former": catalogue.former,
+            "same_code": catalogue.same_code,
         },
     )
     _own(found.all())

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from shared.db.conversations import SUSPECT
 from shared.db.line import Statement
+from toolsvc.runs.code import SERVES, fits
 from toolsvc.runs.deaths import DIED, LIVES, QUEUED_SUSPECT, STRANDED, where_died
 
 
@@ -73,7 +74,7 @@ NEXT = Statement(
     SELECT {_COLUMNS}, false {_FROM}
     JOIN runners ON runners.id = :runner AND runners.lease_until > now()
     WHERE runs.status = 'queued' AND runs.ready AND (
-        runs.deaths < {SUSPECT} AND jsonb_exists(CAST(runners.agents AS jsonb), runs.agent)
+        runs.deaths < {SUSPECT} AND {SERVES.format("runners")} AND {fits("runners")}
         OR runs.cancel_requested_at IS NOT NULL
     )
     ORDER BY runs.priority, runs.turn, runs.id
@@ -89,7 +90,7 @@ RESCUE = Statement(
     SELECT {_COLUMNS}, {DIED} {_FROM}
     JOIN runners AS asking ON asking.id = :runner AND asking.lease_until > now()
     WHERE runs.id = :run AND ({STRANDED} OR {QUEUED_SUSPECT}) AND (
-        jsonb_exists(CAST(asking.agents AS jsonb), runs.agent)
+        {SERVES.format("asking")} AND {fits("asking")}
         OR runs.cancel_requested_at IS NOT NULL
     ) FOR UPDATE OF runs, threads SKIP LOCKED
     """,

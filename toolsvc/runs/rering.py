@@ -6,14 +6,14 @@ for only while no entry speaks of it, so that many instances do not fill the str
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row, text
 
 from shared.bus.connect import AWAY as REDIS_AWAY
 from shared.bus.doorbell import Ring, ensure_group, ring, waiting
-from shared.bus.keys import RUNS
+from shared.bus.keys import RUNS, runner_key
 from shared.db.conversations import SUSPECT
 from shared.db.engine import AWAY as SQL_AWAY
 from shared.telemetry.logs import get_logger
@@ -25,6 +25,7 @@ from shared.telemetry.metrics import (
     RUNS_CARRIED,
 )
 from toolsvc.runs.close import close_poisoned
+from toolsvc.runs.code import KEEPER, SERVES, fits
 from toolsvc.runs.deaths import DIED, POISONED, STRANDED, UNASKED
 from toolsvc.services import Services
 
@@ -37,13 +38,22 @@ MOST = 1000
 #: Runners carry two of them each at a time; to ring for hundreds would be in vain.
 SUSPECTS_AT_ONCE = 8
 
+
+class Wanted(NamedTuple):
+    """A run that somebody shall claim; `keeper` is the runner to ask where not any will do."""
+
+    run: UUID
+    thread: UUID
+    keeper: str | None
+
+
 # A runner that serves the agent must live, else the ring would be answered in vain for ever.
 _QUEUED = text(f"""
-    SELECT id, thread_id FROM runs
+    SELECT id, thread_id, {KEEPER} AS keeper FROM runs
     WHERE status = 'queued' AND ready AND created_at < now() - make_interval(secs => :patience)
         AND {UNASKED} AND EXISTS (
             SELECT FROM runners WHERE lease_until > now() AND (
-                jsonb_exists(CAST(agents AS jsonb), runs.agent)
+                {SERVES.format("runners")} AND {fits("runners")}
                 OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL
             )
         )
@@ -52,12 +62,12 @@ _QUEUED = text(f"""
 # To close a poisoned run, no runner is needed.
 _STRANDED = text(f"""
     SELECT * FROM (
-        SELECT runs.id, runs.thread_id,
+        SELECT runs.id, runs.thread_id, {KEEPER} AS keeper,
             CASE WHEN cancel_requested_at IS NULL
                 THEN deaths + CASE WHEN {DIED} THEN 1 ELSE 0 END ELSE 0 END AS deaths,
             EXISTS (
                 SELECT FROM runners WHERE lease_until > now() AND (
-                    jsonb_exists(CAST(agents AS jsonb), runs.agent)
+                    {SERVES.format("runners")} AND {fits("runners")}
                     OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL
                 )
             ) AS served
@@ -94,11 +104,12 @@ async def keep_ringing(services: Services) -> None:
 
 
 async def _look(services: Services) -> None:
-    stranded: list[Ring] = []
+    stranded: list[Wanted] = []
     poisoned: list[UUID] = []
     async with services.engine.begin() as db:
         queued = [
-            Ring(*row) for row in await db.execute(_QUEUED, {"patience": PATIENCE_S, "most": MOST})
+            Wanted(*row)
+            for row in await db.execute(_QUEUED, {"patience": PATIENCE_S, "most": MOST})
         ]
         if services.judge.may_judge():
             found = (await db.execute(_STRANDED, {"most": MOST})).all()
@@ -123,14 +134,15 @@ async def _close(services: Services, run: UUID) -> None:
         log.exception("could not close a poisoned run; it is tried again", run=str(run))
 
 
-def _to_ring(stranded: Sequence[Row[Any]]) -> list[Ring]:
+def _to_ring(stranded: Sequence[Row[Any]]) -> list[Wanted]:
     """Suspects a few at a time: runners start few processes for them, and ask for the others."""
     suspects = [row for row in stranded if SUSPECT <= row.deaths < POISONED]
     others = [row for row in stranded if row.deaths < SUSPECT]
-    return [Ring(row.id, row.thread_id) for row in (*others, *suspects[:SUSPECTS_AT_ONCE])]
+    rows = (*others, *suspects[:SUSPECTS_AT_ONCE])
+    return [Wanted(row.id, row.thread_id, row.keeper) for row in rows]
 
 
-async def _ring_unheard(services: Services, queued: list[Ring], stranded: list[Ring]) -> None:
+async def _ring_unheard(services: Services, queued: list[Wanted], stranded: list[Wanted]) -> None:
     if not queued and not stranded:
         return
     # As many entries as waiting runs: nothing is lost, and the stream need not be read.
@@ -140,7 +152,10 @@ async def _ring_unheard(services: Services, queued: list[Ring], stranded: list[R
     heard = await waiting(services.redis)
     for cause, rings in (("queued", queued), ("stranded", stranded)):
         unheard = [one for one in rings if one.run not in heard]
-        await ring(services.redis, unheard)
+        await ring(services.redis, [Ring(one.run, one.thread) for one in unheard if not one.keeper])
+        for one in unheard:
+            if one.keeper:  # the doorbell would wake anybody
+                await services.redis.publish(runner_key(one.keeper), f"claim {one.run}")
         RUNGS.labels(cause).inc(len(unheard))
         if unheard:
             log.info("rung again", cause=cause, runs=len(unheard))
