@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from agent import effects, keys, runs, threads
 from agent.agents import agents
 from agent.chat import chat
+from agent.deploy_check import deploy_check
 from agent.doctor import doctor
 from agent.drill import drill
 from agent.errors import INTERRUPTED, CliError, UnexpectedError, UsageError
@@ -58,6 +59,7 @@ def make_app() -> typer.Typer:
     app.command(rich_help_panel=OPERATE)(invite)
     app.command(rich_help_panel=OPERATE)(login)
     app.command(rich_help_panel=OPERATE)(logout)
+    app.command(rich_help_panel=OPERATE)(deploy_check)
     app.command(rich_help_panel=OPERATE)(drill)
     return app
 

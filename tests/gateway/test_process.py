@@ -54,13 +54,16 @@ def lines_until(process: "subprocess.Popen[str]", event: str) -> list[dict[str, 
 
 
 @pytest.mark.stores
-def test_it_serves_and_ends_in_order(database_url: str, redis_url: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_and_ends_in_order(
+    database_url: str, redis_url: str, number: signal.Signals
+) -> None:
     port = free_port()
     env = environment(DATABASE_URL=database_url, REDIS_URL=redis_url, BATON_PORT=str(port))
     with started(env) as process:
         assert lines_until(process, "listening")[-1]["port"] == port
         assert httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).json()["ready"]
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         assert lines_until(process, "stopped")
         assert process.wait(10) == 0
 

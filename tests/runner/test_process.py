@@ -7,10 +7,13 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_runner_that_waits_for_toolsvc_can_be_stopped() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_runner_that_waits_for_toolsvc_can_be_stopped(number: signal.Signals) -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "REDIS_URL": "redis://127.0.0.1:1/0",
@@ -33,7 +36,7 @@ def test_a_runner_that_waits_for_toolsvc_can_be_stopped() -> None:
         try:
             assert process.stdout
             assert any("toolsvc is away" in line for line in process.stdout)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             said = process.stdout.read()
             assert process.wait(10) == 0
             assert "Traceback" not in said

@@ -127,7 +127,10 @@ async def test_a_socket_that_subscribes_twice_gets_every_event_once_more_and_the
         assert (ack["op"], again["op"]) == ("ack", "ack")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1012), (signal.SIGKILL, 1006)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 1012), (signal.SIGINT, 1012), (signal.SIGKILL, 1006)],
+)
 async def test_a_gateway_that_ends_is_not_noticed_by_runs_and_clients_go_on_elsewhere(
     ada: Person, stack: Stack, number: signal.Signals, code: int
 ) -> None:

@@ -49,6 +49,8 @@ class World:
     done: list[str] = field(default_factory=list)
     #: The newest snapshot that was stored.
     snapshot: str | None = None
+    #: What toolsvc was told, as it was told.
+    commits: list[Commit] = field(default_factory=list)
 
     def do(self, what: str) -> None:
         self.done.append(what)
@@ -148,6 +150,7 @@ class _Toolsvc:
         self.dead = asyncio.Event()
 
     async def commit(self, _run: Any, _token: str, commit: Commit) -> CommitAnswer:
+        self.world.commits.append(commit)
         for step in commit.steps:
             if self.dies_at is not None and len(self.world.journal) >= self.dies_at:
                 self.dead.set()
