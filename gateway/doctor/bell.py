@@ -32,7 +32,7 @@ async def examine_bell(db: AsyncConnection, redis: Redis) -> list[Finding]:
         for bell in entries
         if bell.run not in known
     ]
-    served = [row for row in waiting if row.served]
+    served = [row for row in waiting if row.rung]
     # toolsvc rings only while there are fewer entries than waiting runs, for any entry wakes a
     # runner, and SQL decides which run it gets.
     if len(entries) - len(found) < len(served):

@@ -7,23 +7,35 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.doctor.finding import Defect, Finding
+from shared.db.conversations import SUSPECT
+from shared.protocol.record import LONE_PREFIX
 
 #: What toolsvc and runners do by themselves takes some seconds; after so many they did not.
 PATIENCE_S = 15
 #: A look at the newest runs; whoever wants all has docs/data.md.
 NEWEST = 1000
 
-_SERVED = """
+# A runner that may carry it: it serves the agent, and has the run's code or does not insist on it.
+_SERVED = f"""
     EXISTS (
-        SELECT FROM runners WHERE lease_until > now() AND agents IS NOT NULL AND (
-            jsonb_exists(CAST(agents AS jsonb), runs.agent)
-            OR runs.cancel_requested_at IS NOT NULL
-        )
+        SELECT FROM runners WHERE lease_until > now() AND agents IS NOT NULL
+            AND NOT starts_with(runners.id, '{LONE_PREFIX}') AND (
+                jsonb_exists(CAST(agents AS jsonb), runs.agent) AND (
+                    runs.agent_digest IS NULL OR NOT runners.same_code
+                    OR CAST(agents AS jsonb) -> runs.agent ->> 'digest' = runs.agent_digest
+                    OR runs.agent_digest = ANY(runners.former)
+                )
+                OR runs.cancel_requested_at IS NOT NULL
+            )
     )
 """
+# For others than these no entry is needed: one that needs its code, or is suspect, is offered to
+# the very runner that shall carry it, and may have to wait for it.
+_RUNG_FOR = f"runs.agent_digest IS NULL AND runs.deaths < {SUSPECT}"
 WAITING = text(f"""
     SELECT runs.id, runs.public_id, runs.thread_id, runs.agent,
-        EXTRACT(epoch FROM now() - runs.created_at) AS age_s, {_SERVED} AS served
+        EXTRACT(epoch FROM now() - runs.created_at) AS age_s, {_SERVED} AS served,
+        {_SERVED} AND {_RUNG_FOR} AS rung
     FROM runs JOIN threads ON threads.id = runs.thread_id
     WHERE runs.status = 'queued' AND runs.ready ORDER BY runs.priority, runs.turn, runs.id
 """)  # noqa: S608
@@ -31,6 +43,7 @@ _ABANDONED = text(f"""
     SELECT runs.id, runs.public_id, runs.thread_id, runs.runner_id FROM runs
     LEFT JOIN runners ON runners.id = runs.runner_id
     WHERE runs.status = 'running' AND {_SERVED}
+        AND (runs.deaths < {SUSPECT} OR runs.cancel_requested_at IS NOT NULL)
         AND runs.claimed_at < now() - make_interval(secs => :patience)
         AND COALESCE(runners.lease_until, '-infinity') < now() - make_interval(secs => :patience)
 """)  # noqa: S608

@@ -13,6 +13,7 @@ from gateway.doctor.finding import ABOUT, Defect
 from shared.bus.doorbell import ensure_group
 from shared.bus.keys import events_key
 from shared.chain import extend, sealed
+from shared.db.conversations import SUSPECT
 from shared.protocol.ids import uuid7
 from shared.protocol.position import Position
 from tests.gateway.rig import Rig, code_of, user_message
@@ -267,6 +268,35 @@ async def test_the_first_of_a_stuck_thread_is_next(
     await operator.post("/api/doctor/fix")
     rows = await rig.sql("SELECT public_id, ready FROM runs ORDER BY turn")
     assert rows == [("run_1", True), ("run_2", False)]
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        "UPDATE runs SET agent_digest = 'former'",  # rung for by a hint to whoever has its code
+        f"UPDATE runs SET deaths = {SUSPECT}",  # waits for a process of its own
+    ],
+)
+async def test_a_run_that_waits_for_a_certain_runner_is_not_missed_in_the_queue(
+    rig: Rig, ada: httpx.AsyncClient, operator: httpx.AsyncClient, waits: str
+) -> None:
+    await not_rung(rig, ada)
+    await rig.sql(waits)
+    assert await found(operator) == []
+
+
+@pytest.mark.parametrize("plant", [not_rung, abandoned])
+async def test_a_run_that_waits_for_its_own_code_has_no_runner_and_is_not_abandoned(
+    rig: Rig,
+    ada: httpx.AsyncClient,
+    operator: httpx.AsyncClient,
+    plant: Callable[[Rig, httpx.AsyncClient], Awaitable[None]],
+) -> None:
+    await plant(rig, ada)
+    await rig.sql("UPDATE runs SET agent_digest = 'former'")
+    await rig.sql("UPDATE runners SET same_code = true")
+    unserved = ["no_runner"] if plant is not_rung else []
+    assert [one["code"] for one in await found(operator)] == unserved
 
 
 async def test_what_is_gone_at_the_second_look_was_nothing(
