@@ -6,7 +6,7 @@ around anything less.
 
 from typing import Any
 
-from agents import Agent, FunctionTool, RunContextWrapper
+from agents import Agent, FunctionTool, RunContextWrapper, RunState
 from agents.agent import AgentBase
 from agents.run import AgentRunner
 
@@ -98,7 +98,7 @@ def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, 
     restored = carried.restored
     if restored is not None and given is not restored.state:
         restored = None
-    begun_with = restored.input if restored else given
+    begun_with = restored.input if restored else _begun_with(given)
     scope = around.invocation(agent.name, short_digest(begun_with))
     if kwargs.get("session") is not None:
         kwargs["session"] = carried.sessions.of(kwargs["session"], scope)
@@ -106,6 +106,11 @@ def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, 
     if restored is not None:
         restored.enter(carried, scope)
     return carried, scope
+
+
+def _begun_with(given: Any) -> Any:
+    """What an invocation is known by; one that goes on from a RunState, by what that began with."""
+    return given._original_input if isinstance(given, RunState) else given
 
 
 def _watched(carried: CarriedRun, scope: Scope, context: Any) -> ContextWatch | None:

@@ -12,6 +12,7 @@ from agents import (
     OutputGuardrail,
     RunConfig,
     Runner,
+    RunState,
     ToolInputGuardrail,
     ToolOutputGuardrail,
     _tool_invocation,
@@ -35,6 +36,8 @@ def _plain(text: str) -> str:
 
 
 def test_every_private_name_that_the_runner_uses_is_there() -> None:
+    # invocations.py: what a state began with
+    assert "_original_input" in inspect.getsource(RunState.__init__)
     # wrap.py: the invoker, its parts, and how it is bound to its tool
     invoker = _plain.on_invoke_tool
     assert isinstance(invoker, agents.tool._FailureHandlingFunctionToolInvoker)
