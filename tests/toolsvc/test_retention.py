@@ -149,6 +149,14 @@ async def test_nothing_goes_of_a_run_that_lives_or_waits_nor_of_its_root(
     assert 0 not in (await delete_all(rig)).values()
 
 
+async def test_a_run_waits_whose_tool_call_has_to_be_settled(
+    rig: RecordRig, ada: Person, runner: RunnerDouble
+) -> None:
+    run = await ended(rig, runner, ada, outcome="failed", error_code="tool_outcome_unknown")
+    assert set((await delete_all(rig)).values()) == {0}
+    assert 0 not in (await counted(rig, run.run)).values()
+
+
 async def test_an_interrupted_run_that_was_resumed_waits_no_more(
     rig: RecordRig, ada: Person, runner: RunnerDouble
 ) -> None:
