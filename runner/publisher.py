@@ -88,13 +88,20 @@ class Publisher:
         if isinstance(reply, RedisError):
             APPENDS.labels("ERROR").inc()
             log.warning("redis refused an append", error=str(reply))
+            if "WRONGTYPE" in str(reply):  # not a stream: somebody else's, under our key
+                self._begin_to_ask(outbox, Answer.FENCED)
             outbox.due = time.monotonic() + LONGEST_PAUSE_S
             return
         APPENDS.labels(reply.answer.value).inc()
-        if reply.answer in (Answer.OK, Answer.HAVE):
+        if reply.answer in (Answer.OK, Answer.HAVE) and reply.seq <= outbox.last:
             outbox.answered(reply)
             return
-        task = asyncio.create_task(self._ask(outbox, reply.answer), name="confirm fence")
+        # Events under our fence that we have never written are somebody else's, too.
+        foreign = reply.answer is Answer.HAVE
+        self._begin_to_ask(outbox, Answer.FENCED if foreign else reply.answer)
+
+    def _begin_to_ask(self, outbox: Outbox, answer: Answer) -> None:
+        task = asyncio.create_task(self._ask(outbox, answer), name="confirm fence")
         self._confirming[outbox] = task
 
     async def _ask(self, outbox: Outbox, answer: Answer) -> None:

@@ -6,10 +6,11 @@ so toolsvc knows a repeat. While toolsvc or Postgres is away, runs wait.
 
 import asyncio
 import itertools
+import math
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -20,6 +21,7 @@ import orjson
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
+    RUN_TOKEN_LIFE_S,
     RUNNER_PROOF,
     Catalogue,
     CatalogueAnswer,
@@ -54,8 +56,23 @@ class RunToken:
     """What a claim shows at toolsvc; the heartbeat puts a newer one in its place."""
 
     value: str
-    #: Seconds since the epoch.
+    #: Seconds since the epoch, by the clock of toolsvc.
     expires: int
+    #: When it came, by the clock that never jumps; the wall clocks of two machines may differ.
+    since: float = field(default_factory=time.monotonic)
+
+    def renew(self, value: str, expires: int) -> None:
+        """Put a newer one in its place."""
+        self.value, self.expires, self.since = value, expires, time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether the next heartbeat has to bring it: it has lived for half of its life."""
+        return time.monotonic() - self.since > RUN_TOKEN_LIFE_S / 2
+
+    def refused(self) -> None:
+        """Somebody takes it for expired, whatever we think."""
+        self.since = -math.inf
 
 
 class Record:
@@ -171,8 +188,11 @@ class Record:
                 # Its token may have run out while toolsvc was away; the next heartbeat renews it.
                 refused_at = refused_at or time.monotonic()
                 late = time.monotonic() - refused_at > RENEWAL_S
-                if late or shown is key or error.code is not Code.NOT_SIGNED_IN:
+                if late or isinstance(key, str) or error.code is not Code.NOT_SIGNED_IN:
                     raise
+                # Or a clock has jumped: until it is renewed, another instance may still take it.
+                key.refused()
+                self._current += 1
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE_S)
         raise AssertionError("unreachable")

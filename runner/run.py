@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -78,6 +78,9 @@ class Driver:
                 return [] if self.claimed.first else await self._read_tail()
             except AWAY as error:
                 log.warning("redis is away at the beginning of a run", error=str(error))
+                if "WRONGTYPE" in str(error):  # not a stream: somebody else's, under our key
+                    with contextlib.suppress(*AWAY):
+                        await discard(self.redis, self.claimed.thread)
             await asyncio.sleep(REDIS_PAUSE_S)
 
     async def _append_starts(self) -> None:
@@ -105,16 +108,17 @@ class Driver:
         """What the stream has above SQL's last settled id, from fences before ours."""
         after = Position(*self.claimed.sql_last)
         known = {(one.fence, one.seq) for one in self.claimed.starts}
+        entries = await read_all_after(self.redis, self.claimed.thread, after)
         return [
             ForeignRow(entry.at.fence, entry.at.seq, entry.type, entry.data)
-            for entry in await read_all_after(self.redis, self.claimed.thread, after)
+            for entry in _without_gap(after, entries)
             if entry.at not in known and entry.at.fence < self.claimed.fence
         ]
 
     async def _take_over(self, tail: list[ForeignRow]) -> None:
         """Settle, close what the predecessor left open, and withdraw what it had half written."""
         await self.run.committer.settle(tail)
-        before = Brackets(orjson.loads(data) for data in self.claimed.brackets)
+        before = self._opened_before()
         for row in tail:
             before.see(orjson.loads(row.data))
         for event in before.closing():
@@ -128,6 +132,17 @@ class Driver:
         messages = [*earlier.conversation(), *earlier.own_messages(), *restated]
         self.outbox.emit({"type": "MESSAGES_SNAPSHOT", "messages": messages})
         log.info("took a run over", fence=self.claimed.fence, steps=len(self.claimed.journal))
+
+    def _opened_before(self) -> Brackets:
+        """By the events that SQL has; where those make no sense, the run ends."""
+        try:
+            events = [orjson.loads(data) for data in self.claimed.brackets]
+        except orjson.JSONDecodeError:
+            events = [None]
+        if all(isinstance(event, dict) for event in events):
+            return Brackets(events)
+        self.run.stop(Stop(StopKind.FAILED, BatonError(Code.INVALID_STATE)))
+        return Brackets()
 
     def _withdraw_half_written(self) -> None:
         """A resumed run may have ended in the middle of a text, which is written anew now."""
@@ -205,3 +220,13 @@ _OUTCOMES = {
     StopKind.CANCELLED: Outcome.CANCELLED,
     StopKind.FAILED: Outcome.FAILED,
 }
+
+
+def _without_gap(after: Position, entries: Sequence[Entry]) -> Iterator[Entry]:
+    """The entries up to the first that does not follow: it was written by nobody of ours."""
+    last = after
+    for entry in entries:
+        if not last.precedes(entry.at) and not (entry.at.fence > last.fence and entry.at.seq == 1):
+            return
+        last = entry.at
+        yield entry

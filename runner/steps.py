@@ -78,7 +78,18 @@ def parsed(step: StepRecord) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         return None
     fits = all(name in record and isinstance(record[name], kind) for name, kind in shape.items())
+    if fits and step.kind == "model":
+        fits = _are_objects(record["shown"]) and _are_items(record["response"].get("output", []))
     return record if fits else None
+
+
+def _are_objects(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(one, dict) for one in values)
+
+
+def _are_items(output: Any) -> bool:
+    """Whether these can be what a model said; more than that the seal says."""
+    return _are_objects(output) and all(isinstance(one.get("type"), str) for one in output)
 
 
 def other_path(error: OtherPathError) -> BatonError:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
@@ -28,7 +27,6 @@ from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.ids import trace_id
 from shared.protocol.record import (
-    RUN_TOKEN_LIFE_S,
     Carried,
     ClaimAnswer,
     ClaimedRun,
@@ -284,7 +282,7 @@ class Worker:
     # ------------------------------------------------------------------ news
     def beat(self) -> Heartbeat:
         """What a heartbeat says: the runs, and their tokens in the second half of their lives."""
-        runs, soon = self._runs.values(), time.time() + RUN_TOKEN_LIFE_S / 2
+        runs = self._runs.values()
         return Heartbeat(
             runs=[
                 Carried(run.claimed.run, run.claimed.fence, run.committer.token.expires)
@@ -293,7 +291,7 @@ class Worker:
             tokens={
                 run.claimed.run: run.committer.token.value
                 for run in runs
-                if run.committer.token.expires < soon
+                if run.committer.token.due
             },
             providers=self._gates.report(),
             slots=self.settings.concurrency,
@@ -310,7 +308,7 @@ class Worker:
             self.cancel(id_)
         for id_, (token, expires) in news.tokens.items():
             if run := self._runs.get(id_):
-                run.committer.token.value, run.committer.token.expires = token, expires
+                run.committer.token.renew(token, expires)
         self._gates.heard(news.providers)
 
     def cancel(self, id_: UUID) -> None:

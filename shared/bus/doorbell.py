@@ -42,11 +42,17 @@ async def ring(redis: Redis, rings: Iterable[Ring]) -> None:
 
 
 async def ensure_group(redis: Redis) -> None:
-    """Make the stream and its group, where they are not there (or were flushed away)."""
+    """Make the stream and its group, where they are not there (or were flushed away).
+
+    What is no stream and has its name goes: it was never ours.
+    """
     try:
         await redis.xgroup_create(RUNS, GROUP, id="0", mkstream=True)
     except ResponseError as error:
-        if "BUSYGROUP" not in str(error):
+        if "WRONGTYPE" in str(error):
+            await redis.delete(RUNS)
+            await redis.xgroup_create(RUNS, GROUP, id="0", mkstream=True)
+        elif "BUSYGROUP" not in str(error):
             raise
 
 
@@ -57,7 +63,7 @@ async def listen(redis: Redis, consumer: str, *, most: int, block_ms: int) -> li
             GROUP, consumer, {RUNS: ">"}, count=most, block=block_ms
         )
     except ResponseError as error:
-        if "NOGROUP" not in str(error):
+        if not any(word in str(error) for word in ("NOGROUP", "WRONGTYPE")):
             raise
         await ensure_group(redis)
         return []

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import orjson
 from redis.asyncio import Redis
 
 from shared.bus.append import Entry
@@ -77,9 +78,16 @@ async def _page(redis: Redis, thread: UUID, after: str, count: int) -> Any:
 
 
 def _entries(raw: Any) -> list[Entry]:
-    """What somebody wrote by hand, without our fields, is passed over."""
-    return [
-        Entry(position_of(id_), f[b"type"].decode(), f[b"run"].decode(), f[b"data"].decode())
-        for id_, f in raw
-        if b"data" in f and b"type" in f and b"run" in f
-    ]
+    """What somebody wrote by hand, without our fields or with no event in them, is passed over."""
+    return [entry for id_, fields in raw if (entry := _entry(id_, fields))]
+
+
+def _entry(id_: bytes, fields: dict[bytes, bytes]) -> Entry | None:
+    try:
+        event: Any = orjson.loads(fields[b"data"])
+        if isinstance(event, dict):
+            words = (fields[name].decode() for name in (b"type", b"run", b"data"))
+            return Entry(position_of(id_), *words)
+    except (KeyError, ValueError):
+        pass
+    return None

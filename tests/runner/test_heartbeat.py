@@ -55,22 +55,26 @@ def worker_with(*tokens: RunToken) -> tuple[Worker, list[UUID]]:
 
 
 def test_a_heartbeat_brings_the_tokens_that_have_lived_for_half_their_lives() -> None:
-    now = int(time.time())
-    fresh = RunToken("fresh", now + RUN_TOKEN_LIFE_S)
-    old = RunToken("old", now + RUN_TOKEN_LIFE_S // 2 - 5)
-    late = RunToken("late", now - 600)
-    worker, ids = worker_with(fresh, old, late)
+    """By the clock that never jumps: what the wall clocks say counts for nothing."""
+    now = time.monotonic()
+    fresh = RunToken("fresh", 1, since=now)
+    old = RunToken("old", int(time.time()) + 9999, since=now - RUN_TOKEN_LIFE_S / 2 - 5)
+    refused = RunToken("refused", int(time.time()) + 9999, since=now)
+    refused.refused()
+    worker, ids = worker_with(fresh, old, refused)
     beat = worker.beat()
     assert beat.runs[0] == Carried(ids[0], 7, fresh.expires)
     assert [one.run for one in beat.runs] == ids
-    assert beat.tokens == {ids[1]: "old", ids[2]: "late"}
+    assert beat.tokens == {ids[1]: "old", ids[2]: "refused"}
 
 
 def test_a_renewed_token_takes_the_place_of_the_old_one_wherever_it_is_used() -> None:
-    token = RunToken("old", 1)
+    token = RunToken("old", 1, since=0)
     worker, (run,) = worker_with(token)
+    before = time.monotonic()
     worker.heard(HeartbeatAnswer(lease_s=4, tokens={run: ("new", 99), uuid4(): ("other", 1)}))
-    assert token == RunToken("new", 99)
+    assert (token.value, token.expires, token.due) == ("new", 99, False)
+    assert token.since >= before
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The runner's client of toolsvc over real connections: what is sent again, and what is not."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import orjson
@@ -68,12 +69,18 @@ def refuses(status: int, code: str) -> Answer:
 @pytest_asyncio.fixture
 async def toolsvc() -> AsyncIterator[Toolsvc]:
     standin = Toolsvc()
+    async with serving(standin):
+        yield standin
+
+
+@asynccontextmanager
+async def serving(standin: Toolsvc) -> AsyncIterator[None]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", standin.answer)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", int(standin.url.rpartition(":")[2])).start()
-    yield standin
+    yield
     await runner.cleanup()
 
 
@@ -167,6 +174,22 @@ async def test_a_token_that_nobody_renews_is_refused_in_the_end(
     with pytest.raises(BatonError) as refused:
         await record.commit(uuid4(), TOKEN, Commit(fence=1, n=1))
     assert refused.value.code is Code.NOT_SIGNED_IN
+
+
+@pytest.mark.asyncio
+async def test_where_one_instance_takes_a_token_for_expired_another_is_asked(
+    toolsvc: Toolsvc,
+) -> None:
+    """Its clock may have jumped; the next heartbeat brings the token to be renewed all the same."""
+    other, token = Toolsvc(), RunToken("token", 0)
+    toolsvc.answers = [refuses(401, "not_signed_in")]
+    async with serving(other):
+        record = Record([toolsvc.url, other.url], "key", secret=SECRET)
+        try:
+            assert (await record.commit(uuid4(), token, Commit(fence=1, n=1))).cancelled
+        finally:
+            await record.close()
+    assert (len(toolsvc.got), len(other.got), token.due) == (1, 1, True)
 
 
 @pytest.mark.asyncio

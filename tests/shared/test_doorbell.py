@@ -149,3 +149,10 @@ async def test_dead_readers_are_forgotten_and_pending_entries_kept(redis: Redis)
     assert await doorbell.forget_idle_consumers(redis, idle_ms=-1) == 1
     (left,) = await redis.xinfo_consumers(RUNS, GROUP)
     assert left["name"] == b"pending"
+
+
+async def test_what_is_no_stream_and_has_its_name_goes(redis: Redis) -> None:
+    await redis.set(RUNS, "something else")
+    assert await heard(redis) == []
+    await doorbell.ring(redis, rings(1))
+    assert len(await heard(redis)) == 1

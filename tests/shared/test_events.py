@@ -13,6 +13,14 @@ from shared.bus.keys import events_key, thread_of
 from shared.protocol.position import START, Position
 
 FIELDS: dict[Any, Any] = {"type": "CUSTOM", "run": "r", "data": "{}"}
+#: What was written by hand: other fields, and no event in ours.
+STRANGE: list[dict[Any, Any]] = [
+    {"hello": "there"},
+    FIELDS | {"data": b"\xff"},
+    FIELDS | {"data": "[1]"},
+    FIELDS | {"data": "cposix\nsystem\n."},
+    FIELDS | {"type": b"\xff"},
+]
 
 
 @given(
@@ -50,7 +58,7 @@ async def test_a_long_stream_is_read_whole_although_strangers_wrote_into_it(redi
     thread = uuid4()
     pipe = redis.pipeline(transaction=False)
     for seq in range(1, 3 * PAGE):
-        strange: dict[Any, Any] = {"hello": "there"}
+        strange = STRANGE[seq // 100 % len(STRANGE)]
         pipe.xadd(events_key(thread), strange if seq % 100 == 3 else FIELDS, id=f"1-{seq}")
     await pipe.execute()
     ours = [Position(1, seq) for seq in range(1, 3 * PAGE) if seq % 100 != 3]
