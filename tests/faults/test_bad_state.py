@@ -214,7 +214,7 @@ def since_reset(socket: Socket) -> list[Frame]:
     return [frame for frame in frames if frame["op"] == "event"]
 
 
-#: Each case with a writer that dies; and with one that lives, unless it takes that writer's next id.
+#: Each with a writer that dies, and with one that lives unless it takes that writer's next id.
 CASES = [(case, True) for case in STREAMS] + [
     (case, False) for case, commands in STREAMS.items() if commands[0][2:3] != ["1-*"]
 ]
