@@ -73,6 +73,7 @@ class Outbox:
         self._next = 2
         self._sealed = 1  # newest seq that somebody has taken
         self._acked = 1  # newest seq that Redis is known to have
+        self._doubtful = 1  # newest seq that it may have, for its answer was lost
         self._committed = 1
         self._limit: int | None = None  # the newest seq that may be published
         self._bytes = 0
@@ -210,6 +211,16 @@ class Outbox:
             Entry(Position(self.fence, item.seq), item.type, self.run_id, item.json())
             for item in items
         ]
+
+    def unanswered(self, batch: Batch) -> None:
+        """An append may have been carried out, or not."""
+        self._doubtful = max(self._doubtful, batch.entries[-1].at.seq)
+
+    def is_foreign(self, reply: Reply) -> bool:
+        """Whether Redis has something under our fence that we cannot have written."""
+        if reply.answer is not Answer.HAVE or self._mode is Mode.CREATE:
+            return reply.seq > self.last
+        return reply.seq > max(self._acked, self._doubtful)
 
     def answered(self, reply: Reply) -> None:
         """What Redis said to OK and HAVE; the other answers need SQL's word first."""

@@ -77,11 +77,15 @@ class Publisher:
         try:
             replies = await append_all(self.redis, batches)
         except AWAY as error:
+            for outbox, batch in zip(ready, batches, strict=True):
+                outbox.unanswered(batch)
             await self._back_off(error)
             return
         self._pause_s = 0.0
         for outbox, batch, reply in zip(ready, batches, replies, strict=True):
             APPEND_BATCH.observe(len(batch.entries))
+            if isinstance(reply, RedisError):
+                outbox.unanswered(batch)
             self._answered(outbox, reply)
 
     def _answered(self, outbox: Outbox, reply: Reply | RedisError) -> None:
@@ -93,12 +97,13 @@ class Publisher:
             outbox.due = time.monotonic() + LONGEST_PAUSE_S
             return
         APPENDS.labels(reply.answer.value).inc()
-        if reply.answer in (Answer.OK, Answer.HAVE) and reply.seq <= outbox.last:
+        if reply.answer not in (Answer.OK, Answer.HAVE):
+            self._begin_to_ask(outbox, reply.answer)
+        elif outbox.is_foreign(reply):
+            # The stream is written anew, as where somebody has written under a higher fence.
+            self._begin_to_ask(outbox, Answer.FENCED)
+        else:
             outbox.answered(reply)
-            return
-        # Events under our fence that we have never written are somebody else's, too.
-        foreign = reply.answer is Answer.HAVE
-        self._begin_to_ask(outbox, Answer.FENCED if foreign else reply.answer)
 
     def _begin_to_ask(self, outbox: Outbox, answer: Answer) -> None:
         task = asyncio.create_task(self._ask(outbox, answer), name="confirm fence")

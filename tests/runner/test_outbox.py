@@ -170,6 +170,23 @@ def test_a_stream_that_does_not_know_us_gets_our_start_again() -> None:
     assert [entry.at for entry in batch.entries] == [(1, 1), (3, 1), (3, 2), (3, 3)]
 
 
+def test_what_redis_has_and_this_writer_cannot_have_written_is_anothers() -> None:
+    box = filled(0)
+    for _ in range(3):
+        box.emit(other())
+    batch = box.take()
+    assert [one.at.seq for one in batch.entries] == [2, 3, 4]
+    taken, whole = Reply(Answer.HAVE, 2), Reply(Answer.HAVE, 4)
+    assert box.is_foreign(taken)
+    assert box.is_foreign(whole)
+    assert box.is_foreign(Reply(Answer.HAVE, 9999))
+    assert not box.is_foreign(Reply(Answer.HAVE, 1))
+    box.unanswered(batch)
+    assert not box.is_foreign(taken)
+    assert not box.is_foreign(whole)
+    assert box.is_foreign(Reply(Answer.HAVE, 5))
+
+
 def test_a_refill_is_the_start_rows_and_all_that_is_kept() -> None:
     box = filled(BATCH_EVENTS + 5)
     box.answered(Reply(Answer.OK, BATCH_EVENTS + 6))
@@ -290,10 +307,11 @@ class OutboxAndStream(RuleBasedStateMachine):
                 assert self.taken.setdefault(entry.at.seq, entry.data) == entry.data
         reply = self.stream.append(batch)
         if reply_lost:
-            return
-        if reply.answer is Answer.EMPTY:
+            self.box.unanswered(batch)
+        elif reply.answer is Answer.EMPTY:
             self.box.refill()
         else:
+            assert not self.box.is_foreign(reply)
             self.box.answered(reply)
 
     @rule(keep=st.integers(0, 6))

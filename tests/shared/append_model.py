@@ -29,8 +29,10 @@ class StreamModel:
         new = [entry for entry in batch.entries if entry.at > self.last]
         if not new:
             return Reply(Answer.HAVE, self.last.seq)
-        have = self.have(batch.fence)
-        if batch.mode is Mode.APPEND and batch.entries[0].at.seq > have + 1:
+        have, first = self.have(batch.fence), batch.entries[0].at.seq
+        if batch.mode is not Mode.CREATE and first <= have:
+            return Reply(Answer.HAVE, have)
+        if batch.mode is Mode.APPEND and first > have + 1:
             return Reply(Answer.HAVE, have)
         self._publish(batch, new)
         self.entries += new

@@ -46,11 +46,10 @@ else
   local have = 0
   if last_fence == fence then have = last_seq end
   local _, seq = parts(ARGV[6])
-  local _, final = parts(ARGV[#ARGV - 3])
-  if final <= have or (seq > have + 1 and mode ~= 'force') then
+  -- A part that is there may be another's: the writer knows whether it can be its own.
+  if seq <= have or (seq > have + 1 and mode ~= 'force') then
     return {'HAVE', have}
   end
-  if seq <= have then first = 6 + 4 * (have - seq + 1) end
 end
 if not ARGV[first] then
   return {'HAVE', last_seq}
