@@ -45,6 +45,7 @@ class Client:
     dice: random.Random
     began: float  #: when the plan's clock began, by `time`
     log: Log
+    agent: str = AGENT
     _cursor: Position = START
     _current: str | None = None
     _pending: dict[str, Request] = field(default_factory=dict)
@@ -117,7 +118,9 @@ class Client:
                 now = time.time()
                 for ask in self._due(now):
                     self._sent_at[ask.run] = now
-                    await self._send(socket, "run", ask.run, agent=AGENT, input=self._input(ask))
+                    await self._send(
+                        socket, "run", ask.run, agent=self.agent, input=self._input(ask)
+                    )
                 await self._cancel(socket, now)
                 if now - pinged > PING_EVERY_S:
                     pinged = now
