@@ -95,22 +95,3 @@ async def test_a_nested_agent_goes_on_where_it_was(ada: Person, stack: Stack) ->
     assert [e["type"] for e in events].count("SUBAGENT_STARTED") == 2
     assert [e["type"] for e in events].count("TOOL_CALL_RESULT") == 1
     assert_valid_agui(events, severity_overrides=TAKEN_OVER)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_runner_that_is_asked_to_end_gives_its_run_away(
-    ada: Person, stack: Stack, number: signal.Signals
-) -> None:
-    thread, word = new_thread_id(), f"deployed-{number.name}"
-    text = f'deploy [[turns=4 save_note {{"text":"{word}"}}]] [[tokens_per_s=5]]'
-    async with ada.socket() as socket:
-        ack = await socket.say(thread, text)
-        await seen(socket, "TOOL_CALL_RESULT")
-        first = await carrier(stack, ack["runId"])
-        stack.processes[first].kill(number)
-        await seen(socket, "CUSTOM")
-        end = await socket.finished()
-    assert end["event"]["type"] == "RUN_FINISHED"
-    assert_gapless(socket.events())
-    assert len(await select(stack, "SELECT 1 FROM notes WHERE body = %s", word)) == 4
-    assert await calls_of(stack, word) == 5
