@@ -170,6 +170,7 @@ async def working(worker: Worker, secret: str, parts: Parts) -> AsyncIterator[No
         beat=worker.beat,
         heard=worker.heard,
     )
+    worker.on_begin = heartbeat.look
     heartbeat.start()
     parts = parts | {"watchdog": end_if_stuck()}
     loops = [essential(asyncio.create_task(part, name=name)) for name, part in parts.items()]

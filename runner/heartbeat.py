@@ -72,7 +72,7 @@ class HeartbeatThread:
 
     def _ask(self) -> None:
         self._looked.clear()
-        self._loop.call_soon_threadsafe(self._look)
+        self._loop.call_soon_threadsafe(self.look)
         self._looked.wait(ASKING_S)
 
     def _renew(self, http: httpx.Client) -> bool:
@@ -97,8 +97,12 @@ class HeartbeatThread:
         self._loop.call_soon_threadsafe(self._tell, news)
         return True
 
-    def _look(self) -> None:
-        """On the loop: it moves, and these are its runs."""
+    def look(self) -> None:
+        """On the loop: it moves, and these are its runs.
+
+        Whoever begins a run calls it at once: the run's code may hold up the loop from the first
+        moment on, and a run that no heartbeat names counts as one whose claim was never heard of.
+        """
         self._moved_at = time.monotonic()
         self._next = self._beat()
         self._looked.set()

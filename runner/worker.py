@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import UUID
 
@@ -81,6 +81,8 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._slot_free = asyncio.Event()
         self._lease = OwnLease()
+        #: Called when a run has begun here: the next heartbeat has to name it.
+        self.on_begin: Callable[[], None] = lambda: None
         self._replays = asyncio.Semaphore(REPLAYS)
         self.draining = False
 
@@ -218,6 +220,7 @@ class Worker:
         if self.draining:
             run.hand_over()
         self._runs[claimed.run] = run
+        self.on_begin()
         RUNS_LIVE.set(len(self._runs))
         log.debug("carries a run", agent=claimed.agent, fence=claimed.fence)
         try:
