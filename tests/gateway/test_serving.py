@@ -23,6 +23,8 @@ from tests.gateway.raw import RawSocket, exchange, frame, post, read_all, upgrad
 
 SHORT_S = 0.4
 KEEP_ALIVE_S = 1
+#: A busy machine is late; the limits that count elsewhere are longer than this.
+SLACK_S = 3
 #: Never set: something to wait for between two tries.
 FLOOD_TRIED = threading.Event()
 
@@ -258,7 +260,7 @@ def test_a_body_in_chunks_is_taken_one_request_after_another(
 def test_half_a_request_is_closed_in_time(hasty_port: int, beginning: bytes) -> None:
     begun = time.monotonic()
     answer = exchange(hasty_port, beginning)
-    assert SHORT_S - 0.05 <= time.monotonic() - begun < SHORT_S + 1
+    assert SHORT_S - 0.05 <= time.monotonic() - begun < SHORT_S + SLACK_S
     assert b"200" not in answer
 
 
@@ -275,7 +277,7 @@ def test_a_head_that_trickles_in_is_closed_all_the_same(hasty_port: int) -> None
                 continue
             except OSError:
                 break
-    assert time.monotonic() - begun < SHORT_S + 1
+    assert time.monotonic() - begun < SHORT_S + SLACK_S
 
 
 def test_an_idle_connection_between_requests_has_uvicorns_own_limit(hasty_port: int) -> None:
@@ -288,7 +290,7 @@ def test_an_idle_connection_between_requests_has_uvicorns_own_limit(hasty_port: 
         assert answer.startswith(b"HTTP/1.1 200")
         begun = time.monotonic()
         assert read_all(connection) == b""
-        assert KEEP_ALIVE_S - 0.1 <= time.monotonic() - begun < KEEP_ALIVE_S + 1
+        assert KEEP_ALIVE_S - 0.1 <= time.monotonic() - begun < KEEP_ALIVE_S + SLACK_S
 
 
 def test_half_a_second_request_is_closed_in_time(hasty_port: int) -> None:
@@ -296,7 +298,7 @@ def test_half_a_second_request_is_closed_in_time(hasty_port: int) -> None:
     begun = time.monotonic()
     answer = exchange(hasty_port, request + b"POST /echo HT")
     assert answer.startswith(b"HTTP/1.1 200")
-    assert time.monotonic() - begun < SHORT_S + 1
+    assert time.monotonic() - begun < SHORT_S + SLACK_S
 
 
 def test_a_socket_speaks_the_sub_protocol_without_deflate(port: int) -> None:
