@@ -3,7 +3,9 @@
 from shared.process import importing
 
 with importing():
-    from gateway.app import PROCESS, make_app
+    from functools import partial
+
+    from gateway.app import PROCESS, drain, make_app
     from shared.settings import GatewaySettings, load_settings
     from shared.telemetry.logs import set_up_logging
     from shared.web.serve import serve
@@ -13,7 +15,8 @@ def main() -> None:
     """Run until a signal, or the supervisor's end, says stop."""
     settings = load_settings(GatewaySettings)
     set_up_logging(PROCESS, settings)
-    serve(make_app(settings), settings, process=PROCESS)
+    app = make_app(settings)
+    serve(app, settings, process=PROCESS, drain=partial(drain, app))
 
 
 if __name__ == "__main__":

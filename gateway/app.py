@@ -75,7 +75,13 @@ def make_app(settings: GatewaySettings) -> FastAPI:
     app.add_middleware(Realtime)
     app.add_middleware(Outermost, process=PROCESS)  # the last one added is the outermost
     app.include_router(
-        health_router({"postgres": partial(_postgres, app), "redis": partial(_redis, app)})
+        health_router(
+            {
+                "postgres": partial(_postgres, app),
+                "redis": partial(_redis, app),
+                "accepting": partial(_accepting, app),
+            }
+        )
     )
     return app
 
@@ -99,6 +105,17 @@ async def _postgres(app: FastAPI) -> None:
 
 async def _redis(app: FastAPI) -> None:
     await app.state.services.redis.ping()
+
+
+async def _accepting(app: FastAPI) -> bool:
+    sockets: Sockets = app.state.sockets
+    return not sockets.draining
+
+
+async def drain(app: FastAPI) -> None:
+    """Send the people of a gateway that stops to others, while it still serves."""
+    sockets: Sockets = app.state.sockets
+    await sockets.drain(sockets.services.settings.drain_s)
 
 
 @asynccontextmanager

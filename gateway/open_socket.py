@@ -59,7 +59,18 @@ class Socket:
     """One open socket: the sink of its listeners, and the performer of its client's wishes."""
 
     __slots__ = (
-        *("_listeners", "_op", "_over", "_request_id", "_wire", "caller", "out", "relay", "rules"),
+        *(
+            "_listeners",
+            "_op",
+            "_over",
+            "_request_id",
+            "_stays",
+            "_wire",
+            "caller",
+            "out",
+            "relay",
+            "rules",
+        ),
         "services",
     )
 
@@ -79,6 +90,7 @@ class Socket:
         self._listeners: dict[str, Listener] = {}
         self._op: asyncio.Task[None] | None = None
         self._request_id = ""
+        self._stays = True
         wire.receiver = self
 
     # ------------------------------------------------------------------ life
@@ -107,6 +119,14 @@ class Socket:
             self.out.stop()
             self._wire.close(int(code), why)
 
+    async def leave(self) -> None:
+        """Take nothing more, finish what was asked, and close when the client has the answer."""
+        self._stays = False
+        if self._op is not None:
+            await asyncio.wait([self._op])
+        await self.out.drained()
+        self.close(Close.RESTARTING, "this gateway stops; connect again")
+
     def lost(self) -> None:
         """See Receiver."""
         self._over(self)
@@ -132,6 +152,8 @@ class Socket:
     # ------------------------------------------------------------------ the wire's side
     def received(self, message: str | None) -> None:
         """See Receiver."""
+        if not self._stays:
+            return  # no answer will come, so that the client asks elsewhere
         action = self.rules.received(message, now=time.monotonic())
         match action:
             case Send(frame=answer):

@@ -6,12 +6,14 @@ the heartbeats, pings, sign-ins and unread bytes of all.
 
 import asyncio
 import time
+from contextlib import suppress
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.auth.authenticate import authenticate_socket, still_valid
 from gateway.connection import CloseWith
+from gateway.draining import notice_s, spread
 from gateway.open_socket import Socket
 from gateway.relay.relay import Relay
 from gateway.services import Services
@@ -31,6 +33,10 @@ PATH = "/realtime"
 TICK_S = 1.0
 #: A revoked sign-in ends its sockets within this time.
 VALIDITY_EVERY_S = 3.0
+#: At the end of a drain what clients have asked for is still answered, within this time.
+ANSWERS_S = 10.0
+#: And clients may answer their close, so that they surely have read it.
+GOODBYES_S = 2.0
 
 
 class Sockets:
@@ -39,15 +45,21 @@ class Sockets:
     def __init__(self, services: Services, relay: Relay) -> None:
         self.services, self.relay = services, relay
         self._open: set[Socket] = set()
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+        self.draining = self.refusing = False
 
     def add(self, socket: Socket) -> None:
         """Watch a socket until it is discarded."""
         self._open.add(socket)
+        self._nobody.clear()
         SOCKETS.inc()
 
     def discard(self, socket: Socket) -> None:
         """The socket is over."""
         self._open.discard(socket)
+        if not self._open:
+            self._nobody.set()
         SOCKETS.dec()
 
     async def watch(self) -> None:
@@ -61,6 +73,31 @@ class Sockets:
             if now - checked >= VALIDITY_EVERY_S and self._open:
                 checked = now
                 await self._end_invalid()
+
+    async def drain(self, drain_s: float) -> None:
+        """Send everybody away, one after another; it ends when nobody is left, or soon after.
+
+        New sockets are welcome for a first moment, in which load balancers look elsewhere.
+        """
+        self.draining = True
+        begun = time.monotonic()
+        await asyncio.sleep(notice_s(len(self._open), drain_s))
+        self.refusing = True
+        leaving: set[asyncio.Task[None]] = set()
+        try:
+            for moment, socket in spread(list(self._open), drain_s):
+                await self._nobody_within(begun + moment - time.monotonic())
+                leaving.add(asyncio.create_task(socket.leave(), name="send a socket away"))
+            if leaving:
+                await asyncio.wait(leaving, timeout=ANSWERS_S)
+            await self._nobody_within(GOODBYES_S)
+        finally:
+            for task in leaving:
+                task.cancel()
+
+    async def _nobody_within(self, patience_s: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._nobody.wait(), max(0.0, patience_s))
 
     async def _end_invalid(self) -> None:
         sockets = list(self._open)
@@ -86,6 +123,9 @@ async def realtime(scope: Scope) -> None:
         return
     if SUBPROTOCOL not in scope["subprotocols"]:
         _refuse(scope, CloseWith(Close.BAD_FRAME, f"offer the sub-protocol {SUBPROTOCOL}"))
+        return
+    if sockets.refusing:
+        _refuse(scope, CloseWith(Close.RESTARTING, "this gateway stops; another one serves you"))
         return
     if wire := accepted(scope, SUBPROTOCOL):
         socket = Socket(wire, caller, services, sockets.relay, over=sockets.discard)

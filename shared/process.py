@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
+from shared.settings.common import ENDS_WITHIN_S
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
-#: A runner gives its runs away within 20 s of SIGTERM; what still lives long after is stuck.
-PATIENCE_S = 35
 #: Later than the heartbeat, which ends a process with a stuck loop in words.
 STUCK_S = 40
 
@@ -69,24 +68,27 @@ async def end_if_stuck(after_s: float = STUCK_S) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-def end_with_supervisor() -> None:
-    """Ask this process to end when its standard input closes.
+def end_with_supervisor(patience_s: float = ENDS_WITHIN_S) -> None:
+    """Ask this process to end when its standard input closes, and make it after `patience_s`.
 
     The supervisor holds the other end of the pipe and writes nothing, so the end of file means that
     it is gone, by `kill -9` too. Call it where `BATON_SUPERVISED` is set, from `__main__`.
     """
     watcher = threading.Thread(
-        target=_watch, args=(sys.stdin.buffer,), name="end with supervisor", daemon=True
+        target=_watch,
+        args=(sys.stdin.buffer, patience_s),
+        name="end with supervisor",
+        daemon=True,
     )
     watcher.start()
 
 
-def _watch(pipe: BinaryIO) -> None:
+def _watch(pipe: BinaryIO, patience_s: float) -> None:
     # Unbuffered: a daemon thread inside a buffered read would hold its lock at interpreter exit,
     # which is a fatal error there.
     descriptor = pipe.fileno()
     while os.read(descriptor, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(PATIENCE_S)
+    time.sleep(patience_s)
     os._exit(1)

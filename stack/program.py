@@ -62,7 +62,7 @@ class Program:
     chatty: bool = True
     stop_signal: signal.Signals = signal.SIGTERM
     kill_signal: signal.Signals = signal.SIGKILL
-    patience_s: float = 35  #: a runner may give its runs away for 20 s
+    patience_s: float = 35  #: to end in its own way
 
     @property
     def command(self) -> tuple[str, ...]:

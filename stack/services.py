@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from shared.settings import GatewaySettings, ProcessSettings, RunnerSettings, ToolsvcSettings
+from shared.settings.common import ENDS_WITHIN_S
 from shared.settings.models import DEFAULT_PATH, ModelsConfigError, load_models
 from shared.signing import SigningKey
 from stack.credentials import Credentials
@@ -161,16 +164,15 @@ class Wiring:
         known = {field.alias for field in settings.model_fields.values()}
         given = {key: value for key, value in self.environ.items() if key in known}
         host = {} if tier is Tier.GATEWAY else {"BATON_HOST": "127.0.0.1"}
+        made = {"BATON_PORT": str(port), "BATON_SUPERVISED": "true"}
+        env = given | host | made | own
         return Program(
             name=name,
             tier=tier,
             argv=(sys.executable, "-m", tier.name.lower()),
-            env=self._surroundings()
-            | given
-            | host
-            | {"BATON_PORT": str(port), "BATON_SUPERVISED": "true"}
-            | own,
+            env=self._surroundings() | env,
             ready=partial(answers_ok, port),
+            patience_s=_patience_s(settings, env),
         )
 
     def _surroundings(self) -> dict[str, str]:
@@ -179,3 +181,13 @@ class Wiring:
 
     def _toolsvc_urls(self) -> str:
         return ",".join(f"http://127.0.0.1:{port}" for port in self.ports.toolsvc)
+
+
+def _patience_s(settings: type[ProcessSettings], env: Mapping[str, str]) -> float:
+    """How long a service may take to end: as long as its own settings say."""
+    try:
+        return settings.model_validate(
+            {key: value for key, value in env.items() if value}
+        ).ends_within_s
+    except ValidationError:  # it will not start, and say why itself
+        return ENDS_WITHIN_S

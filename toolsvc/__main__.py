@@ -7,13 +7,14 @@ with importing():
     from shared.telemetry.logs import set_up_logging
     from shared.web.serve import serve
     from toolsvc.app import make_app
+    from toolsvc.execution import grace_s
 
 
 def main() -> None:
     """Serve until told to end."""
     settings = load_settings(ToolsvcSettings)
     set_up_logging("toolsvc", settings)
-    serve(make_app(settings), settings, process="toolsvc")
+    serve(make_app(settings), settings, process="toolsvc", grace_s=grace_s(settings))
 
 
 if __name__ == "__main__":

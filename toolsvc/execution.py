@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.db.engine import is_away
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from shared.settings import ToolsvcSettings
 from shared.telemetry.logs import get_logger
 from shared.tokens import RunClaims
 from toolsvc.effects import Claimant, EffectKey, Found, Outcome, Standing, claim, settle
@@ -243,6 +244,14 @@ class _Attempt:
     def _autocommit(self) -> AsyncEngine:
         """The same pool; a single statement needs no BEGIN and COMMIT around it."""
         return self.executor.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def grace_s(settings: ToolsvcSettings) -> float:
+    """How long a process that stops lets calls go on, in seconds.
+
+    Cut off in the middle, the outcome of one that may not be made again would stay unknown.
+    """
+    return settings.tool_timeout_s + LEASE_MARGIN_S
 
 
 async def _patience(limit_s: float) -> AsyncIterator[bool]:

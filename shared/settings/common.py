@@ -28,6 +28,9 @@ class LogFormat(StrEnum):
     TEXT = "text"  #: readable lines
 
 
+#: A runner gives its runs away within 20 s of SIGTERM; what still lives long after is stuck.
+ENDS_WITHIN_S = 35.0
+
 #: A comma-separated list in the environment; `NoDecode` keeps pydantic-settings from wanting JSON.
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
@@ -170,6 +173,11 @@ class ProcessSettings(BatonSettings):
         description="Set by `dev.py up`: end when standard input closes, so that no process "
         "outlives its supervisor.",
     )
+
+    @property
+    def ends_within_s(self) -> float:
+        """Seconds from SIGTERM until the process has ended in its own way, or is stuck."""
+        return ENDS_WITHIN_S
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -98,6 +98,19 @@ class GatewaySettings(ProcessSettings):
         le=3650,
         description="How long a sign-in lives, in days.",
     )
+    drain_s: float = Field(
+        5,
+        alias="BATON_DRAIN_S",
+        ge=0,
+        le=3600,
+        description="Time over which the closes of sockets are spread when the gateway is told to "
+        "stop, in seconds; 0: all at once.",
+    )
+
+    @property
+    def ends_within_s(self) -> float:
+        """See ProcessSettings: the drain, and twice 10 s for what is still being done."""
+        return self.drain_s + 30
 
     _split = field_validator(
         "toolsvc_urls",

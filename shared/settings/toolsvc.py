@@ -97,4 +97,9 @@ class ToolsvcSettings(ProcessSettings):
         description="The same for effects, the ledger; runs without theirs cannot be resumed.",
     )
 
+    @property
+    def ends_within_s(self) -> float:
+        """See ProcessSettings: a tool's time, that to store its outcome, and some to spare."""
+        return self.tool_timeout_s + 20
+
     _split = field_validator("tool_folders", mode="before")(split_commas)

@@ -10,7 +10,7 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import h11
@@ -24,6 +24,7 @@ from shared.process import end_with_supervisor
 from shared.settings.common import ProcessSettings
 from shared.telemetry.logs import get_logger
 from shared.web.listening import bound_sockets
+from shared.web.stopping import Server, nothing
 from shared.web.wire import MAX_FRAME_BYTES, Wire
 
 log = get_logger(__name__)
@@ -39,8 +40,9 @@ BODY_TIMEOUT_S = 30.0
 #: A body may come in this many chunks of any size; beyond them they have to average `CHUNK_BYTES`.
 CHUNKS_BURST = 500
 CHUNK_BYTES = 512
-GRACE_S = 10
-STOP_LOOKED_FOR_S = 0.1
+#: Requests under way when a server stops have this long; then their connections are cut, which a
+#: client sees, for the end of the body is missing.
+GRACE_S = 10.0
 #: Where the app finds how to accept a socket.
 _ACCEPT = "baton.accept"
 
@@ -222,39 +224,27 @@ def accepted(scope: Scope, subprotocol: str | None) -> Wire | None:
     return accept(subprotocol)
 
 
-class _Server(uvicorn.Server):
-    """Says on one line where it listens; uvicorn's own lines are off."""
+def serve(
+    app: ASGIApp,
+    settings: ProcessSettings,
+    *,
+    process: str,
+    drain: Callable[[], Awaitable[None]] = nothing,
+    grace_s: float = GRACE_S,
+) -> None:
+    """Serve until SIGTERM, SIGINT, or the supervisor's end; then exit with status 0.
 
-    async def startup(self, sockets: Any = None) -> None:
-        leaving = asyncio.create_task(self._leave_early(asyncio.current_task()))
-        try:
-            await super().startup(sockets)
-        finally:
-            leaving.cancel()
-        for server in self.servers:
-            for bound in server.sockets:
-                host, port = bound.getsockname()[:2]
-                log.info("listening", host=host, port=port)
-
-    async def _leave_early(self, serving: asyncio.Task[Any] | None) -> None:
-        """Asked to stop, do not wait for an app that itself still waits for others."""
-        while not self.should_exit:  # noqa: ASYNC110 - uvicorn only sets this flag
-            await asyncio.sleep(STOP_LOOKED_FOR_S)
-        if serving is not None:
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it is no accident
-            serving.cancel()
-
-
-def serve(app: ASGIApp, settings: ProcessSettings, *, process: str) -> None:
-    """Serve until SIGTERM, SIGINT, or the supervisor's end; then exit with status 0."""
+    The end begins with `drain`, while all is served as ever. What requests are under way after it
+    have `grace_s` seconds. A second signal cuts both short.
+    """
     # WebSocket addresses and complaints about hostile clients would come as lines of their own.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     for stop in (signal.SIGTERM, signal.SIGINT):
         # uvicorn repeats the signal after it has stopped, which must not look like a crash.
         signal.signal(stop, lambda *_: sys.exit(0))
     if settings.supervised:
-        end_with_supervisor()
-    server = _Server(server_config(app, settings))
+        end_with_supervisor(settings.ends_within_s)
+    server = Server(server_config(app, settings, grace_s=grace_s), drain)
     try:
         server.run(bound_sockets(settings))
     except asyncio.CancelledError:
@@ -264,7 +254,9 @@ def serve(app: ASGIApp, settings: ProcessSettings, *, process: str) -> None:
         log.info("stopped", process=process)
 
 
-def server_config(app: ASGIApp, settings: ProcessSettings) -> uvicorn.Config:
+def server_config(
+    app: ASGIApp, settings: ProcessSettings, *, grace_s: float = GRACE_S
+) -> uvicorn.Config:
     """All of uvicorn's settings that matter."""
     return uvicorn.Config(
         app,
@@ -281,5 +273,5 @@ def server_config(app: ASGIApp, settings: ProcessSettings) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=grace_s,  # type: ignore[arg-type] # it waits for fractions too
     )

@@ -92,7 +92,7 @@ def test_it_starts_without_stores_and_says_so_when_asked() -> None:
         lines_until(process, "listening")
         answer = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False)
         assert answer.status_code == 503
-        assert answer.json()["checks"] == {"postgres": False, "redis": False}
+        assert answer.json()["checks"] == {"postgres": False, "redis": False, "accepting": True}
 
 
 @pytest.mark.parametrize(("supervised", "status"), [("false", 2), ("true", 1)])

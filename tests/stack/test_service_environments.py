@@ -137,3 +137,15 @@ def test_the_settings_classes_accept_their_environment(
     for variable, value in (dict(programs()[name].env) | {"BATON_HOST": "127.0.0.1"}).items():
         monkeypatch.setenv(variable, value)
     assert settings().supervised
+
+
+def test_each_service_may_take_as_long_to_end_as_its_settings_say() -> None:
+    told = {"BATON_DRAIN_S": "100", "BATON_TOOL_TIMEOUT_S": "200", "BATON_HOST": "127.0.0.1"}
+    patience = {name: each.patience_s for name, each in programs(told=told).items()}
+    assert patience["gateway-1"] > 100
+    assert patience["toolsvc-1"] > 200
+    assert patience["runner-1"] == programs()["runner-1"].patience_s == 35
+
+
+def test_a_service_with_a_wrong_setting_is_left_to_say_so() -> None:
+    assert programs(told={"BATON_DRAIN_S": "much"})["gateway-1"].env["BATON_DRAIN_S"] == "much"
