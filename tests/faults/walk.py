@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
+from drill.client import Client
 from drill.talk import Ask
 from tests.faults.nursery import CLAIMS, Act, Fault, Forked
 from tests.faults.scene import (
@@ -22,8 +23,10 @@ from tests.faults.scene import (
     hand_off_ask,
     ready,
     retried_ask,
+    seen,
     stumbling_ask,
     tools_ask,
+    until,
 )
 
 #: The only points before a claim that belong to the path.
@@ -38,9 +41,9 @@ class Story:
 
     name: str
     ask: Callable[[str], Ask] = tools_ask
-    #: A predecessor gives its run away from here on, so that the victim takes it over. Were it
-    #: killed, each run would be suspect after its victim's death, and carried alone.
-    given_away_at: str | None = None
+    #: A predecessor gives the run away after some steps, so that the victim takes it over. Were
+    #: it killed, each run would be suspect after its victim's death, and carried alone.
+    given_away: bool = False
     #: What happens to the victim besides; it may die only afterwards, where `late` is set.
     own: tuple[Fault, ...] = ()
     late: bool = False
@@ -61,14 +64,10 @@ _COMMITS = "runner.record:Record.commit _until_answered before"
 STORIES = (
     Story(name="Tools"),
     Story(name="HandOff", ask=hand_off_ask),
-    Story(name="TakenOver", given_away_at="runner.wrap:_Journaling._descend _step after"),
+    Story(name="TakenOver", given_away=True),
     Story(name="Stumbles", ask=stumbling_ask),
     Story(name="Retried", ask=retried_ask),
-    Story(
-        name="StumblesAgain",
-        ask=stumbling_ask,
-        given_away_at="runner.wrap:_Journaling._descend _step after",
-    ),
+    Story(name="StumblesAgain", ask=stumbling_ask, given_away=True),
     Story(
         name="Deploy",
         own=(
@@ -111,8 +110,8 @@ async def _victims(
     agent = f"{story.name}{number}"
     home = scene.agents(agent)
     asks = [story.ask(f"c{number * 1000 + n}x0x") for n in range(len(faults))]
-    if story.given_away_at:  # a runner hears of its end within a tenth of a second
-        asks = [replace(ask, text=f"{ask.text} [[delay=0.5]]") for ask in asks]
+    if story.given_away:  # not before all of them have begun
+        asks = [replace(ask, text=f"{ask.text} [[delay=2]]") for ask in asks]
     clients = [scene.client(agent, ask) for ask in asks]
 
     def talk() -> list[asyncio.Task[None]]:
@@ -120,12 +119,13 @@ async def _victims(
 
     talking: list[asyncio.Task[None]] = []
     try:
-        if story.given_away_at:
-            leaving = Fault(point=story.given_away_at, act=Act.END, armed_by=(CLAIMS,))
-            first = [await scene.runner(home, leaving) for _ in faults]
-            await ready(*first)
+        if story.given_away:
+            first = await scene.runner(home, slots=len(faults))
+            await ready(first)
             talking = talk()
-            await _until_ended(first, [story.given_away_at] * len(first), status=0)
+            await until(lambda: all(_has_a_step(one) for one in clients))
+            first.kill(signal.SIGTERM)
+            await _until_ended([first], [story.name], status=0)
         victims = [await scene.runner(home, *one, record=record) for one in faults]
         await ready(*victims)
         talking = talking or talk()
@@ -181,6 +181,10 @@ def _with_a_run(record: Path) -> set[str]:
     return {CLAIMS, *carried[0].splitlines()} if carried else set()
 
 
+def _has_a_step(client: Client) -> bool:
+    return any(one.event["type"] == "TOOL_CALL_RESULT" for one in seen(client))
+
+
 async def _until_ended(
     victims: Sequence[Forked], points: Sequence[str], *, status: int = -signal.SIGKILL
 ) -> None:
@@ -188,5 +192,5 @@ async def _until_ended(
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(one.ended() for one in victims))
     living = [point for one, point in zip(victims, points, strict=True) if one.lives]
-    assert not living, f"no runner came to these points: {living}"
+    assert not living, f"runners live that should have ended at: {living}"
     assert {one.status.result() for one in victims} == {status}
