@@ -18,8 +18,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 JS = ROOT / "tests" / "js"
 
 #: Most of the time of the whole run is spent waiting, for leases to end and processes to start. A
-#: file's tests share what they start, so they stay together.
-SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
+#: file's tests share what they start, so they stay together; the longest files must not come last.
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def main(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also without dev.py's path file
 
+from stack import program
 from stack.test_stores import TestStores, opened
 from stack.testing import find_browser, find_node
 
@@ -24,11 +25,24 @@ structlog.configure(
 )
 
 
+def pytest_configure() -> None:
+    """Sessions side by side take their ports from ranges of their own.
+
+    A port is free when it is chosen, and may be gone some seconds later, when it is used.
+    """
+    ports, count = program.FREE_PORTS, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    share = len(ports) // count
+    program.FREE_PORTS = ports[_worker() * share : (_worker() + 1) * share]
+
+
+def _worker() -> int:
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
 @pytest.fixture(scope="session")
 def stores() -> Iterator[TestStores]:
     """Redis and Postgres of this session (of this worker, under pytest-xdist)."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    with opened(os.environ, worker=int(worker)) as started:
+    with opened(os.environ, worker=_worker()) as started:
         yield started
 
 

@@ -62,8 +62,8 @@ _COMMITS = "runner.record:Record.commit _until_answered before"
 
 #: In the order in which they are tried for a point: the first one that reaches it is walked.
 STORIES = (
-    Story(name="Tools"),
     Story(name="HandOff", ask=hand_off_ask),
+    Story(name="Tools"),
     Story(name="TakenOver", given_away=True),
     Story(name="Stumbles", ask=stumbling_ask),
     Story(name="Retried", ask=retried_ask),
