@@ -25,13 +25,15 @@ from stack.demo_model.question import ToolOutput
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
 from tests.faults.nursery import Fault, Forked, Nursery, nursery
-from tests.scenarios.client import Person
+from tests.scenarios.client import Person, Socket
 
 PROPS = Path(__file__).parent / "props"
 AGENT = PROPS / "agent.py"
 PATIENCE_S = 60
 LEASE_S = 3
 POLL_S = 0.03
+#: A gateway takes 200 frames at once from one socket.
+THREADS_A_SOCKET = 100
 
 #: What a runner does from time to time it does all the time here, so that each run meets it.
 OFTEN = {
@@ -184,25 +186,28 @@ class Scene:
 
     async def read_again(self) -> list[Watched]:
         """What clients get that saw the beginning of each thread and come back at the end."""
-        found = []
-        async with self.person.socket() as socket:
-            for client in self.clients:
-                record = client.record
-                again = Watched(client=record.client, thread=record.thread, asks=record.asks)
-                again.accepted, again.ended = record.accepted, record.ended
-                again.cancels = record.cancels
-                again.frames.append(Restated(at=time.time(), cursor=Position(1, 1)))
-                socket.frames.clear()
-                await socket.send(op="subscribe", threadId=record.thread, after="1-1")
-                for _ in record.asks:
-                    await socket.finished()
-                again.frames += [
-                    Seen(at=time.time(), position=position, event=frame["event"])
-                    for frame in socket.events()
-                    if (position := parse_position(frame["id"])) is not None
-                ]
-                found.append(again)
+        found: list[Watched] = []
+        for first in range(0, len(self.clients), THREADS_A_SOCKET):
+            async with self.person.socket() as socket:
+                some = self.clients[first : first + THREADS_A_SOCKET]
+                found += [await self._read_thread(socket, one.record) for one in some]
         return found
+
+    async def _read_thread(self, socket: Socket, record: Watched) -> Watched:
+        again = Watched(client=record.client, thread=record.thread, asks=record.asks)
+        again.accepted, again.ended = record.accepted, record.ended
+        again.cancels = record.cancels
+        again.frames.append(Restated(at=time.time(), cursor=Position(1, 1)))
+        socket.frames.clear()
+        await socket.send(op="subscribe", threadId=record.thread, after="1-1")
+        for _ in record.asks:
+            await socket.finished()
+        again.frames += [
+            Seen(at=time.time(), position=position, event=frame["event"])
+            for frame in socket.events()
+            if (position := parse_position(frame["id"])) is not None
+        ]
+        return again
 
     async def verdict(self) -> list[Violation]:
         """Everything that is wrong, as the drill's judge sees it."""
