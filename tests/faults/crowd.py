@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -97,6 +98,13 @@ class Crowd:
 
     def __post_init__(self) -> None:
         self.model = ModelLog(self.stack.demo_url or "")
+
+    async def kill(self, name: str, by: signal.Signals) -> None:
+        """End a process by a signal, and wait until its supervisor has it back."""
+        process = self.stack.processes[name]
+        process.kill(by)
+        await process.dead()
+        await process.ready()
 
     async def live_through(self, fault: Fault, *, hits: Sequence[Hit] = ()) -> Story:
         """Converse, break something in the middle, go on, and judge.

@@ -45,10 +45,7 @@ async def test_restarted_at_once(people: Crowd) -> None:
     """It recovers from its log; what it had answered is there."""
 
     async def fault() -> None:
-        postgres = people.stack.processes["postgres"]
-        postgres.kill(signal.SIGQUIT)
-        await postgres.dead()
-        await postgres.ready()
+        await people.kill("postgres", signal.SIGQUIT)
 
     (await people.live_through(fault)).assert_unharmed()
 

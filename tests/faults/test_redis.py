@@ -51,10 +51,7 @@ async def test_restarted(people: Crowd) -> None:
 
 async def test_killed(people: Crowd) -> None:
     async def fault() -> None:
-        valkey = people.stack.processes["valkey"]
-        valkey.kill(signal.SIGKILL)
-        await valkey.dead()
-        await valkey.ready()
+        await people.kill("valkey", signal.SIGKILL)
 
     (await people.live_through(fault)).assert_unharmed()
 

@@ -248,11 +248,15 @@ async def _store(
         chain=brought["chain"],
         key=ending.key,
     )
+    return await _finish(db, row, commit.end, brought | {"receipt": receipt})
+
+
+async def _finish(db: Transaction, row: Locked, end: End, brought: dict[str, Any]) -> Ring | None:
+    """Store what the last commit brings and close the run's books; then what to ring for next."""
     head = row.head
-    if commit.end.withdrawn:
-        head = await withdraw(db, row.thread_id, commit.end.withdrawn, head)
-    end = _end_columns(head, commit.end)
-    finished = db.add(_FINISH(**brought, **end, receipt=receipt))
+    if end.withdrawn:
+        head = await withdraw(db, row.thread_id, end.withdrawn, head)
+    finished = db.add(_FINISH(**brought, **_end_columns(head, end)))
     await db.commit()
     return finished.row
 
