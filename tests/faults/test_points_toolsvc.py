@@ -100,7 +100,7 @@ LEFT_OUT = {
         "toolsvc.tool_api:get_file read",
     ),
     "inside the transaction of a run's end, before and behind which there are points": (
-        "toolsvc.runs.commit:_store withdraw",
+        "toolsvc.runs.commit:_finish withdraw",
     ),
     "only where a tool fails, whose effect is undone by then": (
         "toolsvc.execution:_Attempt._in_one_transaction _record",
