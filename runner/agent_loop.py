@@ -13,7 +13,7 @@ from runner import codec
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
 from runner.conversation import as_input
 from runner.failures import failure_of
-from runner.scope import SCOPE
+from runner.scope import SCOPE, place_of
 from runner.showing import show_result
 from runner.snapshots import Snapshots, restored
 from shared.errors import BatonError
@@ -149,7 +149,7 @@ class AgentLoop:
                 name,
                 arguments,
                 token=run.committer.token,
-                call_id=call_id,
+                call_id=place_of(call_id),
                 scope=scope.name if scope else "",
             )
             return codec.as_text(result)

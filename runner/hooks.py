@@ -12,7 +12,7 @@ from agents import Agent, AgentHooks, RunHooks
 
 from runner.carried import CARRIED
 from runner.journal import Key
-from runner.scope import SCOPE
+from runner.scope import SCOPE, place_of
 from runner.theirs import theirs
 
 
@@ -38,7 +38,7 @@ def call_begins(context: Any) -> bool:
     call_id = getattr(context, "tool_call_id", None)
     if run is None or scope is None or call_id is None:
         return True
-    return not run.journal.knows_call(scope.name, call_id)
+    return not run.journal.knows_call(scope.name, place_of(call_id))
 
 
 def call_ended(context: Any) -> bool:
@@ -47,7 +47,7 @@ def call_ended(context: Any) -> bool:
     call_id = getattr(context, "tool_call_id", None)
     if run is None or scope is None or call_id is None:
         return True
-    keys = (Key(scope.name, kind, call_id) for kind in ("tool", "shown"))
+    keys = (Key(scope.name, kind, place_of(call_id)) for kind in ("tool", "shown"))
     return not any(run.journal.past(key) for key in keys)
 
 

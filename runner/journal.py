@@ -60,9 +60,9 @@ class Journal:
         found = self._records.get(key)
         return found[1] if found else None
 
-    def knows_call(self, scope: str, call_id: str) -> bool:
+    def knows_call(self, scope: str, place: str) -> bool:
         """Whether a tool call has a record, or something inside it has."""
-        return (scope, call_id) in self._places or f"{scope}/tool:{call_id}" in self._newest
+        return (scope, place) in self._places or f"{scope}/tool:{place}" in self._newest
 
     def past(self, key: Key) -> bool:
         """Whether a step was recorded, and another one of its scope after it.

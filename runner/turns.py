@@ -16,7 +16,7 @@ from agents.tool_context import ToolContext
 
 from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
-from runner.scope import SCOPE, Scope
+from runner.scope import SCOPE, Scope, place_of
 from runner.steps import parsed
 from runner.theirs import theirs
 from shared.errors import BatonError
@@ -113,7 +113,7 @@ class ApprovalPredicate:
     async def __call__(self, context: Any, arguments: Any, call_id: str) -> bool:
         """Ask only for calls that have not begun."""
         run, scope = CARRIED.get(), SCOPE.get()
-        if run is not None and scope is not None and run.journal.knows_call(scope.name, call_id):
+        if run and scope and run.journal.knows_call(scope.name, place_of(call_id)):
             return False
         with theirs():
             answer = self.inner(context, arguments, call_id)

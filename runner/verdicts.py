@@ -22,7 +22,7 @@ from agents import (
 from runner import codec
 from runner.carried import CARRIED
 from runner.journal import Key
-from runner.scope import SCOPE
+from runner.scope import SCOPE, place_of
 from runner.theirs import theirs
 
 #: A verdict's digest: there is nothing but its place to compare.
@@ -89,7 +89,7 @@ def _of_tool(run: Run, kind: str) -> Run:
             info = codec.encode(output.output_info)
             return {"shown": [], "info": info, "behavior": dict(output.behavior)}
 
-        name = f"{kind}:{self.get_name()}:{data.context.tool_call_id}"
+        name = f"{kind}:{self.get_name()}:{place_of(data.context.tool_call_id)}"
         record = await _verdict(name, live)
         if record is None:
             return await run(self, data)

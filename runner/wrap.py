@@ -21,7 +21,7 @@ from runner.hooks import journaled_hooks, turn_ended
 from runner.journal import Key
 from runner.models.digest import call_digest
 from runner.models.provider import journaled
-from runner.scope import SCOPE, Scope
+from runner.scope import SCOPE, Scope, place_of
 from runner.showing import show_result
 from runner.theirs import theirs
 from runner.turns import ApprovalPredicate, Predicate
@@ -106,7 +106,7 @@ class _Journaling:
             shown = await _show(run, scope, context.tool_call_id, codec.as_text(plain))
             return {"output": plain, "shown": shown}
 
-        key = Key(scope.name, "tool", context.tool_call_id)
+        key = Key(scope.name, "tool", place_of(context.tool_call_id))
         digest = call_digest(self.inner.name, arguments)
         record = await _step(run, scope, key, digest, live, inside=inside)
         return codec.decode(record["output"])
@@ -122,7 +122,7 @@ class _Journaling:
             text = codec.as_text(codec.encode(output))
             return {"shown": await _show(run, scope, context.tool_call_id, text)}
 
-        key = Key(scope.name, "shown", context.tool_call_id)
+        key = Key(scope.name, "shown", place_of(context.tool_call_id))
         digest = call_digest(self.inner.name, arguments)
         await _step(run, scope, key, digest, live)
         return output

@@ -82,9 +82,20 @@ async def engine(url: str, *, pool_size: int = 10) -> AsyncIterator[AsyncEngine]
 
 def is_away(error: BaseException) -> bool:
     """Whether `error` says that Postgres cannot be reached, so that a retry may help."""
+    if is_beyond_limits(error):
+        return False
     if isinstance(error, AWAY):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def is_beyond_limits(error: BaseException) -> bool:
+    """Whether `error` says that Postgres will never take this: an index entry too long, for one.
+
+    To the driver that is an operational error too, like a lost connection.
+    """
+    driver = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(driver, psycopg.errors.ProgramLimitExceeded)
 
 
 POSTGRES = Store("Postgres", (SQLAlchemyError, psycopg.Error), is_away)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -276,6 +277,8 @@ UNSTORABLE: dict[str, dict[str, Any]] = {
     "NUL in a step's place": {"steps": [step("a\0")]},
     "NUL in an error": {"end": {"outcome": "failed", "error_message": "a\0b"}},
     "a seq beyond 64 bits": {"rows": [[2, 2**63, "CUSTOM", "{}"]]},
+    "a place that no index takes": {"steps": [step(Random(1).randbytes(3000).hex())]},
+    "a span that no index takes": {"spans": [span(Random(1).randbytes(3000).hex())]},
     "a span that began never": {"spans": [span("s") | {"started": "yesterday-ish"}]},
 }
 

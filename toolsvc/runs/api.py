@@ -13,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from shared.bus.connect import AWAY as REDIS_AWAY
 from shared.bus.doorbell import Ring, ring
+from shared.db.engine import is_beyond_limits
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
@@ -238,8 +239,10 @@ def _mistakes() -> Iterator[None]:
         yield
     except (IntegrityError, psycopg.IntegrityError):
         raise BatonError(Code.CONFLICT, "Something else stands where this belongs.") from None
-    except (DataError, psycopg.DataError) as error:
-        driver = error.orig if isinstance(error, DataError) else error
+    except (DBAPIError, psycopg.Error) as error:
+        driver = error.orig if isinstance(error, DBAPIError) else error
+        if not (isinstance(driver, psycopg.DataError) or is_beyond_limits(error)):
+            raise
         why = str(driver).partition("\n")[0]
         raise BatonError(Code.BAD_INPUT, f"A value cannot be stored: {why}.") from None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from agents import Agent, RunContextWrapper, RunHooks, Runner, function_tool, handoff
+from agents.tool_context import ToolContext
 
 from shared.protocol.codes import Code
 from tests.runner.replay.rig import (
@@ -91,6 +92,31 @@ async def test_hooks_fire_for_what_happens_and_not_for_what_is_replayed() -> Non
         edge = len(fired) - len(whole.done)
         # Begun and cut off, or ended without another step to prove it: twice, but not more.
         assert 0 <= edge <= 3, f"after {after} steps: {world.done}"
+
+
+@pytest.mark.parametrize("odd", ["x" * 4000, "häh", "a b", "a/b/c"], ids=lambda id_: id_[:5])
+async def test_ids_of_calls_may_be_long_and_odd(odd: str) -> None:
+    def program(world: World) -> Agent[Any]:
+        @function_tool
+        def look(context: ToolContext[Any]) -> str:
+            world.do(context.tool_call_id)
+            return "saw"
+
+        helper = Agent(name="Helper", instructions="helper", tools=[look])
+        return Agent(name="A", instructions="outer", tools=[helper.as_tool("help", "It helps.")])
+
+    def answers(system: str, items: Any) -> Any:
+        done = outputs(items)
+        if system == "helper":
+            return [text("helped")] if f"{odd}2" in done else [call("look", f"{odd}2")]
+        return [text("ok")] if odd in done else [call("help", odd, input="x")]
+
+    await assert_replays(program, answers)
+    whole = World()
+    await attempt(program, whole, answers=answers)
+    assert whole.done == [f"{odd}2"]  # whoever asks is told the model's own id
+    kept = [part for step in whole.journal for part in (*step.scope.split("/"), step.place)]
+    assert all(part.isascii() and " " not in part and len(part) <= 120 for part in kept)
 
 
 async def test_a_hand_off_s_own_function_is_not_called_again() -> None:
