@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import psycopg
 
+from drill.poison import Killed
 from drill.talk import MARK
 from shared.chain import StoredRow
 
@@ -23,6 +24,7 @@ class RunRow:
     status: str
     error_code: str | None
     answer: str | None  #: the text of its last message of role `assistant`
+    last_death: str | None = None  #: how the process died that it had to itself, in toolsvc's words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +84,15 @@ class Evidence:
     calls: list[ModelCall] = field(default_factory=list)
     calls_missed: int = 0  #: requests that the model's log had dropped before we looked
     ledger: list[Effect] = field(default_factory=list)
+    killed: list[Killed] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)  #: how many notes have a mark as text
 
 
 _RUNS = """
     SELECT r.public_id, t.public_id, r.status, r.error_code,
         (SELECT m.content FROM messages m WHERE m.run_id = r.id AND m.role = 'assistant'
-         ORDER BY m.ordinal DESC LIMIT 1)
+         ORDER BY m.ordinal DESC LIMIT 1),
+        r.last_words ->> 'status'
     FROM runs r JOIN threads t ON t.id = r.thread_id
 """
 _THREADS = "SELECT id, public_id, settled, chain FROM threads"
@@ -109,9 +113,14 @@ def read_sql(url: str, evidence: Evidence) -> None:
     """
     with psycopg.connect(url, connect_timeout=5) as db:
         db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        for run, thread, status, error, content in db.execute(_RUNS):
+        for run, thread, status, error, content, death in db.execute(_RUNS):
             evidence.runs[run] = RunRow(
-                run=run, thread=thread, status=status, error_code=error, answer=_text(content)
+                run=run,
+                thread=thread,
+                status=status,
+                error_code=error,
+                answer=_text(content),
+                last_death=death,
             )
         for id_, thread, settled, chain in db.execute(_THREADS).fetchall():
             evidence.threads[thread] = ThreadRow(

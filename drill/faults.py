@@ -11,6 +11,7 @@ import psycopg
 
 from drill.network import Network
 from drill.plan import Fault, FaultKind
+from drill.poison import Killed
 from drill.records import Hit, Log, Victim
 from drill.stores import ask_redis, frozen_postgres, take_connections, terminate_backends
 from stack.resp import RespError
@@ -32,7 +33,7 @@ _KILL_CLIENTS: list[list[str | int]] = [
 #: A runner's id is host, process id and chance.
 _CARRIED = """
     SELECT public_id, fence FROM runs
-    WHERE status = 'running' AND runner_id LIKE '%%-' || %s || '-%%'
+    WHERE status = 'running' AND (runner_id LIKE '%%-' || %s || '-%%' OR public_id = %s)
 """
 
 #: Before a fault SQL is asked which runs it hits; if that takes longer, nobody knows.
@@ -131,7 +132,7 @@ class Faults:
         if not pid or pid != child.pid:
             hit.missed = "it was not running"
             return
-        hit.at = time.time()
+        hit.at, hit.pid = time.time(), pid
         child.kill(number)
         if number is signal.SIGSTOP:
             self._later(self._wake(fault, pid))
@@ -145,12 +146,26 @@ class Faults:
                 child.kill(signal.SIGCONT)
                 self._log.add("woken", target=fault.target)
 
-    async def _carried_by(self, pid: int) -> tuple[Victim, ...] | None:
+    async def killed(self, one: Killed) -> None:
+        """A poisonous run has ended a process, and all that this carried has lost its carrier."""
+        hit = Hit(
+            at=one.at,
+            kind=FaultKind.POISON,
+            target="process of its own" if one.alone else "runner",
+            pid=one.pid,
+            victims=await self._carried_by(one.pid, one.run),
+        )
+        self.hits.append(hit)
+        self._log.add("fault", fault=hit)
+        self._said(hit)
+
+    async def _carried_by(self, pid: int, run: str = "") -> tuple[Victim, ...] | None:
+        """Runs of the runner with this process id, and this `run` whoever carries it."""
         with suppress(psycopg.Error, TimeoutError, OSError):
             async with asyncio.timeout(ASK_WITHIN_S):
                 url = self._stack.database_url
                 async with await psycopg.AsyncConnection.connect(url, connect_timeout=1) as db:
-                    rows = await (await db.execute(_CARRIED, (str(pid),))).fetchall()
+                    rows = await (await db.execute(_CARRIED, (str(pid), run))).fetchall()
                     return tuple(Victim(run=run, fence=fence) for run, fence in rows)
         return None
 

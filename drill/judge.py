@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain as chained
 
 from drill.evidence import Effect, Evidence, ModelCall, RunRow, ThreadRow
+from drill.judge_poison import judge_poison
 from drill.judge_streams import is_end, judge_stream, shown_answers, told_by_reset
 from drill.plan import FaultKind
 from drill.records import Hit, Watched
-from drill.talk import Ask
+from drill.talk import Ask, Kind
 from drill.verdict import Violation, Wrong
 from shared.chain import BEGINNING, digest_of, linked
 
@@ -35,6 +36,7 @@ def judge(
         found += judge_requests(one)
         found += judge_answers(one, evidence.runs)
         found += judge_outcomes(one, evidence.runs, hits)
+        found += judge_poison(one, evidence.runs, evidence.killed, hits, live=LIVE)
     asks = {ask.run: ask for one in watched for ask in one.asks}
     ended = {run for run, row in evidence.runs.items() if row.status not in LIVE}
     for thread in evidence.threads.values():
@@ -103,7 +105,7 @@ def judge_outcomes(
     """No run fails or is cancelled but for a cause that the drill has set."""
     for ask in watched.asks:
         row = runs.get(ask.run)
-        if row is None or row.status in {*LIVE, "finished"}:
+        if row is None or row.status in {*LIVE, "finished"} or ask.kind is Kind.POISON:
             continue
         if row.status == "cancelled" and ask.run in watched.cancels:
             continue

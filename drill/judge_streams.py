@@ -15,7 +15,7 @@ from shared.protocol.position import START, Position
 UNWRITTEN_S = 1.0
 
 _LOSE_REDIS = frozenset({FaultKind.KILL_VALKEY, FaultKind.FLUSH})
-_LOSE_RUNNER = frozenset({FaultKind.KILL_RUNNER, FaultKind.STOP_RUNNER})
+_LOSE_RUNNER = frozenset({FaultKind.KILL_RUNNER, FaultKind.STOP_RUNNER, FaultKind.POISON})
 
 
 def judge_stream(

@@ -1,11 +1,11 @@
 """The plan of a drill: who says what and when, and what breaks when. All of it from the seed."""
 
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from drill.talk import Ask, Kind, make_ask
+from drill.talk import Ask, Kind, make_ask, poisonous
 
 RUNNERS, GATEWAYS, TOOLSVC = 3, 2, 2
 
@@ -17,6 +17,13 @@ RUNS_A_CONVERSATION = 12
 FEWEST_CONVERSATIONS = 5
 #: One in so many messages is sent on top of the one before.
 QUEUED_ONE_IN = 4
+
+#: Runs that kill whatever carries them: each ends two runners, and then two processes of its own.
+POISON_A_MINUTE = 0.6
+#: Where a drill is too small, one of them would be half of it.
+RUNS_FOR_POISON = 10
+#: They take half a minute to end, so they are sent in this first part of the time.
+POISON_WITHIN = 0.4
 
 LEASE_S = 4.0
 STOPPED_S = 3 * LEASE_S + 1
@@ -49,6 +56,7 @@ class FaultKind(StrEnum):
     BACKENDS = "terminate backends"  #: Postgres ends all connections
     GREEDY = "no connections left"  #: others have all that Postgres can give
     FREEZE = "freeze postgres"  #: SIGSTOP of Postgres for longer than a lease
+    POISON = "poisonous run"  #: what a run does, not the plan: it ends the process that carries it
     DROP = "network drop"  #: connections between clients and gateways are reset
     STALL = "network stall"  #: nothing passes for some seconds
 
@@ -149,15 +157,17 @@ def make_plan(
     seconds = minutes * 60
     talk, breakage = random.Random(f"talk {seed}"), random.Random(f"faults {seed}")  # noqa: S311
     count = max(min(runs, FEWEST_CONVERSATIONS), runs // RUNS_A_CONVERSATION)
+    conversations = [
+        list(_conversation(talk, client, runs // count + (client < runs % count), seconds, kinds))
+        for client in range(count)
+    ]
+    if Kind.POISON in kinds and runs >= RUNS_FOR_POISON:
+        dice = random.Random(f"poison {seed}")  # noqa: S311
+        _poison(dice, conversations, max(1, round(minutes * POISON_A_MINUTE)), seconds)
     return DrillPlan(
         seed=seed,
         seconds=seconds,
-        conversations=tuple(
-            tuple(
-                _conversation(talk, client, runs // count + (client < runs % count), seconds, kinds)
-            )
-            for client in range(count)
-        ),
+        conversations=tuple(tuple(asks) for asks in conversations),
         faults=tuple(_faults(breakage, minutes, count)),
     )
 
@@ -172,6 +182,26 @@ def _conversation(
         at_s = at_s if queued else round(room * (number + dice.random()), 2)
         mark = f"c{client}x{number}x"
         yield make_ask(dice, kinds, mark=mark, run=f"run_{mark}", at_s=at_s, queued=queued)
+
+
+def _poison(
+    dice: random.Random, conversations: Sequence[list[Ask]], count: int, seconds: float
+) -> None:
+    """Make some messages poisonous, one in each of `count` parts of the time where there is one.
+
+    Spread out: a program that dies five times within a minute is given up.
+    """
+    part_s = seconds * POISON_WITHIN / count
+    for part in range(count):
+        places = [
+            (asks, number)
+            for asks in conversations
+            for number, ask in enumerate(asks)
+            if part * part_s <= ask.at_s < (part + 1) * part_s
+        ]
+        if places:
+            asks, number = dice.choice(places)
+            asks[number] = poisonous(asks[number])
 
 
 def _faults(dice: random.Random, minutes: float, clients: int) -> list[Fault]:

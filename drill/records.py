@@ -57,6 +57,7 @@ class Hit:
     at: float
     kind: FaultKind
     target: str
+    pid: int | None = None  #: of the process that was sent a signal
     clients: tuple[int, ...] = ()
     lasts_s: float = 0.0
     victims: tuple[Victim, ...] | None = ()  #: `None` where SQL could not tell

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drill.measures import Measures, kills, waited
-from drill.plan import DrillPlan
+from drill.plan import DrillPlan, FaultKind
 from drill.records import Hit, Watched
 from drill.verdict import Violation, Wrong
 
@@ -185,7 +185,10 @@ def _numbers(result: Result) -> Iterator[tuple[str, str, bool | None]]:
     yield "model calls", f"{result.calls:,}", None
     yield "effects in the ledger outside", f"{result.effects:,}", None
     yield "kills (kill -9)", str(kills(result.hits)), None
-    yield "faults in all", str(sum(not hit.missed for hit in result.hits)), None
+    by_poison = sum(hit.kind is FaultKind.POISON for hit in result.hits)
+    yield "processes ended by poisonous runs", str(by_poison), None
+    planned = sum(not hit.missed for hit in result.hits) - by_poison
+    yield "faults in all, these not counted", str(planned), None
     taken, alone = measures.take_overs, measures.undisturbed
     yield (
         f"take-over, nothing else broken meanwhile ({len(alone.values)}): p50 / p95 / max",

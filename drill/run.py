@@ -23,6 +23,7 @@ from drill.judge_streams import lost_together
 from drill.measures import measure
 from drill.network import Network, network
 from drill.plan import FROZEN_S, GATEWAYS, RUNNERS, TOOLSVC, DrillPlan
+from drill.poison import HOW, read_killed, watch_killed
 from drill.progress import Progress
 from drill.records import Hit, Log, Watched
 from drill.report import Result
@@ -37,6 +38,9 @@ TOKENS_PER_S = 60.0
 #: A tool's claim lives for this and ten seconds more; longer, and an unknown outcome takes long.
 #: Shorter, and a tool that meets frozen stores has used up its time.
 TOOL_TIMEOUT_S = round(FROZEN_S) + 2
+
+#: The file in the drill's folder where poisonous runs write whom they end.
+KILLED = "killed.ndjson"
 
 #: After the last fault every run must have ended in this time.
 PATIENCE_S = 90.0
@@ -87,7 +91,8 @@ class Drill:
             client.began = began
         self.progress.begin(self.plan, clients, began)
         self.log.add("begins", seed=self.plan.seed, minutes=self.minutes, runs=self.plan.runs)
-        await self._converse(stack, clients, faults, model, began)
+        killed = folder / KILLED
+        await self._converse(stack, clients, faults, model, began, killed)
         self.progress.phase("reading the evidence")
         cut_short = not all(client.done for client in clients) and self.enough.is_set()
         evidence = await self._evidence(stack, model, folder)
@@ -120,7 +125,13 @@ class Drill:
         )
 
     async def _converse(
-        self, stack: Stack, clients: list[Client], faults: Faults, model: ModelLog, began: float
+        self,
+        stack: Stack,
+        clients: list[Client],
+        faults: Faults,
+        model: ModelLog,
+        began: float,
+        killed: Path,
     ) -> None:
         """Clients and faults, until all runs have ended, or nobody wants to wait any longer."""
         over = asyncio.Event()
@@ -131,6 +142,7 @@ class Drill:
         breaking = asyncio.create_task(faults.carry_out(self.plan.faults, began), name="faults")
         helping = [
             asyncio.create_task(_read_from_time_to_time(model), name="read the model's log"),
+            asyncio.create_task(watch_killed(killed, faults.killed), name="watch for deaths"),
             asyncio.create_task(self._watch(stack), name="watch the stack"),
             asyncio.create_task(self.progress.show(), name="progress"),
         ]
@@ -176,6 +188,7 @@ class Drill:
         evidence.calls, evidence.calls_missed = model.calls, model.missed
         evidence.exported = await model.exported()
         evidence.ledger = read_ledger(folder / "tools" / "ledger.ndjson")
+        evidence.killed = read_killed(folder / KILLED)
         for one in (*evidence.runs.values(), *evidence.calls, *evidence.ledger, *evidence.spans):
             self.log.add(type(one).__name__, row=one)
         return evidence
@@ -205,6 +218,7 @@ class Drill:
                 | {
                     "BATON_AGENTS_HOME": str(SCENE / "agents"),
                     "BATON_TOOLS_DIR": str(folder / "tools"),
+                    "AGENT_DRILL_KILLED": str(folder / KILLED),
                     "BATON_TOOL_TIMEOUT_S": str(TOOL_TIMEOUT_S),
                 },
                 size=Size(gateways=GATEWAYS, runners=RUNNERS, toolsvc=TOOLSVC),
@@ -223,7 +237,8 @@ class Drill:
 
     def _news(self, name: str, line: str) -> None:
         self.log.add("news", process=name, line=line)
-        self.own_deaths.append(f"{name} {line}")
+        if not (name.startswith("runner") and HOW in line):  # a poisonous run has told of it
+            self.own_deaths.append(f"{name} {line}")
 
     def _said(self, hit: Hit) -> None:
         self.progress.hit(hit)

@@ -26,9 +26,10 @@ class Kind(StrEnum):
     HANDOFF = "handoff"  #: another agent answers
     NESTED = "nested"  #: two agents as tools, at the same time
     CANCEL = "cancel"  #: a long answer that the client does not wait for
+    POISON = "poison"  #: its tool kills the process that carries it, each time
 
 
-#: How often each kind is asked for.
+#: How often each kind is asked for; poisonous runs are few, and the plan puts them in.
 WEIGHTS = {
     Kind.PLAIN: 3,
     Kind.LONG: 6,
@@ -68,9 +69,24 @@ def make_ask(
     queued: bool,
 ) -> Ask:
     """A message of one of these kinds, by the dice."""
-    kind = dice.choices(list(kinds), [WEIGHTS[one] for one in kinds])[0]
+    weights = [WEIGHTS.get(one, 0) for one in kinds]
+    kind = dice.choices(list(kinds), weights)[0]
     ask = Ask(run=run, kind=kind, mark=mark, text="", at_s=at_s, queued=queued, answer=None)
     return _MAKERS[kind](dice, ask)
+
+
+def poisonous(ask: Ask) -> Ask:
+    """The same message, but such that its run kills whatever carries it."""
+    text = f'{ask.mark} [[tool=end_process {{"run":"{ask.run}"}}]]'
+    return Ask(
+        run=ask.run,
+        kind=Kind.POISON,
+        mark=ask.mark,
+        text=text,
+        at_s=ask.at_s,
+        queued=ask.queued,
+        answer=None,
+    )
 
 
 def _plain(_: random.Random, ask: Ask) -> Ask:

@@ -9,6 +9,7 @@ class Wrong(StrEnum):
 
     LOST = "lost runs"  #: accepted, and never ended, or ended without the client learning of it
     FAILED = "runs that failed without cause"
+    POISON = "poisonous runs that did not end as such, or ended too much"
     REFUSED = "requests refused for good"
     TERMINALS = "runs without exactly one beginning and end"
     DOUBLED = "doubled events"

@@ -7,6 +7,7 @@ from typing import Any
 from drill.evidence import Effect, EventRow, Evidence, ModelCall, RunRow, SpanRow, ThreadRow
 from drill.judge import judge
 from drill.plan import FaultKind
+from drill.poison import Killed
 from drill.records import Hit, Request, Restated, Seen, Watched
 from drill.talk import Ask, Kind
 from drill.verdict import Wrong
@@ -153,6 +154,7 @@ class Scene:
     spans: list[SpanRow] = field(default_factory=lambda: [SpanRow(id="s1", run=ONE, ended=True)])
     exported: list[str] = field(default_factory=lambda: ["s1"])
     hits: list[Hit] = field(default_factory=list)
+    killed: list[Killed] = field(default_factory=list)
     calls_missed: int = 0
     cut_short: bool = False
 
@@ -178,6 +180,7 @@ class Scene:
             calls_missed=self.calls_missed,
             ledger=self.ledger,
             notes=self.notes,
+            killed=self.killed,
         )
 
     def found(self) -> set[Wrong]:

@@ -34,6 +34,7 @@ def test_a_short_drill_finds_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert told["score"]["runs accepted"] == "30"
     assert int(told["score"]["kills (kill -9)"]) >= 5
+    assert int(told["score"]["processes ended by poisonous runs"]) >= 1
     assert "--seed 7" in report.read_text()
     kinds = {json.loads(line)["what"] for line in record.read_text().splitlines()}
     assert {"begins", "fault", "sent", "answer", "event", "RunRow", "ModelCall", "line"} <= kinds

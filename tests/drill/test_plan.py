@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from drill.plan import CALM, KILLS, RECOVERY_S, Fault, FaultKind, make_plan
+from drill.plan import CALM, KILLS, POISON_WITHIN, RECOVERY_S, Fault, FaultKind, make_plan
 from drill.talk import MARK, Kind
 from stack.demo_model import directives
 
@@ -26,11 +26,22 @@ def test_it_has_so_many_runs_and_at_least_sixty_kills() -> None:
 def test_all_runs_and_kinds_of_faults_are_in_it(minutes: float, runs: int) -> None:
     plan = make_plan(seed=3, minutes=minutes, runs=runs)
     assert plan.runs == runs
-    assert {fault.kind for fault in plan.faults} == set(FaultKind)
+    assert {fault.kind for fault in plan.faults} == set(FaultKind) - {FaultKind.POISON}
 
 
 def test_all_kinds_of_runs_are_in_it() -> None:
     assert {ask.kind for asks in PLAN.conversations for ask in asks} == set(Kind)
+
+
+@pytest.mark.parametrize(("minutes", "runs", "some"), [(0.1, 9, 0), (0.5, 30, 1), (5, 300, 3)])
+def test_a_few_runs_are_poisonous_and_not_many_at_once(
+    minutes: float, runs: int, some: int
+) -> None:
+    plan = make_plan(seed=3, minutes=minutes, runs=runs)
+    asks = [ask for asks in plan.conversations for ask in asks if ask.kind is Kind.POISON]
+    assert len(asks) == some
+    part_s = plan.seconds * POISON_WITHIN / max(1, some)
+    assert {int(ask.at_s / part_s) for ask in asks} == set(range(some))
 
 
 def test_every_run_has_a_mark_of_its_own() -> None:

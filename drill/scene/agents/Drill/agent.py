@@ -1,6 +1,12 @@
-"""The agent of the drill: tools with effects, a hand-off, an agent as tool."""
+"""The agent of the drill: tools with effects, a hand-off, an agent as tool, a tool that kills."""
 
-from agents import Agent
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from agents import Agent, function_tool
 
 from baton import gateway_tool
 
@@ -12,6 +18,20 @@ researcher = Agent(
 
 summarizer = Agent(name="Summarizer", instructions="Summarizer: summarize what you are given.")
 
+#: Everything that the drill knows of these deaths is in this file.
+KILLED = Path(os.environ["AGENT_DRILL_KILLED"])
+
+
+@function_tool
+def end_process(run: str) -> str:
+    """End the process that carries the run, at once, with all that it carries besides."""
+    pid, alone = os.getpid(), "--alone" in sys.argv
+    line = {"run": run, "pid": pid, "alone": alone, "at": time.time()}
+    file = os.open(KILLED, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(file, json.dumps(line).encode() + b"\n")
+    os._exit(13)
+
+
 agent = Agent(
     name="Drill",
     instructions="Drill: do what you are told.",
@@ -20,6 +40,7 @@ agent = Agent(
         gateway_tool("ledger"),
         gateway_tool("save_note"),
         gateway_tool("current_time"),
+        end_process,
         summarizer.as_tool(tool_name="summarize", tool_description="Summarize a text."),
     ],
 )
