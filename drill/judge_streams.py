@@ -126,24 +126,24 @@ class _Reading:
     def _was_lost(self, frame: Seen) -> bool:
         """Whether its runner and Redis were both lost before the next claim had read the rest."""
         fence, runs = frame.position.fence, {ask.run for ask in self.watched.asks}
-        taken_over = (
-            other.at
-            for other in self.watched.frames
-            if isinstance(other, Seen) and other.position.fence > fence and other.at >= frame.at
+        seen = [one for one in self.watched.frames if isinstance(one, Seen)]
+        since = next(one.at for one in seen if one.position.fence == fence)
+        until = next(
+            (one.at for one in seen if one.position.fence > fence and one.at >= frame.at), None
         )
-        until = next(taken_over, None)
         if until is None:
             return False
-        found = [
-            hit for hit in self.hits if not hit.missed and frame.at - UNWRITTEN_S <= hit.at <= until
-        ]
-        return any(hit.kind in _LOSE_REDIS for hit in found) and any(
+        before = [hit for hit in self.hits if not hit.missed and hit.at <= until]
+        redis = any(hit.kind in _LOSE_REDIS and hit.at >= frame.at - UNWRITTEN_S for hit in before)
+        # A Redis that stood still shows, when it goes on, what a runner had sent that is dead now.
+        return redis and any(
             hit.kind in _LOSE_RUNNER
+            and hit.at >= since
             and (
                 hit.victims is None
                 or any(one.fence == fence and one.run in runs for one in hit.victims)
             )
-            for hit in found
+            for hit in before
         )
 
     def _single(self, frame: Seen, row: EventRow) -> None:

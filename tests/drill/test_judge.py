@@ -188,6 +188,19 @@ def test_an_event_may_be_lost_with_its_runner_and_redis_at_once() -> None:
     assert scene.found() == {Wrong.CHANGED}
 
 
+def test_an_event_may_be_shown_and_lost_after_the_death_of_its_runner() -> None:
+    """Redis stood still, went on, and was lost before the take-over had read it."""
+    scene = Scene()
+    scene.frames.insert(7, seen("2-4", chunk("word2", "b"), at=8.0))
+    scene.frames[8] = seen("3-1", RESUMED, at=12.0)
+    killed = hit(FaultKind.KILL_RUNNER, at=6.0)
+    killed.victims = None
+    scene.hits = [killed, hit(FaultKind.FLUSH, at=10.0)]
+    assert scene.found() == set()
+    killed.at = 4.0  # before the claim under which it was written
+    assert scene.found() == {Wrong.CHANGED}
+
+
 def test_after_a_reset_events_may_come_again() -> None:
     scene = Scene()
     scene.frames[7:7] = [restated("1-5"), *scene.frames[5:7]]
