@@ -70,9 +70,11 @@ class BatonDialect:
 class FloorDialect:
     """What both floors speak: the text goes in, `delta` frames come out, then `end`."""
 
-    path = "/chat"
     threads = 1
     subprotocols: list[str] = []  # noqa: RUF012 - never changed
+
+    def __init__(self, agent: str) -> None:
+        self.path = f"/chat/{agent}"
 
     def hello(self) -> None:
         """See Dialect."""
@@ -97,4 +99,5 @@ class FloorDialect:
 def dialect_of(spec: dict[str, Any], client: int) -> Dialect:
     """The dialect of a client; keys of people are dealt out in turn, floors need none."""
     keys: list[str] = spec["keys"]
-    return BatonDialect(keys[client % len(keys)], spec["agent"]) if keys else FloorDialect()
+    agent: str = spec["agent"]
+    return BatonDialect(keys[client % len(keys)], agent) if keys else FloorDialect(agent)

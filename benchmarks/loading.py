@@ -33,6 +33,7 @@ class Load:
 
     clients: int
     text: str = ""
+    agent: str = AGENT
     runs: int = 0
     seconds: float = 1e9
     spread_s: float = 0.0  #: within which they begin
@@ -89,7 +90,7 @@ async def clients(target: Target, load: Load) -> AsyncIterator[Clients]:
         "host": "127.0.0.1",
         "port": target.port,
         "keys": target.keys,
-        "agent": AGENT,
+        "agent": load.agent,
         "tag": f"b{next(_tags)}",
         "clients": load.clients,
         "text": load.text,
@@ -137,11 +138,11 @@ async def metered(target: Target, load: Load, *, baseline_s: float) -> Metered:
     return Metered(report=report, cpu_s=cpu)
 
 
-async def moments(model: int) -> dict[str, tuple[int, int]]:
-    """By run: when the model read the request, and when its first byte left (monotonic ns)."""
+async def moments(model: int) -> dict[str, list[tuple[int, int]]]:
+    """By run and call: when the model read it, and when its first byte left (monotonic ns)."""
     async with httpx.AsyncClient(trust_env=False) as http:
         answer = await http.get(f"http://127.0.0.1:{model}/_bench/moments")
-        found: dict[str, tuple[int, int]] = answer.json()
+        found: dict[str, list[tuple[int, int]]] = answer.json()
         return found
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from benchmarks.cpu import rss_kb
 from benchmarks.load import Report
 from benchmarks.loading import Load, Metered, clients, metered, moments
-from benchmarks.targets import Target
+from benchmarks.targets import WITH_TOOL, Target
 
 CLIENTS = 32
 TOKENS_PER_S = 50
+TOOL_TURNS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Extent:
     deltas: int = 200  #: of one paced answer
     rounds: int = 2  #: paced answers for each client
     alone: int = 40  #: runs of the one client
+    with_tools: int = 10  #: runs of the one client, each in a thread of its own
     loop_s: float = 8.0
     sockets: int = 2000
     warm_sockets: int = 200
@@ -35,6 +37,7 @@ QUICK = Extent(
     deltas=100,
     rounds=1,
     alone=10,
+    with_tools=5,
     loop_s=3.0,
     sockets=400,
     warm_sockets=50,
@@ -49,8 +52,8 @@ QUICK = Extent(
 class Delays:
     """Milliseconds that a server adds to the first token, run by run.
 
-    `after` the first byte has left the model; `whole` also counts the way from the client to the
-    model, so it is everything but the model's own time.
+    `after` the first byte of the last answer has left the model; `whole` is everything since the
+    client sent its message, but the model's own time.
     """
 
     after: list[float]
@@ -114,6 +117,14 @@ async def alone(target: Target, model: int, extent: Extent) -> Delays:
     return delays
 
 
+async def tool_turns(target: Target, model: int, extent: Extent) -> Delays:
+    """Measure one client whose runs call a tool in ten turns before their first token."""
+    text = f"[[turns={TOOL_TURNS} echo]] [[deltas=1]]"
+    load = Load(clients=1, text=text, agent=WITH_TOOL, runs=extent.with_tools)
+    _, delays = await _timed(target, model, extent, load)
+    return delays
+
+
 async def looped(target: Target, extent: Extent, at_once: int = CLIENTS) -> Looped:
     """Measure five-delta runs in a closed loop, so many at once."""
     load = Load(clients=at_once, text="[[deltas=5]]", seconds=extent.loop_s)
@@ -156,14 +167,18 @@ async def _timed(target: Target, model: int, extent: Extent, load: Load) -> tupl
     joined = list(_joined(found.report, await moments(model)))
     return found, Delays(
         after=[first - left for _, _, left, first in joined],
-        whole=[first - sent - (left - came) for sent, came, left, first in joined],
+        whole=[first - sent - thought for sent, thought, _, first in joined],
     )
 
 
 def _joined(
-    report: Report, moments: dict[str, tuple[int, int]]
+    report: Report, moments: dict[str, list[tuple[int, int]]]
 ) -> Iterator[tuple[float, float, float, float]]:
-    """Of each run, in ms: sent by the client, read by the model, answered by it, first token."""
-    for run, (came, left) in moments.items():
+    """Of each run, in ms: sent by the client, how long the model took, answered by it, first token.
+
+    What the model took is the sum of its calls, each until its first byte.
+    """
+    for run, calls in moments.items():
         if run in report.first:
-            yield report.sent[run] / 1e6, came / 1e6, left / 1e6, report.first[run] / 1e6
+            thought = sum(left - came for came, left in calls)
+            yield report.sent[run] / 1e6, thought / 1e6, calls[-1][1] / 1e6, report.first[run] / 1e6

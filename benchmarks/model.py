@@ -1,7 +1,8 @@
 """The demo model, which also notes when the first bytes of each answer left it.
 
-`GET /_bench/moments` gives, by run, when the request was read and when the first byte of its answer
-was written (nanoseconds of the machine's monotonic clock, which all processes share).
+`GET /_bench/moments` gives, by run, for each of its calls in turn, when the request was read and
+when the first byte of its answer was written (nanoseconds of the machine's monotonic clock, which
+all processes share).
 """
 
 import argparse
@@ -24,7 +25,7 @@ class TimedModel:
 
     def __init__(self) -> None:
         self._model = DemoModel()
-        self._moments: dict[str, tuple[int, int]] = {}
+        self._moments: dict[str, list[tuple[int, int]]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -39,6 +40,7 @@ class TimedModel:
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = time.monotonic_ns()
         run: str | None = None
+        answered = False
 
         async def reading() -> Message:
             nonlocal run
@@ -49,8 +51,10 @@ class TimedModel:
             return message
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.body" and run and run not in self._moments:
-                self._moments[run] = (begun, time.monotonic_ns())
+            nonlocal answered
+            if message["type"] == "http.response.body" and run and not answered:
+                answered = True
+                self._moments.setdefault(run, []).append((begun, time.monotonic_ns()))
             await send(message)
 
         await self._model(scope, reading, sending)

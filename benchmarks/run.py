@@ -24,7 +24,10 @@ from benchmarks.targets import PEOPLE, Target, bare_pipe, bare_sdk, baton, timed
 from runner.snapshots import EVERY_TURNS
 from stack.running import Stack
 
-NAMES = ("delta", "first-token", "runs", "sockets", "threads", "commit", "growth", "replay")
+NAMES = (
+    *("delta", "first-token", "runs", "turns", "sockets", "threads"),
+    *("commit", "growth", "replay"),
+)
 #: Where in a run a commit is looked at: it must not cost more the longer the run has gone on.
 COMMITS = (10, 100, 1000)
 #: Turns of a replay → the most it may cost, in ms of CPU.
@@ -47,6 +50,7 @@ class Bench:
         self.paced: dict[str, Paced] = {}
         self.alone: dict[str, Delays] = {}
         self.looped: dict[str, Looped] = {}
+        self.turns: dict[str, Delays] = {}
 
     async def run(self) -> Result:
         """Measure the floors, then Baton; the table's rows are those of Baton's order."""
@@ -77,7 +81,7 @@ class Bench:
 
     # ------------------------------------------------------------------ beside the floors
     async def _compared(self, target: Target, model: int) -> None:
-        if not self._wants("delta", "first-token", "runs"):
+        if not self._wants("delta", "first-token", "runs", "turns"):
             return
         say(f"{target.name}: warming up")
         await measures.warm_up(target, self.extent)
@@ -90,6 +94,9 @@ class Bench:
         if self._wants("runs"):
             say(f"{target.name}: five-delta runs")
             self.looped[target.name] = await measures.looped(target, self.extent)
+        if self._wants("turns") and target.name != "bare pipe":
+            say(f"{target.name}: {measures.TOOL_TURNS} turns with a tool")
+            self.turns[target.name] = await measures.tool_turns(target, model, self.extent)
 
     def _compare(self) -> None:
         if self._wants("delta"):
@@ -113,6 +120,11 @@ class Bench:
                 note=parts(self.looped["Baton"].ms_per_run, lambda ms: f"{ms:.2f}"),
             )
 
+        if self._wants("turns"):
+            turns = {name: p50(one.whole) for name, one in self.turns.items()}
+            name = f"{measures.TOOL_TURNS} tool turns without the model's time, p50"
+            self._add(Row(name=name, unit="ms", goal=140), turns)
+
     def _first_token(self, name: str, delays: dict[str, Delays], *, goal: float) -> None:
         for title, of in (("p50", p50), ("p95", p95)):
             row = Row(name=f"{name}, {title}", unit="ms", goal=goal if of is p50 else None)
@@ -120,7 +132,7 @@ class Bench:
 
     def _add(self, row: Row, values: dict[str, float], note: str = "") -> None:
         row.baton = values["Baton"]
-        row.bare_sdk, row.bare_pipe = values["bare SDK"], values["bare pipe"]
+        row.bare_sdk, row.bare_pipe = values["bare SDK"], values.get("bare pipe")
         row.note = note
         self.result.rows.append(row)
 

@@ -16,6 +16,7 @@ from stack.running import Stack, running_stack
 
 HERE = Path(__file__).resolve().parent
 AGENT = "Bench"
+WITH_TOOL = "Echo"
 #: Each client is a person of its own, as in life: one person's runs are accepted one by one.
 PEOPLE = 32
 START_S = 30

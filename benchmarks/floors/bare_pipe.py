@@ -32,7 +32,7 @@ async def readyz() -> str:
     return "ok"
 
 
-@app.websocket("/chat")
+@app.websocket("/chat/Bench")
 async def chat(websocket: WebSocket) -> None:
     """Text in, deltas out, by way of a stream."""
     await websocket.accept()

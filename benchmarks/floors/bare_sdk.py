@@ -8,12 +8,23 @@ import os
 
 import orjson
 import uvicorn
-from agents import Agent, Runner, set_trace_processors
+from agents import Agent, Runner, function_tool, set_trace_processors
 from agents.tracing.processors import BackendSpanExporter, BatchTraceProcessor
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
 app = FastAPI()
-agent = Agent(name="Bench", instructions="Answer.", model="demo")
+
+
+@function_tool
+def echo(text: str) -> str:
+    """Say it again."""
+    return text
+
+
+agents = {
+    "Bench": Agent(name="Bench", instructions="Answer.", model="demo"),
+    "Echo": Agent(name="Echo", instructions="Answer.", model="demo", tools=[echo]),
+}
 
 
 @app.get("/readyz")
@@ -22,14 +33,14 @@ async def readyz() -> str:
     return "ok"
 
 
-@app.websocket("/chat")
-async def chat(websocket: WebSocket) -> None:
+@app.websocket("/chat/{agent}")
+async def chat(websocket: WebSocket, agent: str) -> None:
     """Text in, deltas out."""
     await websocket.accept()
     try:
         while True:
             asked = await websocket.receive_text()
-            result = Runner.run_streamed(agent, asked)
+            result = Runner.run_streamed(agents[agent], asked, max_turns=20)
             async for event in result.stream_events():
                 if (
                     event.type == "raw_response_event"

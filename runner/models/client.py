@@ -1,15 +1,22 @@
-"""The client for the model server, lean where it counts: on the path of every delta.
+"""The client for the model server, lean where it counts: in every delta and every turn.
 
 The stock client validates each event of a stream against the union of all kinds, which costs more
 than everything else that is done with a delta. Deltas, and events that nobody reads, are handed on
 as the plain values they came as; all others are built as ever, though from their own class at once.
+
+It also walks through the whole conversation at each request, to rename fields which no type of a
+conversation has: most of what a turn costs, and more with each turn. Here the conversation and the
+tools go into the request as they are.
 """
 
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, get_args
 
 import httpx2
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, omit
+from openai.resources.chat import AsyncChat, AsyncCompletions
+from openai.resources.responses import AsyncResponses
 from openai.types.responses import ResponseStreamEvent
 
 #: Said again by events that are read, so that the translator passes over these.
@@ -40,7 +47,17 @@ _CLASSES = {
 
 
 class LeanClient(AsyncOpenAI):
-    """AsyncOpenAI for streams that only JournaledModel reads."""
+    """AsyncOpenAI for requests of the SDK's models, and streams that only JournaledModel reads."""
+
+    @cached_property
+    def responses(self) -> AsyncResponses:
+        """See AsyncOpenAI."""
+        return _Responses(self)
+
+    @cached_property
+    def chat(self) -> AsyncChat:
+        """See AsyncOpenAI."""
+        return _Chat(self)
 
     def _process_response_data(
         self, *, data: object, cast_to: Any, response: httpx2.Response
@@ -55,3 +72,29 @@ class LeanClient(AsyncOpenAI):
             if cast_to is ResponseStreamEvent:
                 cast_to = _CLASSES.get(kind, cast_to)
         return super()._process_response_data(data=data, cast_to=cast_to, response=response)
+
+
+class _Responses(AsyncResponses):
+    async def create(self, *args: Any, **asked: Any) -> Any:
+        return await super().create(*args, **_as_it_is(asked, "input", "tools"))
+
+
+class _Chat(AsyncChat):
+    @cached_property
+    def completions(self) -> AsyncCompletions:
+        return _Completions(self._client)
+
+
+class _Completions(AsyncCompletions):
+    async def create(self, *args: Any, **asked: Any) -> Any:
+        return await super().create(*args, **_as_it_is(asked, "messages", "tools"))
+
+
+def _as_it_is(asked: dict[str, Any], *large: str) -> dict[str, Any]:
+    """The arguments with the large ones in `extra_body`, which is sent as it is.
+
+    What the caller has there himself comes before it, as ever.
+    """
+    moved = {name: asked[name] for name in large if isinstance(asked.get(name), list)}
+    body = moved | (asked.get("extra_body") or {})
+    return asked | dict.fromkeys(moved, omit) | {"extra_body": body}
