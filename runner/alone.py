@@ -9,7 +9,8 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import NoReturn
 from uuid import UUID
 
@@ -17,7 +18,8 @@ import uvloop
 from pydantic import BaseModel, ValidationError
 
 from runner.app import models_of, opened_worker, parts_of, working
-from shared.process import end_with_supervisor
+from shared.process import end_if_stuck, end_with_supervisor
+from shared.protocol.record import LONE_STARTS_WITHIN_S
 from shared.settings import RunnerSettings
 from shared.settings.models import ModelsConfig
 from shared.telemetry.logs import get_logger
@@ -47,12 +49,25 @@ def carry_alone(settings: RunnerSettings, run: UUID) -> None:
 
 async def _carry(settings: RunnerSettings, models: ModelsConfig, run: UUID, told: Told) -> None:
     _cancelled_by_signals()
-    async with (
-        opened_worker(settings, models, told.runner, told.secret) as worker,
-        working(worker, told.secret, parts_of(worker)),
-    ):
+    async with AsyncExitStack() as lifetime:
+        async with _ended_if_stuck():
+            opening = opened_worker(settings, models, told.runner, told.secret)
+            worker = await lifetime.enter_async_context(opening)
+        await lifetime.enter_async_context(working(worker, told.secret, parts_of(worker)))
         log.info("ready for one run", runner=told.runner, key=str(run))
         await worker.carry_alone(run)
+
+
+@asynccontextmanager
+async def _ended_if_stuck() -> AsyncIterator[None]:
+    """An import of agents that never ends would keep its starter's place for good."""
+    watching = asyncio.create_task(end_if_stuck(LONE_STARTS_WITHIN_S), name="stuck start")
+    await asyncio.sleep(0)  # it watches from here on
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 def _cancelled_by_signals() -> None:

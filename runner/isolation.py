@@ -59,7 +59,7 @@ class Isolation:
 
     def settle(self, lone: Lone, run: UUID | None) -> None:
         """Start the offered process for a run, or give its place back."""
-        if run is None or self._ending:
+        if run is None:
             self._taken.discard(lone)
             return
         task = asyncio.create_task(self._carry(lone, run), name=f"alone {run}")
@@ -81,11 +81,15 @@ class Isolation:
         process = LoneProcess(run, runner=lone.id, secret=lone.secret)
         self._processes.add(process)
         try:
-            status = await process.run()
+            status = None if self._ending else await process.run()
             log.info("a lone process ended", key=str(run), lone=lone.id, status=status or "0")
-            if status is not None:
-                lines = process.tail.lines([*self._secrets, lone.secret])
-                death = Death(lone=lone.id, status=status, lines=lines)
+            if status or self._ending:  # which may have come before its claim: others wait for that
+                death = Death(
+                    lone=lone.id,
+                    status=status or "0",
+                    lines=process.tail.lines([*self._secrets, lone.secret]),
+                    told_to_end=self._ending,
+                )
                 await self._record.report_death(run, death, secret=lone.secret)
         except (OSError, BatonError):
             log.exception("a lone process could not be started or reported", key=str(run))

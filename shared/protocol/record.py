@@ -20,6 +20,8 @@ SNAPSHOT_LIMIT: Final = 524_288
 RUNNER_PROOF: Final = "baton-runner-proof"
 #: How the ids of processes begin that carry one run alone.
 LONE_PREFIX: Final = "lone-"
+#: One that takes longer to import itself counts as dead; meanwhile nobody else starts another.
+LONE_STARTS_WITHIN_S: Final = 60
 #: How much of a dead process's output is kept.
 WORDS_LINES: Final = 40
 WORDS_BYTES: Final = 8192
@@ -198,13 +200,15 @@ class ClaimAnswer(_Message):
 
 
 class Death(_Message):
-    """How the process `lone` ended, which carried a suspect run."""
+    """How the process `lone` ended, which was started for a suspect run."""
 
     lone: str = Field(min_length=1, max_length=128)
     #: An exit status, or the name of a signal.
     status: str = Field(max_length=64)
     #: Its last lines of output.
     lines: list[Annotated[str, Field(max_length=WORDS_BYTES)]] = Field([], max_length=WORDS_LINES)
+    #: Whether it was asked to end, and so did not die of the run unless it still carried it.
+    told_to_end: bool = False
 
 
 class Carried(NamedTuple):

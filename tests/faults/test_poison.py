@@ -1,8 +1,13 @@
 """Runs that kill whatever carries them: isolated, then closed; their neighbours end normally."""
 
+import asyncio
 import json
+import os
+import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +16,10 @@ import pytest
 import pytest_asyncio
 
 from shared.protocol.ids import new_id, new_thread_id
+from stack.program import ROOT
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
-from tests.scenarios.client import TERMINAL, Frame, Person, Socket, assert_gapless, text_of
+from tests.scenarios.client import TERMINAL, Frame, Person, Socket, assert_gapless
 from tests.scenarios.sql import carrier, select
 from tests.until import until
 
@@ -23,8 +29,12 @@ AGENTS = Path(__file__).parent / "agents"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(stores: TestStores) -> AsyncIterator[Stack]:
-    env = {"BATON_AGENTS_HOME": str(AGENTS), "BATON_LEASE_S": "2", "BATON_LOG_FORMAT": "json"}
+async def stack(
+    stores: TestStores, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    home = tmp_path_factory.mktemp("agents")
+    shutil.copytree(AGENTS, home, dirs_exist_ok=True)
+    env = {"BATON_AGENTS_HOME": str(home), "BATON_LEASE_S": "2", "BATON_LOG_FORMAT": "json"}
     with stores.database() as url:
         stores.empty_redis()
         async with running_stack(runners=3, demo=True, database_url=url, env=env) as started:
@@ -90,22 +100,89 @@ async def test_a_run_that_kills_its_carriers_is_poisoned_and_its_neighbours_end(
         assert ("the last word is farewell" if run == left else "most recent call first") in said
 
 
-async def test_one_that_kills_three_times_ends_normally_in_its_own_process(
+async def test_a_poisoned_run_is_tried_again_until_its_cause_is_gone(
     ada: Person, stack: Stack, tmp_path: Path
 ) -> None:
-    file = tmp_path / "tries"
-    async with ada.socket() as socket:
-        thread, run = await say(socket, tool("leave_at_first", times=3, file=str(file)))
-        end = await socket.finished()
-    assert end["event"]["type"] == "RUN_FINISHED"
-    assert len(set(file.read_text().split())) == 4  # processes
-    kinds = [frame["event"]["type"] for frame in of(socket, thread)]
-    assert kinds.count("RUN_STARTED") == 1
-    assert sum(kind in TERMINAL for kind in kinds) == 1
+    """Each try goes on after the last finished step: nothing is called, done or told again."""
+    file, note = tmp_path / "cured", new_id("note")
+    asked = tool("save_note", text=note) + tool("leave_until", file=str(file))
+    async with ada.socket() as socket, pinging(socket):
+        thread, first = await say(socket, f"{asked} {note}")
+        assert (await socket.finished())["event"]["code"] == "poisoned"
+        # As after two deaths in company; so much shorter than waiting for leases.
+        second = (await ada.http.post(f"/api/runs/{first}/requeue")).json()["runId"]
+        assert (await socket.finished())["event"]["code"] == "poisoned"
+        file.touch()
+        third = (await by_command(stack, tmp_path, "runs", "requeue", second))["runId"]
+        assert (await socket.finished())["event"]["type"] == "RUN_FINISHED"
+    runs = await select(
+        stack,
+        "SELECT runs.public_id, resumes, status, error_code, deaths, last_words, root_id FROM runs"
+        " JOIN threads ON threads.id = runs.thread_id WHERE threads.public_id = %s"
+        " ORDER BY runs.id",
+        thread,
+    )
+    assert [row[:4] for row in runs] == [
+        (first, None, "failed", "poisoned"),
+        (second, first, "failed", "poisoned"),
+        (third, second, "finished", None),
+    ]
+    for row in runs[:2]:  # the tool killed the third process, and the fourth died at its start
+        assert (row[4], row[5]["status"]) == (4, "exit status 7")
+        assert "the last word is stillborn" in row[5]["lines"]
+    events = [frame["event"] for frame in of(socket, thread)]
+    assert [event["runId"] for event in events if event["type"] == "RUN_STARTED"] == [
+        first,
+        second,
+        third,
+    ]
+    assert sum(event["type"] in TERMINAL for event in events) == 3
     assert_gapless(of(socket, thread))
-    ((deaths,),) = await select(stack, "SELECT deaths FROM runs WHERE public_id = %s", run)
-    assert deaths == 0  # the tool's result was a step
-    assert text_of(of(socket, thread))
+    assert len({row[6] for row in runs}) == 1
+    traces = [await ada.get(f"/api/runs/{run}/trace") for run in (first, second, third)]
+    assert len({trace["traceId"] for trace in traces}) == 1
+    assert await select(stack, "SELECT count(*) FROM notes WHERE body = %s", note) == [(1,)]
+    assert await calls_of_the_model(stack, note) == 2
+    # Twice in company, then each time alone.
+    assert len(lines_of(Path(f"{file}.tries"))) == 2 + 1 + 1 + 1
+
+
+@asynccontextmanager
+async def pinging(socket: Socket) -> AsyncIterator[None]:
+    """A busy machine takes longer than a socket lives in silence."""
+
+    async def ping() -> None:
+        while True:
+            await asyncio.sleep(10)
+            await socket.send(op="ping")
+
+    task = asyncio.create_task(ping())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def by_command(stack: Stack, folder: Path, *arguments: str) -> Any:
+    """What an operator's command line answers."""
+    (folder / "secrets.json").touch(0o600)
+    (folder / "secrets.json").write_text(json.dumps({"operator_key": stack.secrets.operator_key}))
+    where = {"BATON_URL": stack.gateway_urls[0], "BATON_HOME": str(folder)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agent", *arguments, "--json"),
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)} | where,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    return json.loads(said)
+
+
+async def calls_of_the_model(stack: Stack, mark: str) -> int:
+    async with httpx.AsyncClient(base_url=stack.demo_url or "", trust_env=False) as http:
+        requests = (await http.get("/_demo/requests")).json()["data"]
+    return sum(mark in json.dumps(request["body"]) for request in requests)
 
 
 async def test_the_death_of_its_parent_does_not_count_against_a_run(

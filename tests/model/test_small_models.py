@@ -4,7 +4,14 @@ import pytest
 
 from tests.model import ledger
 from tests.model.ledger import AnyFence, Ledger, NeverOpen, NoRow, UnknownAgain
-from tests.model.poison import BlamesChildren, BlamesCompany, NeverAlone, Poison
+from tests.model.poison import (
+    BlamesChildren,
+    BlamesCompany,
+    Kills,
+    NeverAlone,
+    Poison,
+    TriesForEver,
+)
 from tests.model.search import search
 
 MANY = ledger.Faults(lost=3, died=2, slept=2)
@@ -26,12 +33,13 @@ def test_the_search_sees_a_ledger_that_is(bug: type[Ledger]) -> None:
     assert search(bug(MANY)).violation
 
 
-def test_only_a_run_that_kills_is_called_poisoned() -> None:
-    found = search(Poison(crashes=4))
+@pytest.mark.parametrize("kills", [Kills(True, False), Kills(False, True), Kills(True, True)])
+def test_only_a_run_that_kills_is_called_poisoned(kills: Kills) -> None:
+    found = search(Poison(crashes=4, kills=kills))
     assert not found.violation, f"\n{found}"
     assert found.complete
 
 
-@pytest.mark.parametrize("bug", [BlamesCompany, BlamesChildren, NeverAlone])
+@pytest.mark.parametrize("bug", [BlamesCompany, BlamesChildren, NeverAlone, TriesForEver])
 def test_the_search_sees_a_rule_that(bug: type[Poison]) -> None:
-    assert search(bug(crashes=4)).violation
+    assert search(bug(crashes=4, kills=Kills(carrier=True, starting=True))).violation

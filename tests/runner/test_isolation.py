@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -47,12 +48,11 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-WAITS = "import sys; sys.stdin.read()"
-
-
 @pytest.mark.asyncio
-async def test_two_at_a_time_and_an_offer_holds_its_place(programs: list[str]) -> None:
-    programs.append(WAITS)
+async def test_two_at_a_time_and_an_offer_holds_its_place(
+    programs: list[str], tmp_path: Path
+) -> None:
+    programs.append(f"import sys; open({str(tmp_path / 'begun')!r}, 'w'); sys.stdin.read()")
     toolsvc = Toolsvc()
     lone = isolation(toolsvc)
     first, second = lone.offer(), lone.offer()
@@ -63,12 +63,14 @@ async def test_two_at_a_time_and_an_offer_holds_its_place(programs: list[str]) -
     lone.settle(first, None)  # toolsvc had nothing for it
     third = lone.offer()
     assert third
-    for one in (second, third):
-        lone.settle(one, uuid4())
+    lone.settle(second, uuid4())
+    await until(lambda: there(tmp_path / "begun"))
+    lone.settle(third, uuid4())
     assert lone.offer() is None
-    lone.end()
+    lone.end()  # before the third has begun
     await lone.ended(within_s=20)
-    assert toolsvc.reports == []
+    assert {death.told_to_end for _, death, _ in toolsvc.reports} == {True}
+    assert {death.lone for _, death, _ in toolsvc.reports} == {second.id, third.id}
     assert lone.offer() is None  # this runner ends
 
 
@@ -129,6 +131,22 @@ async def test_a_grandchild_that_holds_the_pipe_keeps_nobody_waiting(programs: l
     assert toolsvc.reports[0][1].lines == ["gone"]
 
 
+@pytest.mark.asyncio
+async def test_a_good_end_is_not_told(programs: list[str]) -> None:
+    programs.append("pass")
+    toolsvc = Toolsvc()
+    lone = isolation(toolsvc)
+    if offered := lone.offer():
+        lone.settle(offered, uuid4())
+    await lone.ended(within_s=20)
+    assert toolsvc.reports == []
+    assert lone.offer()
+
+
+async def there(file: Path) -> bool:
+    return file.exists()  # noqa: ASYNC240 - nothing else goes on here
+
+
 async def reported(toolsvc: Toolsvc) -> bool:
     return bool(toolsvc.reports)
 
@@ -160,6 +178,40 @@ def test_output_that_is_no_text_is_kept_as_far_as_it_goes() -> None:
     tail = Tail()
     tail.add(b"\xff\xfe caf\xc3\xa9\n" + "é".encode() * WORDS_BYTES)
     assert all(len(line.encode()) <= WORDS_BYTES for line in tail.lines([]))
+
+
+#: Loads agents whose import never ends.
+STUCK = """
+import contextlib, time, uuid
+from runner import alone
+from shared.settings import RunnerSettings, load_settings
+
+@contextlib.asynccontextmanager
+async def stuck(*_):
+    time.sleep(600)
+    yield
+
+alone.opened_worker = stuck
+alone.LONE_STARTS_WITHIN_S = 0.5
+alone.carry_alone(load_settings(RunnerSettings), uuid.uuid4())
+"""
+
+
+def test_a_start_that_never_ends_is_ended_in_words() -> None:
+    with subprocess.Popen(
+        (sys.executable, "-c", STUCK),
+        env=os.environ | {"REDIS_URL": "redis://127.0.0.1:1", "BATON_RUNNER_KEY": KEY},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b'{"runner": "lone-1", "secret": "x"}\n')
+        process.stdin.flush()
+        said = process.stdout.read().decode()
+    assert process.returncode == 1
+    assert "in stuck" in said
 
 
 def test_this_process_is_not_started_by_hand() -> None:

@@ -70,8 +70,10 @@ async def carried_alone(rig: RecordRig, run: UUID, lone: str) -> tuple[RunnerDou
     return process, claimed
 
 
-async def report(rig: RecordRig, run: UUID, lone: str, *, secret: str | None = None) -> Any:
-    body = {"lone": lone, "status": "SIGSEGV", "lines": ["a", "b\0"]}
+async def report(
+    rig: RecordRig, run: UUID, lone: str, *, secret: str | None = None, **more: Any
+) -> Any:
+    body = {"lone": lone, "status": "SIGSEGV", "lines": ["a", "b\0"]} | more
     proof = {RUNNER_PROOF: secret or f"secret of {lone}"}
     answer = await rig.post(f"/runs/{run}/deaths", body, RUNNER_KEY, proof)
     assert answer.status_code == 200, answer.text
@@ -279,11 +281,52 @@ async def test_a_late_report_brings_only_the_words(rig: RecordRig) -> None:
     assert (found.deaths, found.last_words["status"]) == (3, "SIGSEGV")
 
 
-async def test_a_process_that_died_before_its_claim_took_nothing_with_it(rig: RecordRig) -> None:
+async def asked_for(rig: RecordRig, run: UUID, lone: str) -> None:
+    """A runner starts a process, of which toolsvc never hears anything itself."""
+    assert (await (await rig.runner("parent")).asked(run, lone=lone)).suspect == run
+
+
+@pytest.mark.parametrize("begun", [asked_for, started])
+async def test_a_process_that_died_before_its_claim_counts_once(rig: RecordRig, begun: Any) -> None:
     run = await suspect(rig)
-    await started(rig, run, "lone-1")
+    await begun(rig, run, "lone-1")
+    for _ in range(2):
+        found = await report(rig, run, "lone-1")
+        assert (found.deaths, found.lone_until, found.status) == (3, None, "running")
+    assert found.last_words["process"] == "lone-1"
+    assert await rig.rung() == {run}
+    await carried_alone(rig, run, "lone-2")
+    assert (await report(rig, run, "lone-1")).deaths == 3
+
+
+@pytest.mark.parametrize("how", [{"status": "SIGTERM"}, {"status": "0", "told_to_end": True}])
+async def test_one_that_was_told_to_end_before_its_claim_did_not_die(
+    rig: RecordRig, how: dict[str, Any]
+) -> None:
+    run = await suspect(rig)
+    await asked_for(rig, run, "lone-1")
+    found = await report(rig, run, "lone-1", **how)
+    assert (found.deaths, found.lone_until, found.last_words) == (2, None, None)
+    await carried_alone(rig, run, "lone-2")  # at once
+
+
+async def test_one_that_dies_while_it_is_told_to_end_did_so_of_its_run(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    await carried_alone(rig, run, "lone-1")
+    found = await report(rig, run, "lone-1", told_to_end=True)
+    assert (found.deaths, found.last_words["status"]) == (3, "SIGSEGV")
+
+
+async def test_the_report_of_a_process_that_another_follows_is_nothing_to_its_run(
+    rig: RecordRig,
+) -> None:
+    run = await suspect(rig)
+    await asked_for(rig, run, "lone-1")
+    await rig.sql("UPDATE runs SET lone_until = now() - interval '1 s'")
+    await asked_for(rig, run, "lone-2")
     found = await report(rig, run, "lone-1")
-    assert (found.deaths, found.lone_until) == (2, None)
+    assert (found.deaths, found.last_words) == (2, None)
+    assert found.lone_until is not None
 
 
 async def test_only_who_started_a_process_can_report_its_death(rig: RecordRig) -> None:
@@ -352,6 +395,42 @@ async def test_dead_twice_alone_it_is_closed_and_its_thread_goes_on(rig: RecordR
     assert await rig.chain_holds(thread)
     assert (await rig.run_row(following)).ready
     assert await rig.rung() == {following}
+
+
+@pytest.mark.parametrize("queued", [False, True])
+async def test_dead_twice_before_any_claim_it_is_closed_too(rig: RecordRig, queued: bool) -> None:
+    """What kills it is not the run's own doing, and yet nobody can carry it."""
+    ada = await rig.person()
+    thread = await rig.thread(ada)
+    run, following = await rig.run(ada, thread), await rig.run(ada, thread, ready=False)
+    if queued:  # one that is tried again
+        await rig.sql("UPDATE runs SET deaths = 2 WHERE id = :run", run=run)
+    else:
+        await dies_with(rig, run, "first")
+        await dies_with(rig, run, "second")
+    for lone in ("lone-1", "lone-2"):
+        await asked_for(rig, run, lone)
+        await report(rig, run, lone)
+    assert (await (await rig.runner("parent")).asked(run, lone="lone-3")).suspect is None
+    await _look(rig.services)
+    found = await rig.run_row(run)
+    assert (found.status, found.error_code, found.deaths) == ("failed", "poisoned", 4)
+    assert found.last_words["process"] == "lone-2"
+    kinds = [kind for _, _, _, kind in await rig.positions(thread)]
+    assert (kinds[0], kinds[-1]) == ("RUN_STARTED", "RUN_ERROR")
+    assert kinds.count("RUN_STARTED") == 1
+    assert [one.type for one in await rig.streamed(thread)][-1] == "RUN_ERROR"
+    assert await rig.chain_holds(thread)
+    assert (await rig.run_row(following)).ready
+
+
+async def test_cancelled_meanwhile_it_ends_as_that(rig: RecordRig) -> None:
+    run = await rig.run(await rig.person())
+    await rig.sql("UPDATE runs SET deaths = 4")
+    await rig.cancel(run)
+    await _look(rig.services)
+    claimed = await (await rig.runner()).claim(run)
+    assert claimed.cancelled
 
 
 async def test_a_closer_that_dies_half_way_leaves_it_to_the_next(rig: RecordRig) -> None:

@@ -172,7 +172,13 @@ async def death(request: Request) -> Response:
     if found and found.counted:
         DEATHS.labels("alone").inc()
         await _ring(services, Ring(run, found.thread_id))
-    log.warning("a lone process died", key=str(run), status=told.status, known=found is not None)
+    log.warning(
+        "a lone process died",
+        key=str(run),
+        status=told.status,
+        told_to_end=told.told_to_end,
+        counted=bool(found and found.counted),
+    )
     return _json(CommitAnswer())
 
 

@@ -136,7 +136,7 @@ async def _end(services: Services, claim: Claim, how: _Ending) -> None:
     tail = await _fence_and_read_tail(services, claim)
     async with services.engine.connect() as db:
         stored = [found.data for found in await db.execute(_EVENTS, {"run": row.id})]
-    events = _readable([*stored, *(one.data for one in tail)])
+    events = _readable([*stored, *(one.data for one in tail or ())])
     ending = [*Brackets(events).closing(), how.event]
     rows = [
         Row(seq, seq, event["type"], orjson.dumps(event).decode())
@@ -171,8 +171,11 @@ def _readable(datas: list[str]) -> list[dict[str, Any]]:
     return events
 
 
-async def _fence_and_read_tail(services: Services, claim: Claim) -> list[ForeignRow]:
-    """First the start row, so that the predecessor cannot write any more; only then the tail."""
+async def _fence_and_read_tail(services: Services, claim: Claim) -> list[ForeignRow] | None:
+    """First the start row, so that the predecessor cannot write any more; only then the tail.
+
+    A run that nobody has carried has none.
+    """
     row = claim.row
     sql_last = Position(row.last_fence, row.last_seq)
     starts = [
@@ -186,11 +189,13 @@ async def _fence_and_read_tail(services: Services, claim: Claim) -> list[Foreign
             claim.fence,
             starts,
             Mode.CREATE,
-            settled=False,
+            settled=claim.first,
             ttl_s=services.settings.stream_ttl_s,
             sql_last=sql_last,
         ),
     )
+    if claim.first:
+        return None
     known = {(one.fence, one.seq) for one in claim.starts}
     return [
         ForeignRow(entry.at.fence, entry.at.seq, entry.type, entry.data)

@@ -9,7 +9,14 @@ from uuid import UUID
 from shared.db.conversations import SUSPECT
 from shared.db.line import Statement
 from toolsvc.runs.code import SERVES, fits
-from toolsvc.runs.deaths import DIED, LIVES, QUEUED_SUSPECT, STRANDED, where_died
+from toolsvc.runs.deaths import (
+    DIED,
+    LIVES,
+    QUEUED_POISONED,
+    QUEUED_SUSPECT,
+    STRANDED,
+    where_died,
+)
 
 
 class ClaimRow(NamedTuple):
@@ -113,7 +120,8 @@ ALONE = Statement(
 TO_CLOSE_POISONED = Statement(
     f"""
     SELECT {_COLUMNS}, {DIED} {_FROM}
-    WHERE runs.id = :run AND ({STRANDED} OR runs.status = 'running' AND runs.runner_id = :closer)
+    WHERE runs.id = :run AND ({STRANDED} OR {QUEUED_POISONED}
+        OR runs.status = 'running' AND runs.runner_id = :closer)
     FOR UPDATE OF threads, runs SKIP LOCKED
     """,
     ClaimRow._make,

@@ -47,30 +47,29 @@ class Wanted(NamedTuple):
     keeper: str | None
 
 
-# A runner that serves the agent must live, else the ring would be answered in vain for ever.
+#: Deaths of its carriers; to end a cancelled run, none of its code is run.
+_DEATHS = f"""CASE WHEN cancel_requested_at IS NULL
+    THEN deaths + CASE WHEN {DIED} THEN 1 ELSE 0 END ELSE 0 END"""
+# A runner that serves the agent must live, else the ring would be answered in vain for ever; to
+# close a poisoned run, no runner is needed.
+_SERVED = f"""EXISTS (
+    SELECT FROM runners WHERE lease_until > now() AND (
+        {SERVES.format("runners")} AND {fits("runners")}
+        OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL
+    )
+)"""
 _QUEUED = text(f"""
-    SELECT id, thread_id, {KEEPER} AS keeper FROM runs
-    WHERE status = 'queued' AND ready AND created_at < now() - make_interval(secs => :patience)
-        AND {UNASKED} AND EXISTS (
-            SELECT FROM runners WHERE lease_until > now() AND (
-                {SERVES.format("runners")} AND {fits("runners")}
-                OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL
-            )
-        )
-    ORDER BY priority, turn, id LIMIT :most
+    SELECT id, thread_id, keeper, deaths FROM (
+        SELECT id, thread_id, {KEEPER} AS keeper, {_DEATHS} AS deaths, {_SERVED} AS served
+        FROM runs
+        WHERE status = 'queued' AND ready AND created_at < now() - make_interval(secs => :patience)
+            AND {UNASKED}
+        ORDER BY priority, turn, id
+    ) AS queued WHERE served OR deaths >= {POISONED} LIMIT :most
 """)  # noqa: S608
-# To close a poisoned run, no runner is needed.
 _STRANDED = text(f"""
-    SELECT * FROM (
-        SELECT runs.id, runs.thread_id, {KEEPER} AS keeper,
-            CASE WHEN cancel_requested_at IS NULL
-                THEN deaths + CASE WHEN {DIED} THEN 1 ELSE 0 END ELSE 0 END AS deaths,
-            EXISTS (
-                SELECT FROM runners WHERE lease_until > now() AND (
-                    {SERVES.format("runners")} AND {fits("runners")}
-                    OR runs.cancel_requested_at IS NOT NULL AND agents IS NOT NULL
-                )
-            ) AS served
+    SELECT id, thread_id, keeper, deaths FROM (
+        SELECT runs.id, runs.thread_id, {KEEPER} AS keeper, {_DEATHS} AS deaths, {_SERVED} AS served
         FROM runs WHERE {STRANDED} FOR UPDATE SKIP LOCKED
     ) AS stranded WHERE served OR deaths >= {POISONED} LIMIT :most
 """)  # noqa: S608
@@ -104,17 +103,11 @@ async def keep_ringing(services: Services) -> None:
 
 
 async def _look(services: Services) -> None:
-    stranded: list[Wanted] = []
-    poisoned: list[UUID] = []
+    stranded: Sequence[Row[Any]] = ()
     async with services.engine.begin() as db:
-        queued = [
-            Wanted(*row)
-            for row in await db.execute(_QUEUED, {"patience": PATIENCE_S, "most": MOST})
-        ]
+        queued = (await db.execute(_QUEUED, {"patience": PATIENCE_S, "most": MOST})).all()
         if services.judge.may_judge():
-            found = (await db.execute(_STRANDED, {"most": MOST})).all()
-            stranded = _to_ring(found)
-            poisoned = [row.id for row in found if row.deaths >= POISONED]
+            stranded = (await db.execute(_STRANDED, {"most": MOST})).all()
         state = (await db.execute(_STATE)).one()
         await db.execute(_FORGET)
     services.judge.served()
@@ -122,9 +115,10 @@ async def _look(services: Services) -> None:
     QUEUE_AGE_SECONDS.set(state.age)
     LEASES.set(state.leases)
     RUNS_CARRIED.set(state.carried)
-    await _ring_unheard(services, queued, stranded)
-    for run in poisoned:
-        await _close(services, run)
+    await _ring_unheard(services, _wanted(queued), _wanted(stranded))
+    for row in (*queued, *stranded):
+        if row.deaths >= POISONED:
+            await _close(services, row.id)
 
 
 async def _close(services: Services, run: UUID) -> None:
@@ -134,12 +128,12 @@ async def _close(services: Services, run: UUID) -> None:
         log.exception("could not close a poisoned run; it is tried again", run=str(run))
 
 
-def _to_ring(stranded: Sequence[Row[Any]]) -> list[Wanted]:
+def _wanted(rows: Sequence[Row[Any]]) -> list[Wanted]:
     """Suspects a few at a time: runners start few processes for them, and ask for the others."""
-    suspects = [row for row in stranded if SUSPECT <= row.deaths < POISONED]
-    others = [row for row in stranded if row.deaths < SUSPECT]
-    rows = (*others, *suspects[:SUSPECTS_AT_ONCE])
-    return [Wanted(row.id, row.thread_id, row.keeper) for row in rows]
+    suspects = [row for row in rows if SUSPECT <= row.deaths < POISONED]
+    others = [row for row in rows if row.deaths < SUSPECT]
+    chosen = (*others, *suspects[:SUSPECTS_AT_ONCE])
+    return [Wanted(row.id, row.thread_id, row.keeper) for row in chosen]
 
 
 async def _ring_unheard(services: Services, queued: list[Wanted], stranded: list[Wanted]) -> None:

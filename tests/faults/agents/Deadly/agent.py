@@ -2,9 +2,20 @@
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 from agents import Agent, function_tool
+
+from baton import gateway_tool
+
+#: Where it lies, the next process for one run alone dies before it claims that.
+STILLBORN = Path(os.environ["BATON_AGENTS_HOME"]) / "stillborn"
+
+if "--alone" in sys.argv and STILLBORN.exists():
+    STILLBORN.unlink()
+    print("the last word is stillborn", flush=True)
+    os._exit(7)
 
 
 def note(file: str) -> None:
@@ -21,19 +32,21 @@ def leave(status: int, word: str = "nothing") -> str:
 
 
 @function_tool
+def leave_until(file: str) -> str:
+    """End the process unless there is a file; and the next one, should it be carried alone."""
+    note(f"{file}.tries")
+    if Path(file).exists():
+        return "it works"
+    if "--alone" in sys.argv:
+        STILLBORN.touch()
+    os._exit(9)
+
+
+@function_tool
 def signal(number: int) -> str:
     """End the process by a signal."""
     os.kill(os.getpid(), number)
     return "it did not end"
-
-
-@function_tool
-def leave_at_first(times: int, file: str) -> str:
-    """End the process the first times."""
-    note(file)
-    if len(Path(file).read_text().splitlines()) <= times:
-        os._exit(9)
-    return "it works"
 
 
 @function_tool
@@ -48,5 +61,5 @@ async def wait_for(file: str) -> str:
 agent = Agent(
     name="Deadly",
     instructions="Deadly: do what you are told.",
-    tools=[leave, signal, leave_at_first, wait_for],
+    tools=[leave, leave_until, signal, wait_for, gateway_tool("save_note")],
 )
