@@ -8,6 +8,8 @@ import pytest
 import typer.main
 
 from agent.__main__ import make_app
+from agent.text import count
+from shared.db.additive import migrations
 from stack.program import ROOT
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
@@ -46,3 +48,9 @@ WITHOUT_GATEWAY = {"drill", "deploy-check"}
 def test_every_command_can_be_had_as_json_and_at_any_gateway(name: str) -> None:
     options = {option for each in ALL[name].params for option in each.opts}
     assert ({"--json"} if name in WITHOUT_GATEWAY else {"--json", "--url"}) <= options
+
+
+def test_the_example_of_deploy_check_knows_the_newest_migration() -> None:
+    newest = migrations()[-1]
+    assert f"✓ {count(len(migrations()), 'migration')}: " in PAGE
+    assert f"to come: {newest.revision} {newest.about}" in PAGE
