@@ -56,6 +56,9 @@ class Stop:
 class CarriedRun:
     """One claimed run and everything that belongs to this claim."""
 
+    #: Whether it is only tried: nothing of the author's that could have an effect may run.
+    rehearsed = False
+
     def __init__(
         self,
         claimed: ClaimedRun,

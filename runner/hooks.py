@@ -21,7 +21,8 @@ def turn_begins() -> bool:
     run, scope = CARRIED.get(), SCOPE.get()
     if run is None or scope is None:
         return True
-    return run.journal.holds(Key(scope.name, "model", str(scope.position))) is None
+    key = Key(scope.name, "model", str(scope.position))
+    return not run.rehearsed and run.journal.holds(key) is None
 
 
 def turn_ended() -> bool:
@@ -29,7 +30,8 @@ def turn_ended() -> bool:
     run, scope = CARRIED.get(), SCOPE.get()
     if run is None or scope is None:
         return True
-    return not run.journal.past(Key(scope.name, "model", str(scope.position - 1)))
+    key = Key(scope.name, "model", str(scope.position - 1))
+    return not (run.rehearsed or run.journal.past(key))
 
 
 def call_begins(context: Any) -> bool:
@@ -38,7 +40,8 @@ def call_begins(context: Any) -> bool:
     call_id = getattr(context, "tool_call_id", None)
     if run is None or scope is None or call_id is None:
         return True
-    return not run.journal.knows_call(scope.name, place_of(call_id))
+    place = place_of(call_id)
+    return not (run.rehearsed or run.journal.knows_call(scope.name, place))
 
 
 def call_ended(context: Any) -> bool:
@@ -48,7 +51,7 @@ def call_ended(context: Any) -> bool:
     if run is None or scope is None or call_id is None:
         return True
     keys = (Key(scope.name, kind, place_of(call_id)) for kind in ("tool", "shown"))
-    return not any(run.journal.past(key) for key in keys)
+    return not (run.rehearsed or any(run.journal.past(key) for key in keys))
 
 
 class ComposedHooks(RunHooks[Any]):

@@ -55,6 +55,11 @@ class Journal:
         """Whether recorded steps are left."""
         return bool(self._left)
 
+    @property
+    def left(self) -> list[Key]:
+        """Recorded steps that have not been handed out, in their order."""
+        return list(self._left)
+
     def holds(self, key: Key) -> StepRecord | None:
         """A step that was recorded before this claim, handed out or not."""
         found = self._records.get(key)
@@ -122,10 +127,13 @@ class Journal:
             self.replayed.set()
 
     def _check_path(self, key: Key) -> None:
-        """A first model call, while the journal has one of the same agent at the same place."""
+        """A first model call, while the journal has one of the same agent at the same place.
+
+        A run has one outermost invocation, whatever its agent is called.
+        """
         if (key.kind, key.place) != ("model", "0"):
             return
-        agent = key.scope.rpartition(":")[0] + ":"
+        agent = key.scope.rpartition(":")[0] + ":" if "/" in key.scope else "run:"
         for other in self._left:
             if (other.kind, other.place) == ("model", "0") and other.scope.startswith(agent):
                 raise OtherPathError(key.scope, other.scope)

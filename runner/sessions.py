@@ -22,6 +22,8 @@ log = get_logger(__name__)
 #: How to make the first read a step: (scope, key, what to do) → its record.
 Step = Callable[..., Any]
 NO_DIGEST = ""
+#: Class, id, and the file where there is one.
+Identity = tuple[type, str, str]
 
 
 class Kept:
@@ -65,7 +67,7 @@ class Sessions:
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._kept: dict[tuple[type, str, str], Kept] = {}
+        self._kept: dict[Identity, Kept] = {}
 
     @property
     def open(self) -> bool:
@@ -76,6 +78,10 @@ class Sessions:
         """The session in place of which agent code gets ours; servers' own sessions stay."""
         if isinstance(session, (JournaledSession, OpenAIConversationsSession)):
             return session
+        return self.journaled(session, scope)
+
+    def journaled(self, session: Session, scope: Scope) -> "JournaledSession":
+        """A session's stand-in."""
         place = str(getattr(session, "db_path", ""))
         identity = (type(session), session.session_id, place)
         kept = self._kept.setdefault(identity, Kept(session, scope))
@@ -83,10 +89,17 @@ class Sessions:
 
     async def write(self, inside: Scope | None = None) -> None:
         """Write all sessions, or those that were brought along inside a scope."""
-        for identity, kept in list(self._kept.items()):
-            if inside is None or kept.scope.path[: len(inside.path)] == inside.path:
-                await kept.write()
-                del self._kept[identity]
+        for identity, kept in self.brought_along(inside):
+            await kept.write()
+            del self._kept[identity]
+
+    def brought_along(self, inside: Scope | None) -> list[tuple[Identity, Kept]]:
+        """Those that were brought along inside a scope; all of them without one."""
+        return [
+            (identity, kept)
+            for identity, kept in self._kept.items()
+            if inside is None or kept.scope.path[: len(inside.path)] == inside.path
+        ]
 
 
 class JournaledSession(Session):

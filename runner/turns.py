@@ -34,7 +34,7 @@ async def listed(
     names = recorded.get("mcp", {}).get(agent) if recorded else None
     try:
         with theirs():
-            tools = await ask()
+            tools = [] if run.rehearsed else await ask()
     except Exception as error:
         if names is None:
             raise
@@ -95,7 +95,7 @@ class Predicate:
             return bool(recorded["enabled"][name])
         answers = scope.notes.setdefault(scope.position, {}).setdefault("enabled", {})
         if name not in answers:
-            answers[name] = await self._ask(context, agent)
+            answers[name] = not run.rehearsed and await self._ask(context, agent)
         return bool(answers[name])
 
     async def _ask(self, context: Any, agent: Any) -> bool:
@@ -113,11 +113,15 @@ class ApprovalPredicate:
     async def __call__(self, context: Any, arguments: Any, call_id: str) -> bool:
         """Ask only for calls that have not begun."""
         run, scope = CARRIED.get(), SCOPE.get()
-        if run and scope and run.journal.knows_call(scope.name, place_of(call_id)):
+        if run is not None and scope is not None and _let_through(run, scope, call_id):
             return False
         with theirs():
             answer = self.inner(context, arguments, call_id)
             return bool(await answer if inspect.isawaitable(answer) else answer)
+
+
+def _let_through(run: CarriedRun, scope: Scope, call_id: str) -> bool:
+    return run.rehearsed or run.journal.knows_call(scope.name, place_of(call_id))
 
 
 def _noted(run: CarriedRun, scope: Scope) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from shared.settings.common import ENDS_WITHIN_S
 from shared.telemetry.logs import get_logger
@@ -35,6 +35,13 @@ def importing() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def answers() -> TextIO:
+    """Standard output, for answers alone; whatever else is printed goes to standard error."""
+    ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return ours
 
 
 def essential(task: asyncio.Task[Any]) -> asyncio.Task[Any]:

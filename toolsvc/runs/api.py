@@ -29,7 +29,6 @@ from shared.protocol.record import (
     Catalogue,
     CatalogueAnswer,
     ClaimAnswer,
-    ClaimedRun,
     ClaimRequest,
     Commit,
     CommitAnswer,
@@ -41,7 +40,7 @@ from shared.telemetry.logs import bind, get_logger, user_hash
 from shared.telemetry.metrics import CLAIMS, COMMITS, DEATHS, RUNS_ENDED
 from shared.tokens import verify_run_token
 from toolsvc.runs import deaths, lease
-from toolsvc.runs.claim import Claim, Found, claim_alone, claim_next
+from toolsvc.runs.claim import Found, answer_of, claim_alone, claim_next
 from toolsvc.runs.close import close_cancelled
 from toolsvc.runs.commit import apply_commit
 from toolsvc.runs.providers import consulted
@@ -81,7 +80,9 @@ async def claims(request: Request) -> Response:
         deaths=row.deaths,
         alone=wanted.alone,
     )
-    return _json(ClaimAnswer(claimed=_claimed(services, claim), suspect=found.suspect))
+    token, expires = token_for(services, row, claim.fence)
+    answer = answer_of(claim, token=token, expires=expires)
+    return _json(ClaimAnswer(claimed=answer, suspect=found.suspect))
 
 
 async def heartbeat(request: Request) -> Response:
@@ -268,37 +269,6 @@ async def _close(services: Services, run: UUID) -> None:
         log.info("a cancelled run was taken over meanwhile", run=str(run))
     except Exception:
         log.exception("could not close a cancelled run; it will be rung for again", run=str(run))
-
-
-def _claimed(services: Services, claim: Claim) -> ClaimedRun:
-    row = claim.row
-    token, expires = token_for(services, row, claim.fence)
-    said = dict(row.input)
-    return ClaimedRun.model_construct(
-        run=row.id,
-        root=row.root_id,
-        thread=row.thread_id,
-        user=row.user_id,
-        project=row.project_id,
-        run_id=row.public_id,
-        thread_id=row.thread_public_id,
-        agent=row.agent,
-        agent_digest=row.agent_digest,
-        fence=claim.fence,
-        starts=claim.starts,
-        sql_last=(row.last_fence, row.last_seq),
-        history=claim.history,
-        messages=said.pop("messages", []),
-        input=said,
-        continued=claim.continued,
-        journal=claim.journal,
-        snapshot=claim.snapshot,
-        brackets=claim.brackets,
-        cut_off=claim.cut_off,
-        cancelled=row.cancelled,
-        token=token,
-        token_expires=expires,
-    )
 
 
 def _for_runner(request: Request) -> Services:

@@ -16,7 +16,14 @@ from shared.chain import extend, sealed
 from shared.db.direct import Transaction
 from shared.db.line import Statement
 from shared.db.path import PATH, path_of
-from shared.protocol.record import ClaimRequest, Continued, ForeignRow, SpanRecord, StepRecord
+from shared.protocol.record import (
+    ClaimedRun,
+    ClaimRequest,
+    Continued,
+    ForeignRow,
+    SpanRecord,
+    StepRecord,
+)
 from toolsvc.runs.deaths import POISONED, set_aside
 from toolsvc.runs.past import look_at_past
 from toolsvc.runs.pick import ALONE, NEXT, RESCUE, TO_CLOSE, TO_CLOSE_POISONED, ClaimRow
@@ -140,10 +147,10 @@ async def _take(db: Transaction, row: ClaimRow, owner: str) -> Claim:
     start = _run_started(row, said) if first else _resumed(fence)
     stored = sealed(fence, 1, 1, start["type"], orjson.dumps(start).decode())
     db.add(_TAKE(**_parameters(row, owner, stored, [m["id"] for m in said])))
-    leaf = _base(row)
+    leaf = base_of(row)
     path = db.add(PATH(thread=row.thread_id, leaf=leaf, limit=HISTORY_LIMIT)) if leaf else None
     past = None if first and not row.resumes else look_at_past(db, run=row.id, root=row.root_id)
-    earlier = _look_back(db, row)
+    earlier = look_back_for(db, row)
     await db.commit()
     history = path_of(path.rows, HISTORY_LIMIT).messages if path else []
     if past is None:
@@ -167,12 +174,13 @@ def _newly_said(row: ClaimRow) -> list[dict[str, Any]]:
     return [] if row.resumes else row.input.get("messages", [])
 
 
-def _base(row: ClaimRow) -> str | None:
+def base_of(row: ClaimRow) -> str | None:
     """The leaf of what was said before the root run; known from its first claim on."""
     return row.head if row.first_fence is None and not row.resumes else row.base
 
 
-def _look_back(db: Transaction, row: ClaimRow) -> Earlier | None:
+def look_back_for(db: Transaction, row: ClaimRow) -> Earlier | None:
+    """Ask what the runs before have left, if this one resumes them."""
     if row.resumes is None:
         return None
     return look_back(
@@ -201,7 +209,7 @@ def _parameters(row: ClaimRow, owner: str, start: Any, children: Sequence[str]) 
         "last_seq": 1 if first else row.last_seq,
         "chain": hashed if first else row.chain,
         "head": children[-1] if first and children else row.head,
-        "base": _base(row),
+        "base": base_of(row),
         "children": list(children) if first else [],
         "parents": [row.head, *children[:-1]] if first and children else [],
         "type": start.type,
@@ -233,3 +241,34 @@ def _run_started(row: ClaimRow, said: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _resumed(fence: int) -> dict[str, Any]:
     return {"type": "CUSTOM", "name": "baton.resumed", "value": {"fence": fence}}
+
+
+def answer_of(claim: Claim, *, token: str, expires: int) -> ClaimedRun:
+    """What its carrier is told."""
+    row = claim.row
+    said = dict(row.input)
+    return ClaimedRun.model_construct(
+        run=row.id,
+        root=row.root_id,
+        thread=row.thread_id,
+        user=row.user_id,
+        project=row.project_id,
+        run_id=row.public_id,
+        thread_id=row.thread_public_id,
+        agent=row.agent,
+        agent_digest=row.agent_digest,
+        fence=claim.fence,
+        starts=claim.starts,
+        sql_last=(row.last_fence, row.last_seq),
+        history=claim.history,
+        messages=said.pop("messages", []),
+        input=said,
+        continued=claim.continued,
+        journal=claim.journal,
+        snapshot=claim.snapshot,
+        brackets=claim.brackets,
+        cut_off=claim.cut_off,
+        cancelled=row.cancelled,
+        token=token,
+        token_expires=expires,
+    )

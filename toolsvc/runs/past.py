@@ -17,7 +17,7 @@ _STARTS = Statement(
 )
 _SPAN = ("id", "parent", "started", "ended", "data", "error")
 _STEP = ("scope", "kind", "place", "digest", "record")
-_JOURNAL = Statement(
+JOURNAL = Statement(
     f"SELECT {', '.join(_STEP)} FROM steps WHERE root_id = :root ORDER BY ordinal",  # noqa: S608
     lambda columns: StepRecord.model_construct(**dict(zip(_STEP, columns, strict=True))),
 )
@@ -57,7 +57,7 @@ def look_at_past(db: Transaction, *, run: UUID, root: UUID) -> Past:
     return Past(
         db.add(_CLOSE_SPANS(root=root)),
         db.add(_STARTS(run=run)),
-        db.add(_JOURNAL(root=root)),
+        db.add(JOURNAL(root=root)),
         db.add(_BRACKETS(run=run, types=sorted(BRACKETS))),
         db.add(_SNAPSHOT(root=root)),
     )

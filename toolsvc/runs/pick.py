@@ -134,3 +134,23 @@ TO_CLOSE = Statement(
     """,
     ClaimRow._make,
 )
+
+# Nobody takes these: they go on, or may be gone on with, and have finished steps to replay.
+_UNDER_WAY = f"""
+    {_FROM} WHERE EXISTS (SELECT FROM steps WHERE steps.root_id = runs.root_id) AND (
+        runs.status IN ('running', 'queued')
+        OR (runs.status = 'interrupted'
+            OR runs.error_code IN ('poisoned', 'tool_outcome_unknown')
+        ) AND NOT EXISTS (
+            SELECT FROM runs AS later
+            WHERE later.user_id = runs.user_id AND later.resumes = runs.public_id
+        )
+    )
+"""  # noqa: S608
+UNDER_WAY = Statement(
+    f"SELECT runs.id {_UNDER_WAY} ORDER BY runs.id", lambda columns: UUID(str(columns[0]))
+)
+LOOK = Statement(
+    f"SELECT {_COLUMNS}, false {_UNDER_WAY} AND runs.id = :run",
+    ClaimRow._make,
+)
