@@ -1,5 +1,6 @@
 """`deploy-check`: whether this release can work beside the one that runs."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ from agent.command import Json
 from agent.errors import FAILED, CliError
 from agent.output import Output
 from agent.text import count, plain
+from shared.protocol.rehearsal import Ending, Rehearsed, WhoseCode
 
 
 def deploy_check(
@@ -18,7 +20,24 @@ def deploy_check(
             "--database",
             metavar="URL",
             envvar="DATABASE_URL",
-            help="The running installation's Postgres; only its schema's number is read.",
+            help="The running installation's Postgres; it is only read.",
+        ),
+    ] = None,
+    agents: Annotated[
+        Path,
+        typer.Option(
+            "--agents",
+            metavar="DIR",
+            envvar="BATON_AGENTS_HOME",
+            help="The agents that will be deployed.",
+        ),
+    ] = Path("src/agents"),
+    kept: Annotated[
+        Path | None,
+        typer.Option(
+            "--kept",
+            metavar="DIR",
+            help="Former code, as a runner keeps it; without it all runs are tried with the new.",
         ),
     ] = None,
     as_json: Json = False,
@@ -28,7 +47,9 @@ def deploy_check(
     Exit status 1: they cannot. Nothing is changed, and no gateway is asked.
     """
     output = Output(as_json=as_json)
-    found = _examined(database)
+    found = _examined()
+    if database is not None:
+        found |= _of_installation(found, database, agents, kept)
     if as_json:
         output.document(found)
     else:
@@ -36,45 +57,103 @@ def deploy_check(
     return FAILED if found["problems"] else 0
 
 
-def _examined(database: str | None) -> dict[str, Any]:
-    # Only this command needs migrations: the others start faster without them.
-    from shared.db.additive import breaches, migrations, revision_of  # noqa: PLC0415
+# ---------------------------------------------------------------------------------- looking
+def _examined() -> dict[str, Any]:
+    """What this release is by itself, and beside those that are recorded."""
+    # Only this command needs migrations and protocols: the others start faster without them.
+    from agent.release import examined, recorded_releases  # noqa: PLC0415
+    from shared.db.additive import breaches, migrations  # noqa: PLC0415
 
     known = migrations()
-    names = [one.revision for one in known]
     problems = [
         f"migration {one.revision} ({one.why}): {one.statement}"
         for migration in known
         for one in breaches(migration)
     ]
-    document: dict[str, Any] = {"migrations": names, "problems": problems}
-    if database is None:
-        return document
+    releases = {}
+    for folder in recorded_releases():
+        findings = examined(folder)
+        releases[folder.name] = findings.tried
+        problems += [f"release {folder.name}: {one}" for one in findings.problems]
+    return {
+        "migrations": [one.revision for one in known],
+        "releases": releases,
+        "problems": problems,
+    }
+
+
+def _of_installation(
+    found: dict[str, Any], database: str, agents: Path, kept: Path | None
+) -> dict[str, Any]:
+    """What of this release an installation has not had yet, and how its runs would fare."""
+    from agent.rehearsal import rehearsed  # noqa: PLC0415
+    from shared.db.additive import migrations, revision_of  # noqa: PLC0415
+
+    names, problems = found["migrations"], list(found["problems"])
     try:
         present = revision_of(database)
     except ValueError as error:
         why = f"The database cannot be asked: {str(error)[:200]}"
         raise CliError(why, "Look at --database.") from None
-    if present is not None and present not in names:
+    newer = present is not None and present not in names
+    if newer:
         problems.append(f"the database is newer: this release does not know migration {present}")
-    following = names[names.index(present) + 1 :] if present in names else names
-    pending = [one for one in known if one.revision in following] if not problems else []
-    return document | {
+    following = [] if newer or problems else names[names.index(present) + 1 if present else 0 :]
+    runs = rehearsed(database, agents, kept) if present and not newer else []
+    problems += [_sentence(one) for one in runs if one.ending is not Ending.REPLAYS]
+    about = {one.revision: one.about for one in migrations()}
+    return {
         "database": present,
-        "pending": [{"revision": one.revision, "about": one.about} for one in pending],
+        "pending": [{"revision": one, "about": about[one]} for one in following],
+        "runs": [one.model_dump(mode="json") for one in runs],
+        "problems": problems,
     }
 
 
+def _sentence(one: Rehearsed) -> str:
+    where = f"run {one.run} of {one.agent}, {one.replayed} of {one.steps} steps"
+    return f"{where}: it {_WORDS[one.ending]}: {one.why}"
+
+
+_WORDS = {
+    Ending.REPLAYS: "replays",
+    Ending.DIVERGES: "would diverge",
+    Ending.FAILS: "would fail",
+    Ending.NO_AGENT: "has no agent",
+}
+
+
+# ---------------------------------------------------------------------------------- telling
 def _show(output: Output, found: dict[str, Any]) -> None:
-    many = count(len(found["migrations"]), "migration")
     for problem in found["problems"]:
         output.show(Text(f"✗ {plain(problem)}", "red"))
-    if not found["problems"]:
-        output.show(Text(f"✓ {many}: all of them only add", "green"))
+    fine = not found["problems"]
+    if fine:
+        _good(output, f"{count(len(found['migrations']), 'migration')}: all of them only add")
+        for release, tried in found["releases"].items():
+            what = ", ".join(f"{number} {kind}" for kind, number in tried.items())
+            _good(output, f"release {release} is understood: {what}")
     if "database" not in found:
-        output.note("Add --database URL to see which of them the installation has not had yet.")
+        output.note("Add --database URL to try the runs of the installation, too.")
         return
+    _show_runs(output, [Rehearsed.model_validate(one) for one in found["runs"]], fine=fine)
     for one in found["pending"]:
         output.show(f"  to come: {one['revision']} {plain(one['about'])}")
-    if not found["problems"] and not found["pending"]:
-        output.show(Text("✓ the database has had all of them", "green"))
+    if fine and not found["pending"]:
+        _good(output, "the database has had all migrations")
+
+
+def _show_runs(output: Output, runs: list[Rehearsed], *, fine: bool) -> None:
+    if fine:
+        _good(output, f"{count(len(runs), 'run')} under way: the journals fit the agents' code")
+    others = sum(one.code is WhoseCode.OTHER for one in runs)
+    if others:
+        many = count(others, "run")
+        output.show(f"  {many} began with other code than is here; runners that have it keep it")
+    for one in runs:
+        if one.ending is Ending.REPLAYS and one.why:
+            output.show(f"  run {one.run} of {plain(one.agent)}: {plain(one.why)}")
+
+
+def _good(output: Output, text: str) -> None:
+    output.show(Text(f"✓ {text}", "green"))

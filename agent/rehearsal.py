@@ -32,6 +32,8 @@ def rehearsal_of(lines: bytes, agents: Path, kept: Path | None) -> list[Rehearse
     Raises:
         CliError: they could not be tried.
     """
+    if lines.count(b"\n") < 2:
+        return []  # the tools, and no run
     given: Iterable[str] = ("--agents", str(agents), *(("--kept", str(kept)) if kept else ()))
     env = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     said = _python("runner.rehearse", *given, env=env, stdin=lines)

@@ -98,6 +98,7 @@ async def rehearse(claimed: ClaimedRun, catalog: Catalog) -> Rehearsed:
         "run": claimed.run_id,
         "thread": claimed.thread_id,
         "agent": claimed.agent,
+        "digest": claimed.agent_digest,
         "steps": len(claimed.journal),
     }
     loaded = catalog.of(claimed.agent, claimed.agent_digest)

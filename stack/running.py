@@ -264,6 +264,7 @@ async def running_stack(
     database_url: str | None = None,
     redis_url: str | None = None,
     durable: bool = False,
+    credentials: Credentials | None = None,
 ) -> AsyncIterator[Stack]:
     """A whole stack of its own for a test, with scratch stores where no URL is given.
 
@@ -281,7 +282,7 @@ async def running_stack(
     with scratch_folder() as folder:
         plan = Plan(
             folder=folder,
-            credentials=Credentials.generate(),
+            credentials=credentials or Credentials.generate(),
             environ=surroundings | dict(env or {}),
             size=Size(gateways=gateways, runners=runners, toolsvc=toolsvc),
             demo=demo,

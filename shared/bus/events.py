@@ -48,7 +48,7 @@ async def read_after(
     redis: Redis, thread: UUID, after: Position, *, count: int = PAGE
 ) -> list[Entry]:
     """Up to `count` entries of the stream after a position, in order."""
-    return _entries(await _page(redis, thread, f"{after}", count))
+    return entries_of(await _page(redis, thread, f"{after}", count))
 
 
 async def read_all_after(redis: Redis, thread: UUID, after: Position) -> list[Entry]:
@@ -57,7 +57,7 @@ async def read_all_after(redis: Redis, thread: UUID, after: Position) -> list[En
     last = str(after)
     while True:
         page = await _page(redis, thread, last, PAGE)
-        found += _entries(page)
+        found += entries_of(page)
         if len(page) < PAGE:
             return found
         last = page[-1][0].decode()
@@ -77,8 +77,11 @@ async def _page(redis: Redis, thread: UUID, after: str, count: int) -> Any:
     return await redis.xrange(events_key(thread), f"({after}", "+", count=count)
 
 
-def _entries(raw: Any) -> list[Entry]:
-    """What somebody wrote by hand, without our fields or with no event in them, is passed over."""
+def entries_of(raw: Any) -> list[Entry]:
+    """Entries as Redis answers them.
+
+    What somebody wrote by hand, without our fields or with no event in them, is passed over.
+    """
     return [entry for id_, fields in raw if (entry := _entry(id_, fields))]
 
 

@@ -52,6 +52,8 @@ class Rehearsed(_Line):
     thread: str
     agent: str
     ending: Ending
+    #: Digest of the code that it began with, and whose was tried.
+    digest: str | None = None
     code: WhoseCode | None = None
     steps: int
     replayed: int = 0

@@ -1,5 +1,6 @@
 """A rehearsal says whether a run can be replayed, and does nothing that anybody could notice."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from agents import Agent, RunHooks, Runner, function_tool, input_guardrail
 from agents import GuardrailFunctionOutput as Verdict
 from agents.memory import Session
 
+from agent.release import recorded_releases
 from runner.catalog import Catalog, LoadedAgent
 from runner.kept import KeptCode
 from runner.rehearsal import rehearse
 from runner.wrap import wrap_agent
 from shared.protocol.record import StepRecord
-from shared.protocol.rehearsal import Ending, Rehearsed, WhoseCode
+from shared.protocol.rehearsal import Ending, Rehearsed, UnderWay, WhoseCode
+from tests.releases.left_behind import AGENTS
 from tests.runner.doubles import carried
 from tests.runner.replay.rig import CrashedError, World, attempt, call, outputs, text
 
@@ -196,3 +199,16 @@ async def test_an_agent_that_is_not_here_is_told() -> None:
     catalog = Catalog(KeptCode(Path("/nowhere")), broken={"A": "agent.py:3: SyntaxError"})
     found = await rehearse(claimed, catalog)
     assert (found.ending, found.why) == (Ending.NO_AGENT, "agent.py:3: SyntaxError")
+
+
+async def test_former_code_that_is_kept_is_tried(tmp_path: Path) -> None:
+    """A run of a recorded release, beside new code that would not do."""
+    told = (recorded_releases()[-1] / "under-way.ndjson").read_text().splitlines()[1]
+    claimed = UnderWay.model_validate_json(told).claimed
+    digest = claimed.agent_digest or ""
+    shutil.copytree(AGENTS / "Recorded", tmp_path / digest / "Recorded")
+    tools: Any = {"save_note": {"description": "", "parameters": {}}}
+    catalog = Catalog(KeptCode(tmp_path), tools)
+    catalog.agents["Recorded"] = LoadedAgent("Recorded", "new", Agent(name="Other"))
+    found = await rehearse(claimed, catalog)
+    assert (found.ending, found.code, found.digest) == (Ending.REPLAYS, WhoseCode.KEPT, digest)

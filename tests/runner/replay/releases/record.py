@@ -1,21 +1,14 @@
-"""Record what this release leaves behind: `python -m tests.runner.replay.releases.record`.
-
-Done once for each release, when it is made; what is there is never recorded again.
-"""
+"""Journals of whole runs, as this release makes them; a part of what is recorded of it."""
 
 import asyncio
 import json
-import sys
-import tomllib
+from pathlib import Path
 from typing import Any
 
 from runner.carried import StopKind
 from runner.invocations import patch_runner
-from stack.program import ROOT
 from tests.runner.replay.releases.programs import PROGRAMS
 from tests.runner.replay.rig import World, attempt
-
-FOLDER = ROOT / "tests" / "fixtures" / "releases"
 
 
 async def recorded(name: str) -> dict[str, Any]:
@@ -34,21 +27,10 @@ async def recorded(name: str) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Write a file for each program, unless this release has its own already."""
-    release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    folder = FOLDER / release
-    if folder.exists():
-        print(f"{folder} is there already: what a release has left does not change")
-        return 1
+def record(folder: Path) -> None:
+    """Write a file for each program."""
     patch_runner()
     runs = {name: asyncio.run(recorded(name)) for name in PROGRAMS}
-    folder.mkdir(parents=True)
+    folder.mkdir()
     for name, run in runs.items():
         (folder / f"{name}.json").write_text(json.dumps(run, indent=1, sort_keys=True) + "\n")
-    print(f"{len(PROGRAMS)} runs in {folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
