@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 import typer
 from rich.text import Text
@@ -146,17 +146,29 @@ def requeue_run(
     user: Annotated[
         str | None, typer.Option("--user", metavar="EMAIL", help="Whose run it is.")
     ] = None,
+    old_code: Annotated[
+        bool, typer.Option("--old-code", help="With the code it had, if a runner still has that.")
+    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Try a poisoned run again, after its last finished step; admins anybody's."""
+    """Try a poisoned run again, after its last finished step; admins anybody's.
+
+    It runs the newest code of its agent. Where that does not fit what was done before, it ends with
+    `journal_diverged`.
+    """
     with opened(url, as_json, admin=True) as cli:
-        of = f"?user={quote(user, safe='')}" if user else ""
-        made = cli.gateway.post(f"/api/runs/{part(run)}/requeue{of}")
+        how = {"user": user} if user else {}
+        if old_code:
+            how["oldCode"] = "true"
+        query = f"?{urlencode(how)}" if how else ""
+        made = cli.gateway.post(f"/api/runs/{part(run)}/requeue{query}")
         if as_json:
             cli.output.document(made)
         else:
-            cli.output.show(f"{plain(run)} is tried again as {plain(made['runId'])}.")
+            code = "the code it had" if old_code else "the newest code of its agent"
+            again = f"{plain(run)} is tried again as {plain(made['runId'])}, with {code}."
+            cli.output.show(again)
 
 
 @app.command("export")

@@ -10,9 +10,11 @@ from shared.protocol.codes import Code
 
 
 async def requeue(
-    services: Services, caller: Caller, run: str, *, email: str | None
+    services: Services, caller: Caller, run: str, *, email: str | None, old_code: bool = False
 ) -> tuple[Ended, Resumed]:
     """Resume a poisoned run, once; it begins in a process of its own, in case it is not cured.
+
+    It runs the newest code of its agent, for that is where a cure is; `old_code`: what it had.
 
     Raises:
         BatonError: NOT_FOUND, also for others' runs where the caller is no admin; NOT_RUNNING where
@@ -27,7 +29,7 @@ async def requeue(
         ended = await resumes.lock(db, key)
         if ended.error_code != Code.POISONED:
             raise BatonError(Code.NOT_RUNNING, f"The run is {ended.status}, and not poisoned.")
-        made = await resumes.resume(db, ended)
+        made = await resumes.resume(db, ended, newest_code=not old_code)
         if made.created:
             poisoned.begin_alone(db, made.key)
     announce_resume(services, ended, made)

@@ -75,12 +75,19 @@ async def requeue_run(
     user: Annotated[
         str | None, Query(max_length=320, description="E-mail of whose run it is; for admins.")
     ] = None,
+    old_code: Annotated[
+        bool,
+        Query(alias="oldCode", description="With the code it had, where a runner still has that."),
+    ] = False,
 ) -> AcceptedRun:
     """Try a poisoned run again: a new run goes on after its last finished step, alone at first.
 
+    It runs the newest code of its agent; where that does not fit what was done, it ends with
+    `journal_diverged`.
+
     Asked again, it is the same new run. One's own, and for admins everybody's.
     """
-    ended, made = await requeue(services, caller, run_id, email=user)
+    ended, made = await requeue(services, caller, run_id, email=user, old_code=old_code)
     status = RunStatus(made.status)
     return AcceptedRun(
         run_id=made.public_id,

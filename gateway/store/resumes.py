@@ -59,15 +59,16 @@ _FORGOTTEN = Statement(
     "SELECT true FROM runs WHERE id = :root AND forgotten && '{steps,effects}'",
     lambda columns: bool(columns[0]),
 )
-# What the root run was told counts for its resumes too, so that replay finds the same; they begin
-# with the code that the root began with.
+# What the root run was told counts for its resumes too, so that replay finds the same. Without a
+# digest, it is the runner's newest code that the first claim puts down.
 _RESUME = Statement(
     f"""
     WITH next AS ({NEXT_TURN})
     INSERT INTO runs (id, root_id, resumes, public_id, user_id, thread_id, agent, agent_digest,
         status, ready, priority, turn, base, message_id, input, input_digest, project_id, commits)
     SELECT :key, old.root_id, old.public_id, :public_id, old.user_id, old.thread_id, old.agent,
-        old.agent_digest, 'queued', NOT EXISTS (
+        CASE WHEN CAST(:newest_code AS boolean) THEN NULL ELSE old.agent_digest END, 'queued',
+        NOT EXISTS (
             SELECT FROM runs WHERE thread_id = old.thread_id AND status IN ('queued', 'running')
         ), old.priority, next.turn, old.base, old.message_id, old.input, old.input_digest,
         old.project_id, 0
@@ -90,8 +91,10 @@ async def lock(db: Transaction, run: UUID) -> Ended:
     return found
 
 
-async def resume(db: Transaction, ended: Ended) -> Resumed:
+async def resume(db: Transaction, ended: Ended, *, newest_code: bool = False) -> Resumed:
     """Queue a run that resumes this one, whose thread the caller has locked; once for each run.
+
+    It goes on with the code that the other one had, or with the newest of its agent.
 
     Raises:
         BatonError: NOT_RUNNING where the run still goes on, ended well or was cancelled; GONE where
@@ -108,7 +111,13 @@ async def resume(db: Transaction, ended: Ended) -> Resumed:
             Code.GONE, "What the run did was deleted; resumed, it would do all of it again."
         )
     made = await db.one(
-        _RESUME(key=uuid7(), public_id=new_run_id(), run=ended.key, user=ended.owner)
+        _RESUME(
+            key=uuid7(),
+            public_id=new_run_id(),
+            run=ended.key,
+            user=ended.owner,
+            newest_code=newest_code,
+        )
     )
     if made is None:  # its row is locked
         raise BatonError(Code.NOT_FOUND)

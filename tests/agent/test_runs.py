@@ -148,4 +148,7 @@ def test_poisoned_runs_are_listed_and_tried_again(known: Baton, standin: StandIn
     standin.answers[f"POST /api/runs/{RUN}/requeue"] = (202, made)
     assert "run_3" in known("runs", "requeue", RUN, "--user", "ada@example.com").out
     assert standin.asked[-1].query == {"user": "ada@example.com"}
+    assert "newest code" in known("runs", "requeue", RUN).out
+    assert "the code it had" in known("runs", "requeue", RUN, "--old-code").out
+    assert standin.asked[-1].query == {"oldCode": "true"}
     assert known("runs", "requeue", RUN, "--json").json == made

@@ -28,12 +28,15 @@ pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
 AGENTS = Path(__file__).parent / "agents"
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("agents")
+    shutil.copytree(AGENTS, made, dirs_exist_ok=True)
+    return made
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(
-    stores: TestStores, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stack]:
-    home = tmp_path_factory.mktemp("agents")
-    shutil.copytree(AGENTS, home, dirs_exist_ok=True)
+async def stack(stores: TestStores, home: Path) -> AsyncIterator[Stack]:
     env = {"BATON_AGENTS_HOME": str(home), "BATON_LEASE_S": "2", "BATON_LOG_FORMAT": "json"}
     with stores.database() as url:
         stores.empty_redis()
@@ -101,10 +104,10 @@ async def test_a_run_that_kills_its_carriers_is_poisoned_and_its_neighbours_end(
 
 
 async def test_a_poisoned_run_is_tried_again_until_its_cause_is_gone(
-    ada: Person, stack: Stack, tmp_path: Path
+    ada: Person, stack: Stack, home: Path, tmp_path: Path
 ) -> None:
     """Each try goes on after the last finished step: nothing is called, done or told again."""
-    file, note = tmp_path / "cured", new_id("note")
+    file, note = tmp_path / "file", new_id("note")
     asked = tool("save_note", text=note) + tool("leave_until", file=str(file))
     async with ada.socket() as socket, pinging(socket):
         thread, first = await say(socket, f"{asked} {note}")
@@ -112,7 +115,7 @@ async def test_a_poisoned_run_is_tried_again_until_its_cause_is_gone(
         # As after two deaths in company; so much shorter than waiting for leases.
         second = (await ada.http.post(f"/api/runs/{first}/requeue")).json()["runId"]
         assert (await socket.finished())["event"]["code"] == "poisoned"
-        file.touch()
+        cure(home / "Deadly" / "agent.py")
         third = (await by_command(stack, tmp_path, "runs", "requeue", second))["runId"]
         assert (await socket.finished())["event"]["type"] == "RUN_FINISHED"
     runs = await select(
@@ -145,6 +148,17 @@ async def test_a_poisoned_run_is_tried_again_until_its_cause_is_gone(
     assert await calls_of_the_model(stack, note) == 2
     # Twice in company, then each time alone.
     assert len(lines_of(Path(f"{file}.tries"))) == 2 + 1 + 1 + 1
+    digests = "SELECT agent_digest FROM runs WHERE public_id = ANY(%s) ORDER BY id"
+    had, again, newest = await select(stack, digests, [first, second, third])
+    assert had == again != newest
+
+
+def cure(file: Path) -> None:
+    """Give the agent other code, as its author would."""
+    deadly = "    if Path(file).exists():\n        return"
+    code = file.read_text()
+    assert deadly in code
+    file.write_text(code.replace(deadly, "    return"))
 
 
 @asynccontextmanager

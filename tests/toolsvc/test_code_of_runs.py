@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from gateway.store import resumes
 from shared.bus.keys import RUNS, runner_key
 from tests.toolsvc.record_rig import RecordRig, RunnerDouble, opened
 from toolsvc.runs.lease import code_in_use
@@ -36,6 +37,18 @@ async def stranded(rig: RecordRig) -> UUID:
     await dead.claim()
     await dead.lose_lease()
     return run
+
+
+async def requeued(rig: RecordRig) -> UUID:
+    """A run that tries one again which was poisonous with the old code."""
+    run = await stranded(rig)
+    poisoned = "UPDATE runs SET status = 'failed', error_code = 'poisoned', ended_at = now()"
+    await rig.sql(f"{poisoned} WHERE id = :run", run=run)
+    async with rig.services.direct.transaction() as db:
+        made = await resumes.resume(db, await resumes.lock(db, run), newest_code=True)
+        await db.commit()
+    await rig.sql("UPDATE runs SET created_at = now() - interval '1 min' WHERE id = :r", r=made.key)
+    return made.key
 
 
 async def test_it_goes_to_who_has_its_code(rig: RecordRig) -> None:
@@ -90,6 +103,29 @@ async def test_who_has_its_code_is_asked_by_name(rig: RecordRig) -> None:
     assert heard is not None
     assert heard["data"] == f"claim {run}".encode()
     assert await rig.redis.xlen(RUNS) == 0
+
+
+async def test_what_is_tried_again_goes_to_who_has_other_code(rig: RecordRig) -> None:
+    run = await requeued(rig)
+    older, newer = await rig.runner("older", OLD), await serving(rig, "n", NEW, former=["old"])
+    assert await older.ask() is None
+    async with rig.redis.pubsub() as ear:
+        await ear.subscribe(runner_key("n"))
+        await ear.get_message(timeout=5)
+        await _look(rig.services)
+        heard = await ear.get_message(timeout=5)
+    assert heard is not None
+    assert heard["data"] == f"claim {run}".encode()
+    assert (await newer.claim()).agent_digest is None
+    assert (await rig.run_row(run)).agent_digest == "new"
+
+
+async def test_what_is_tried_again_is_carried_where_nobody_has_other_code(rig: RecordRig) -> None:
+    run = await requeued(rig)
+    older = await serving(rig, "older", OLD, same_code=True)
+    await _look(rig.services)
+    assert await rig.rung() == {run}
+    assert (await older.claim()).run == run
 
 
 async def test_where_all_have_it_the_doorbell_rings(rig: RecordRig) -> None:

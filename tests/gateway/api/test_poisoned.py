@@ -22,7 +22,8 @@ async def admin(rig: Rig, ada: httpx.AsyncClient) -> httpx.AsyncClient:
     assert (await ada.post("/api/threads/thr_1/runs", json=body)).status_code == 202
     await rig.sql(
         "UPDATE runs SET status = 'failed', error_code = 'poisoned', error_message = 'Oh',"
-        " deaths = 4, last_words = CAST(:words AS json), first_fence = 1, ended_at = now()",
+        " deaths = 4, last_words = CAST(:words AS json), first_fence = 1, ended_at = now(),"
+        " agent_digest = 'poisonous'",
         words=WORDS,
     )
     return await rig.operator()
@@ -60,9 +61,15 @@ async def test_asked_ten_times_at_once_one_new_run_tries_it_again_alone(
     (row,) = await rig.sql("SELECT * FROM runs WHERE public_id = :made", made=made)
     (old,) = await rig.sql("SELECT * FROM runs WHERE public_id = 'run_1'")
     assert (row.root_id, row.resumes, row.status) == (old.id, "run_1", "queued")
-    assert row.deaths == SUSPECT
+    assert (row.deaths, row.agent_digest) == (SUSPECT, None)  # with the newest code
     (found,) = (await admin.get("/api/poisoned")).json()["data"]
     assert found["requeuedBy"] == made
+
+
+async def test_the_code_it_had_may_be_asked_for(rig: Rig, admin: httpx.AsyncClient) -> None:
+    made = await admin.post("/api/runs/run_1/requeue", params={"oldCode": True})
+    (row,) = await rig.sql("SELECT * FROM runs WHERE public_id = :r", r=made.json()["runId"])
+    assert row.agent_digest == "poisonous"
 
 
 async def test_others_runs_and_others_outcomes_are_not_tried_again(
