@@ -34,6 +34,8 @@ class Told(BaseModel):
 
     runner: str
     secret: str
+    #: The run's public id, for the log; a toolsvc of before does not say it.
+    run_id: str | None = None
 
 
 def carry_alone(settings: RunnerSettings, run: UUID) -> None:
@@ -54,7 +56,7 @@ async def _carry(settings: RunnerSettings, models: ModelsConfig, run: UUID, told
             opening = opened_worker(settings, models, told.runner, told.secret)
             worker = await lifetime.enter_async_context(opening)
         await lifetime.enter_async_context(working(worker, told.secret, parts_of(worker)))
-        log.info("ready for one run", runner=told.runner, key=str(run))
+        log.info("ready for one run", runner=told.runner, run=told.run_id)
         await worker.carry_alone(run)
 
 

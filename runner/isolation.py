@@ -18,9 +18,9 @@ from runner.lone_process import LoneProcess
 from runner.record import Record
 from shared.errors import BatonError
 from shared.protocol.ids import uuid7
-from shared.protocol.record import LONE_PREFIX, Death
+from shared.protocol.record import LONE_PREFIX, ClaimAnswer, Death
 from shared.settings import RunnerSettings
-from shared.telemetry.logs import get_logger
+from shared.telemetry.logs import bound, get_logger
 from shared.telemetry.redact import secrets_of
 
 log = get_logger(__name__)
@@ -57,12 +57,14 @@ class Isolation:
         self._taken.add(lone)
         return lone
 
-    def settle(self, lone: Lone, run: UUID | None) -> None:
-        """Start the offered process for a run, or give its place back."""
-        if run is None:
+    def settle(self, lone: Lone, answer: ClaimAnswer) -> None:
+        """Start the offered process for the suspect run, or give its place back."""
+        if (run := answer.suspect) is None:
             self._taken.discard(lone)
             return
-        task = asyncio.create_task(self._carry(lone, run), name=f"alone {run}")
+        with bound(**answer.suspect_names):
+            carrying = self._carry(lone, run, answer.suspect_run_id)
+            task = asyncio.create_task(carrying, name=f"alone {run}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -77,12 +79,12 @@ class Isolation:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=within_s)
 
-    async def _carry(self, lone: Lone, run: UUID) -> None:
-        process = LoneProcess(run, runner=lone.id, secret=lone.secret)
+    async def _carry(self, lone: Lone, run: UUID, run_id: str | None) -> None:
+        process = LoneProcess(run, run_id, runner=lone.id, secret=lone.secret)
         self._processes.add(process)
         try:
             status = None if self._ending else await process.run()
-            log.info("a lone process ended", key=str(run), lone=lone.id, status=status or "0")
+            log.info("a lone process ended", lone=lone.id, status=status or "0")
             if status or self._ending:  # which may have come before its claim: others wait for that
                 death = Death(
                     lone=lone.id,
@@ -92,7 +94,7 @@ class Isolation:
                 )
                 await self._record.report_death(run, death, secret=lone.secret)
         except (OSError, BatonError):
-            log.exception("a lone process could not be started or reported", key=str(run))
+            log.exception("a lone process could not be started or reported")
         finally:
             self._processes.discard(process)
             self._taken.discard(lone)

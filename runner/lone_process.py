@@ -51,10 +51,11 @@ class Tail:
 class LoneProcess:
     """`python -m runner --alone RUN`, which ends when its standard input closes."""
 
-    def __init__(self, run: UUID, *, runner: str, secret: str) -> None:
+    def __init__(self, run: UUID, run_id: str | None, *, runner: str, secret: str) -> None:
         self.tail = Tail()
         self._run = run
-        self._told = json.dumps({"runner": runner, "secret": secret}).encode() + b"\n"
+        told = {"runner": runner, "secret": secret, "run_id": run_id}
+        self._told = json.dumps(told).encode() + b"\n"
         self._process: subprocess.Popen[bytes] | None = None
 
     async def run(self) -> str | None:

@@ -173,7 +173,7 @@ class Worker:
                 self._lease.doubt()
         finally:
             if lone:
-                self._isolation.settle(lone, answer.suspect)
+                self._isolation.settle(lone, answer)
         if bell is not None:
             with contextlib.suppress(*AWAY):
                 await doorbell.answered(self.redis, [bell])

@@ -197,6 +197,15 @@ class ClaimAnswer(_Message):
 
     claimed: ClaimedRun | None = None
     suspect: UUID | None = None
+    #: Its public ids, for whoever reads the log.
+    suspect_run_id: str | None = None
+    suspect_thread_id: str | None = None
+
+    @property
+    def suspect_names(self) -> dict[str, str]:
+        """What log lines about the suspect run carry; a toolsvc of before does not name it."""
+        names = {"run": self.suspect_run_id, "thread": self.suspect_thread_id}
+        return {kind: name for kind, name in names.items() if name}
 
 
 class Death(_Message):

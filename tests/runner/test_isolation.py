@@ -9,10 +9,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from runner.isolation import MOST_ALONE, Isolation
 from runner.lone_process import LoneProcess, Tail
-from shared.protocol.record import WORDS_BYTES, WORDS_LINES, Death
+from shared.protocol.record import WORDS_BYTES, WORDS_LINES, ClaimAnswer, Death
 from shared.settings import RunnerSettings
 from tests.until import until
 
@@ -34,6 +36,11 @@ def isolation(toolsvc: Any) -> Isolation:
         {"redis_url": "redis://runner:password-of-redis@127.0.0.1:1", "runner_key": KEY}
     )
     return Isolation(settings, toolsvc)
+
+
+def suspect() -> ClaimAnswer:
+    """What toolsvc answers to the runner that shall start a process."""
+    return ClaimAnswer(suspect=uuid4(), suspect_run_id="run_a", suspect_thread_id="thr_a")
 
 
 @pytest.fixture
@@ -60,12 +67,12 @@ async def test_two_at_a_time_and_an_offer_holds_its_place(
     assert second
     assert MOST_ALONE == 2
     assert lone.offer() is None
-    lone.settle(first, None)  # toolsvc had nothing for it
+    lone.settle(first, ClaimAnswer())  # toolsvc had nothing for it
     third = lone.offer()
     assert third
-    lone.settle(second, uuid4())
+    lone.settle(second, suspect())
     await until(lambda: there(tmp_path / "begun"))
-    lone.settle(third, uuid4())
+    lone.settle(third, suspect())
     assert lone.offer() is None
     lone.end()  # before the third has begun
     await lone.ended(within_s=20)
@@ -85,15 +92,17 @@ async def test_a_death_is_reported_with_its_last_words_and_without_secrets(
         f"print('runs with', {KEY!r}, 'password-of-redis', other, flush=True);"
         "print('farewell', file=sys.stderr, flush=True); os._exit(9)"
     )
-    toolsvc, run = Toolsvc(), uuid4()
+    toolsvc, answer = Toolsvc(), suspect()
     lone = isolation(toolsvc)
     offered = lone.offer()
     assert offered
-    lone.settle(offered, run)
-    await until(lambda: reported(toolsvc))
+    with capture_logs([merge_contextvars]) as lines:
+        lone.settle(offered, answer)
+        await until(lambda: reported(toolsvc))
+    assert {(one["run"], one["thread"]) for one in lines} == {("run_a", "thr_a")}
     ((of, death, secret),) = toolsvc.reports
     assert (of, death.lone, death.status, secret) == (
-        run,
+        answer.suspect,
         offered.id,
         "exit status 9",
         offered.secret,
@@ -111,7 +120,7 @@ async def test_a_signal_is_named(programs: list[str]) -> None:
     toolsvc = Toolsvc()
     lone = isolation(toolsvc)
     if offered := lone.offer():
-        lone.settle(offered, uuid4())
+        lone.settle(offered, suspect())
     await until(lambda: reported(toolsvc))
     assert toolsvc.reports[0][1].status == "SIGKILL"
 
@@ -126,7 +135,7 @@ async def test_a_grandchild_that_holds_the_pipe_keeps_nobody_waiting(programs: l
     toolsvc = Toolsvc()
     lone = isolation(toolsvc)
     if offered := lone.offer():
-        lone.settle(offered, uuid4())
+        lone.settle(offered, suspect())
     await until(lambda: reported(toolsvc))
     assert toolsvc.reports[0][1].lines == ["gone"]
 
@@ -137,7 +146,7 @@ async def test_a_good_end_is_not_told(programs: list[str]) -> None:
     toolsvc = Toolsvc()
     lone = isolation(toolsvc)
     if offered := lone.offer():
-        lone.settle(offered, uuid4())
+        lone.settle(offered, suspect())
     await lone.ended(within_s=20)
     assert toolsvc.reports == []
     assert lone.offer()

@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 import pytest_asyncio
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from shared.bus import doorbell
 from shared.protocol.record import RUNNER_PROOF, WORDS_LINES, ClaimedRun
@@ -269,6 +271,16 @@ async def test_a_report_counts_at_once_and_keeps_the_last_words(rig: RecordRig) 
     assert (await report(rig, run, "lone-1")).deaths == 3
     await carried_alone(rig, run, "lone-2")
     assert await deaths(rig, run) == 3
+
+
+async def test_log_lines_about_a_suspect_name_its_run_as_people_do(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    with capture_logs([merge_contextvars]) as lines:
+        await carried_alone(rig, run, "lone-1")
+        await report(rig, run, "lone-1")
+    events = ("run is suspect", "run claimed", "a lone process died")
+    names = {one["event"]: one.get("run") for one in lines if one["event"] in events}
+    assert names == dict.fromkeys(events, (await rig.run_row(run)).public_id)
 
 
 async def test_a_late_report_brings_only_the_words(rig: RecordRig) -> None:

@@ -64,12 +64,13 @@ async def claims(request: Request) -> Response:
     for where in (found.died, found.claim and found.claim.row.mourned):
         if where:
             DEATHS.labels(where).inc()
-    if found.suspect:
-        log.warning("run is suspect", key=str(found.suspect), runner=wanted.runner)
+    answer = _suspected(found)
+    if answer.suspect:
+        log.warning("run is suspect", **answer.suspect_names, runner=wanted.runner)
     claim = found.claim
     CLAIMS.labels(_kind(found)).inc()
     if claim is None:
-        return _json(ClaimAnswer(suspect=found.suspect))
+        return _json(answer)
     row = claim.row
     bind(run=row.public_id, thread=row.thread_public_id, user=user_hash(row.user_id))
     log.info(
@@ -81,8 +82,8 @@ async def claims(request: Request) -> Response:
         alone=wanted.alone,
     )
     token, expires = token_for(services, row, claim.fence)
-    answer = answer_of(claim, token=token, expires=expires)
-    return _json(ClaimAnswer(claimed=answer, suspect=found.suspect))
+    claimed = answer_of(claim, token=token, expires=expires)
+    return _json(answer.model_copy(update={"claimed": claimed}))
 
 
 async def heartbeat(request: Request) -> Response:
@@ -170,15 +171,17 @@ async def death(request: Request) -> Response:
     run, told = _run(request), await _body(request, Death)
     async with _transaction(services) as db:
         found = await deaths.report(db, run, told, _secret(request))
-    if found and found.counted:
+    if found is None:
+        return _json(CommitAnswer())
+    bind(run=found.public_id, thread=found.thread_public_id)
+    if found.counted:
         DEATHS.labels("alone").inc()
         await _ring(services, Ring(run, found.thread_id))
     log.warning(
         "a lone process died",
-        key=str(run),
         status=told.status,
         told_to_end=told.told_to_end,
-        counted=bool(found and found.counted),
+        counted=found.counted,
     )
     return _json(CommitAnswer())
 
@@ -223,6 +226,14 @@ async def _commit(request: Request, *, ending: bool) -> Response:
     if done.next:
         await _ring(services, done.next)
     return _json(CommitAnswer(cancelled=done.cancelled))
+
+
+def _suspected(found: Found) -> ClaimAnswer:
+    if (row := found.suspect) is None:
+        return ClaimAnswer()
+    return ClaimAnswer(
+        suspect=row.id, suspect_run_id=row.public_id, suspect_thread_id=row.thread_public_id
+    )
 
 
 def _kind(found: Found) -> str:

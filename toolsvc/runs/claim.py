@@ -89,7 +89,7 @@ class Found:
 
     claim: Claim | None = None
     #: A run that it shall start a process for.
-    suspect: UUID | None = None
+    suspect: ClaimRow | None = None
     #: Where a carrier of that run died, if this is the first to tell.
     died: str | None = None
 
@@ -114,7 +114,7 @@ async def claim_next(db: Transaction, request: ClaimRequest, *, may_judge: bool)
     claim = await _take(db, row, request.runner) if row else None
     if aside is None:
         return Found(claim)
-    return Found(claim, suspect=aside.id if lone else None, died=aside.mourned)
+    return Found(claim, suspect=aside if lone else None, died=aside.mourned)
 
 
 async def claim_alone(db: Transaction, request: ClaimRequest) -> Claim | None:

@@ -7,7 +7,7 @@ the same procedure as a take-over's. A poisoned run has nobody to wait for.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -26,7 +26,7 @@ from shared.protocol.codes import MEANINGS, Code
 from shared.protocol.position import Position
 from shared.protocol.record import Commit, End, ForeignRow, Heartbeat, Outcome, Row
 from shared.protocol.transcript import messages_of
-from shared.telemetry.logs import get_logger
+from shared.telemetry.logs import bound, get_logger, user_hash
 from shared.telemetry.metrics import DEATHS, RUNS_ENDED, RUNS_POISONED
 from toolsvc.runs.claim import Claim, claim_poisoned, claim_to_close
 from toolsvc.runs.commit import Committed, apply_commit
@@ -56,7 +56,8 @@ async def close_cancelled(services: Services, run: UUID) -> None:
         async with services.direct.transaction() as db:
             claim = await claim_to_close(db, run, services.instance)
         if claim is not None:
-            await _end(services, claim, _cancelled(claim))
+            with _named(claim):
+                await _end(services, claim, _cancelled(claim))
 
 
 async def close_poisoned(services: Services, run: UUID) -> None:
@@ -67,7 +68,8 @@ async def close_poisoned(services: Services, run: UUID) -> None:
         if claim is not None:
             if claim.row.mourned:
                 DEATHS.labels(claim.row.mourned).inc()
-            await _end(services, claim, _poisoned())
+            with _named(claim):
+                await _end(services, claim, _poisoned())
             RUNS_POISONED.labels(claim.row.agent).inc()
 
 
@@ -131,6 +133,12 @@ async def _own_lease(services: Services) -> AsyncIterator[None]:
         await asyncio.gather(keeping, return_exceptions=True)
 
 
+def _named(claim: Claim) -> AbstractContextManager[None]:
+    """Log lines say whose they are."""
+    row = claim.row
+    return bound(run=row.public_id, thread=row.thread_public_id, user=user_hash(row.user_id))
+
+
 async def _end(services: Services, claim: Claim, how: _Ending) -> None:
     row, fence = claim.row, claim.fence
     tail = await _fence_and_read_tail(services, claim)
@@ -153,7 +161,7 @@ async def _end(services: Services, claim: Claim, how: _Ending) -> None:
         digest = sha256(commit.model_dump_json().encode()).digest()
         done = await apply_commit(db, row.id, commit, digest, key=services.receipt_key)
     RUNS_ENDED.labels(row.agent, how.outcome).inc()
-    log.info("closed a run", run=row.public_id, fence=fence, outcome=how.outcome, code=how.code)
+    log.info("closed a run", fence=fence, outcome=how.outcome, code=how.code)
     await _tell(services, claim, rows, done)
 
 

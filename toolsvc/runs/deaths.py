@@ -68,14 +68,18 @@ _REPORT = text("""
             AND (runs.status IN ('queued', 'running') OR runs.error_code = 'poisoned')
             AND (EXISTS (SELECT FROM dead) OR NOT EXISTS (SELECT FROM runners WHERE id = :lone))
         FOR UPDATE
+    ), kept AS (
+        UPDATE runs SET last_words = CASE WHEN told.counted OR NOT CAST(:told_to_end AS boolean)
+                THEN CAST(:words AS json) ELSE runs.last_words END,
+            deaths = runs.deaths + CASE WHEN told.counted THEN 1 ELSE 0 END,
+            runner_id = NULLIF(runs.runner_id, :lone),
+            lone_until = NULL
+        FROM told WHERE runs.id = told.id
     )
-    UPDATE runs SET last_words = CASE WHEN told.counted OR NOT CAST(:told_to_end AS boolean)
-            THEN CAST(:words AS json) ELSE runs.last_words END,
-        deaths = runs.deaths + CASE WHEN told.counted THEN 1 ELSE 0 END,
-        runner_id = NULLIF(runs.runner_id, :lone),
-        lone_until = NULL
-    FROM told WHERE runs.id = told.id
-    RETURNING runs.thread_id, told.counted
+    SELECT runs.public_id, runs.thread_id, threads.public_id AS thread_public_id,
+        COALESCE(told.counted, false) AS counted
+    FROM runs JOIN threads ON threads.id = runs.thread_id LEFT JOIN told ON told.id = runs.id
+    WHERE runs.id = :run
 """)
 
 
@@ -92,8 +96,9 @@ def set_aside(run: UUID, *, deaths: int, lone: str | None) -> Command[Any]:
 async def report(db: AsyncConnection, run: UUID, death: Death, secret: bytes | None) -> Any:
     """Keep how a lone process died, and count it unless that has been done, or it was told to end.
 
-    The answer is a row of `thread_id` and `counted`; `None` where the run has gone on without it,
-    or `secret` is not the one that this process showed.
+    The answer is a row of the run's names and `counted`, which is also false where the run has gone
+    on without it, or `secret` is not the one that this process showed; `None` if there is no such
+    run.
     """
     words = {"status": death.status, "lines": death.lines, "process": death.lone}
     values = {

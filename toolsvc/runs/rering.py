@@ -59,8 +59,9 @@ _SERVED = f"""EXISTS (
     )
 )"""
 _QUEUED = text(f"""
-    SELECT id, thread_id, keeper, deaths FROM (
-        SELECT id, thread_id, {KEEPER} AS keeper, {_DEATHS} AS deaths, {_SERVED} AS served
+    SELECT id, public_id, thread_id, keeper, deaths FROM (
+        SELECT id, public_id, thread_id, {KEEPER} AS keeper, {_DEATHS} AS deaths,
+            {_SERVED} AS served
         FROM runs
         WHERE status = 'queued' AND ready AND created_at < now() - make_interval(secs => :patience)
             AND {UNASKED}
@@ -68,8 +69,9 @@ _QUEUED = text(f"""
     ) AS queued WHERE served OR deaths >= {POISONED} LIMIT :most
 """)  # noqa: S608
 _STRANDED = text(f"""
-    SELECT id, thread_id, keeper, deaths FROM (
-        SELECT runs.id, runs.thread_id, {KEEPER} AS keeper, {_DEATHS} AS deaths, {_SERVED} AS served
+    SELECT id, public_id, thread_id, keeper, deaths FROM (
+        SELECT runs.id, runs.public_id, runs.thread_id, {KEEPER} AS keeper, {_DEATHS} AS deaths,
+            {_SERVED} AS served
         FROM runs WHERE {STRANDED} FOR UPDATE SKIP LOCKED
     ) AS stranded WHERE served OR deaths >= {POISONED} LIMIT :most
 """)  # noqa: S608
@@ -118,14 +120,14 @@ async def _look(services: Services) -> None:
     await _ring_unheard(services, _wanted(queued), _wanted(stranded))
     for row in (*queued, *stranded):
         if row.deaths >= POISONED:
-            await _close(services, row.id)
+            await _close(services, row)
 
 
-async def _close(services: Services, run: UUID) -> None:
+async def _close(services: Services, row: Row[Any]) -> None:
     try:
-        await close_poisoned(services, run)
+        await close_poisoned(services, row.id)
     except Exception:
-        log.exception("could not close a poisoned run; it is tried again", run=str(run))
+        log.exception("could not close a poisoned run; it is tried again", run=row.public_id)
 
 
 def _wanted(rows: Sequence[Row[Any]]) -> list[Wanted]:
