@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -156,8 +156,17 @@ async def stored_events(
             return found
 
 
-async def watch_from(gateway: Gateway, run_id: str, after: Position | None) -> tuple[Watch, Any]:
-    """Begin to watch a run that exists: the watch, and the stored events after a cursor.
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A run that is watched from where somebody stands."""
+
+    watch: Watch
+    stored: list[Placed]
+    earlier_calls: dict[str, str]  #: the tools that the runs which it resumes called, by call
+
+
+async def watch_from(gateway: Gateway, run_id: str, after: Position | None) -> Followed:
+    """Begin to watch a run that exists, with the stored events after a cursor.
 
     Raises:
         CliError: the run is unknown, or the cursor is not one of its thread's.
@@ -167,7 +176,20 @@ async def watch_from(gateway: Gateway, run_id: str, after: Position | None) -> t
     cursor = parse_position(stored[-1][0]) if stored else after
     begun = bool(stored) or await _begun_before(gateway, run_id, after)
     watch = Watch(str(run["threadId"]), str(run["id"]), cursor=cursor, begun=begun)
-    return watch, [watch.take_stored(*one) for one in stored]
+    placed = [watch.take_stored(*one) for one in stored]
+    return Followed(watch, placed, await _calls_before(gateway, run))
+
+
+async def _calls_before(gateway: Gateway, run: dict[str, Any]) -> dict[str, str]:
+    """A resumed run shows results of calls that an earlier one has shown."""
+    found: dict[str, str] = {}
+    with suppress(CliError):  # what is too old is not kept, and names are not worth an end
+        while parent := run.get("parentRunId"):
+            run = await aside(gateway.get, f"/api/runs/{part(str(parent))}")
+            for _, event in await stored_events(gateway, str(parent), None):
+                if event.get("type") == "TOOL_CALL_START":
+                    found[str(event.get("toolCallId"))] = str(event.get("toolCallName"))
+    return found
 
 
 async def _begun_before(gateway: Gateway, run_id: str, after: Position | None) -> bool:

@@ -4,6 +4,7 @@ The answer goes to standard output and the rest to standard error, so `baton cha
 the answer alone. After a reset the events come again; what was printed is not printed twice.
 """
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,8 +50,11 @@ class Lines:
 class Screen:
     """For people."""
 
-    def __init__(self, output: Output, *, question: bool = False) -> None:
+    def __init__(
+        self, output: Output, *, question: bool = False, calls: Mapping[str, str] | None = None
+    ) -> None:
         self._output = output
+        self._earlier = calls or {}  #: names of tools that runs before this one called
         self._question = question  #: show what was asked, too
         self._width = max(40, output.err.width - 5)
         self._console = output.out  #: where it is written
@@ -143,7 +147,8 @@ class Screen:
     # ------------------------------------------------------------------ quiet lines
     def _call(self, kind: str, event: dict[str, Any]) -> None:
         id_ = str(event.get("toolCallId"))
-        call = self._calls.setdefault(id_, [str(event.get("toolCallName", "a tool"))])
+        known = event.get("toolCallName") or self._earlier.get(id_, "a tool")
+        call = self._calls.setdefault(id_, [str(known)])
         name = plain(call[0])
         if name.startswith(HANDOFF):
             return  # the step that follows tells who goes on

@@ -17,7 +17,7 @@ from agent.errors import INTERRUPTED, CliError, UsageError
 from agent.follow import tail_command, watch_from
 from agent.interrupts import LeftError
 from agent.output import Listing, fields, state
-from agent.text import ago, between, count, one_line, plain
+from agent.text import ago, between, count, died, one_line, plain
 from agent.turn import Turn, printer
 from agent.verify import exported
 from shared.protocol.position import Position, parse_position
@@ -197,10 +197,12 @@ def export_run(
 
 
 async def _tail(cli: Cli, run: str, after: Position | None) -> int:
-    watch, stored = await watch_from(cli.gateway, run, after)
-    turn = Turn(cli.gateway, watch, printer(cli.output, question=True))
+    followed = await watch_from(cli.gateway, run, after)
+    watch = followed.watch
+    shown = printer(cli.output, question=True, calls=followed.earlier_calls)
+    turn = Turn(cli.gateway, watch, shown)
     try:
-        return await turn.run(cancellable=False, first=stored)
+        return await turn.run(cancellable=False, first=followed.stored)
     except LeftError:
         cli.output.note(f"Left. Go on with: {tail_command(watch.run_id, watch.cursor)}")
         return INTERRUPTED
@@ -239,6 +241,9 @@ def _described(run: dict[str, Any]) -> list[tuple[str, str | Text]]:
         ("run", run["id"]),
         ("status", waits if run["queued"] else state(run["status"])),
         ("error", Text(f"{plain(error['message'])} ({plain(error['code'])})") if error else None),
+        ("deaths", died(run) or None),
+        ("resumes", run["parentRunId"]),
+        ("goes on as", run.get("resumedBy")),
         ("agent", run["agent"]),
         ("thread", run["threadId"]),
         ("asked", f"{run['createdAt']} ({ago(run['createdAt'])})"),

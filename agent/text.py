@@ -86,6 +86,13 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def died(run: dict[str, Any]) -> str:
+    """How many processes a run has taken with it; nothing where there are none."""
+    number = int(run.get("deaths") or 0)
+    many = "1 process" if number == 1 else f"{number} processes"
+    return f"{many} ended with it since its last finished step" if number else ""
+
+
 def text_of(message: dict[str, Any]) -> str:
     """What a message says; parts that are no text are named."""
     content = message.get("content")

@@ -11,7 +11,7 @@ from rich.text import Text
 from agent.client import part
 from agent.command import Json, Url, opened
 from agent.output import Output, state
-from agent.text import arguments, between, one_line, plain, span, when
+from agent.text import arguments, between, died, one_line, plain, span, when
 
 #: Width of the picture that shows when each part began and how long it took.
 PICTURE = 24
@@ -49,13 +49,13 @@ def _show(output: Output, found: dict[str, Any], run: dict[str, Any]) -> None:
             output.note("No spans yet.")
         return
     rows = list(_rows(found["spans"]))
-    clock = _Clock([each for each, _ in rows])
+    clock = _Clock([each for each, *_ in rows])
     shown = Table.grid(padding=(0, 2, 0, 0))
     shown.add_column(no_wrap=True, overflow="ellipsis")
     shown.add_column(justify="right", no_wrap=True)
     if pictured := output.out.width >= ROOM_FOR_PICTURE:
         shown.add_column(no_wrap=True)
-    for each, line in rows:
+    for each, line, below in rows:
         took = clock.took(each)
         picture = [Text(clock.picture(each), "cyan")] if pictured else []
         shown.add_row(line, Text(took, "dim"), *picture)
@@ -63,19 +63,24 @@ def _show(output: Output, found: dict[str, Any], run: dict[str, Any]) -> None:
             inner = error.get("data")
             detail = inner.get("error") if isinstance(inner, dict) else None
             message = detail or error.get("message") or "failed"
-            indent = " " * (len(line.plain) - len(line.plain.lstrip("│├└─ ")))
-            shown.add_row(Text(f"{indent}✗ {one_line(message)}", "red"))
+            shown.add_row(Text.assemble((below, "dim"), (f"✗ {one_line(message)}", "red")))
     output.show(shown)
+    if deaths := died(run):
+        output.note(f"{deaths}; what they began after it is in no span.")
     if found.get("truncated"):
         output.note("There are more spans than are shown.")
 
 
-def _rows(spans: list[dict[str, Any]], before: str = "") -> Iterator[tuple[dict[str, Any], Text]]:
-    """Each span with its line of the tree, depth first."""
+def _rows(
+    spans: list[dict[str, Any]], before: str = ""
+) -> Iterator[tuple[dict[str, Any], Text, str]]:
+    """Each span with its line of the tree, and what more lines of it begin with; depth first."""
     for number, each in enumerate(spans, 1):
         last = number == len(spans)
-        yield each, Text.assemble((before + ("└─ " if last else "├─ "), "dim"), _label(each))
-        yield from _rows(each["children"], before + ("   " if last else "│  "))
+        inside = before + ("   " if last else "│  ")
+        line = Text.assemble((before + ("└─ " if last else "├─ "), "dim"), _label(each))
+        yield each, line, inside + ("│  " if each["children"] else "")
+        yield from _rows(each["children"], inside)
 
 
 def _label(each: dict[str, Any]) -> Text:

@@ -1,6 +1,6 @@
 """One run on the terminal: from its start, or from where it stands, to its end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 
 from agent.aside import aside
@@ -17,9 +17,11 @@ from shared.protocol.codes import Code
 _BY_OUTCOME = {"success": 0, "finished": 0, "interrupt": WAITS, "interrupted": WAITS}
 
 
-def printer(output: Output, *, question: bool = False) -> Lines | Screen:
-    """What shows a run's events, as asked for."""
-    return Lines(output) if output.as_json else Screen(output, question=question)
+def printer(
+    output: Output, *, question: bool = False, calls: Mapping[str, str] | None = None
+) -> Lines | Screen:
+    """What shows a run's events, as asked for; `calls`: names of tools that were called before."""
+    return Lines(output) if output.as_json else Screen(output, question=question, calls=calls)
 
 
 class Turn:

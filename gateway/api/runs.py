@@ -78,6 +78,8 @@ class Run(Shape):
     id: str
     thread_id: str
     parent_run_id: str | None = Field(description="The run that this one resumes.")
+    resumed_by: str | None = Field(description="The run that goes on with this one.")
+    deaths: int = Field(description="Processes that ended with it since its last finished step.")
     agent: str
     status: RunStatus
     queued: bool = Field(description="It waits for another run of its thread.")
@@ -99,6 +101,8 @@ def shape(row: RunRow) -> Run:
         id=row.public_id,
         thread_id=row.thread,
         parent_run_id=row.resumes,
+        resumed_by=row.resumed_by,
+        deaths=row.deaths,
         agent=row.agent,
         status=RunStatus(row.status),
         queued=row.status in LIVE and not row.ready,

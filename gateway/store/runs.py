@@ -71,6 +71,8 @@ class RunRow:
     key: UUID
     root: UUID
     resumes: str | None
+    resumed_by: str | None
+    deaths: int
     public_id: str
     thread_key: UUID
     thread: str
@@ -175,10 +177,13 @@ async def status(db: Transaction, run: UUID) -> str:
     return str(found)
 
 
+_LATER = RUNS.alias("later")
 _COLUMNS = (
     RUNS.c.id.label("key"),
     RUNS.c.root_id.label("root"),
     RUNS.c.resumes,
+    _LATER.c.public_id.label("resumed_by"),
+    RUNS.c.deaths,
     RUNS.c.public_id,
     RUNS.c.thread_id.label("thread_key"),
     THREADS.c.public_id.label("thread"),
@@ -199,6 +204,9 @@ _COLUMNS = (
 _READING = (
     select(*_COLUMNS)
     .join(THREADS, THREADS.c.id == RUNS.c.thread_id)
+    .outerjoin(
+        _LATER, (_LATER.c.user_id == RUNS.c.user_id) & (_LATER.c.resumes == RUNS.c.public_id)
+    )
     .where(THREADS.c.deleted_at.is_(None))
 )
 

@@ -202,6 +202,9 @@ def run(id_: str, status: str, thread_id: str = "thr_1") -> dict[str, Any]:
     return {
         "id": id_,
         "threadId": thread_id,
+        "parentRunId": None,
+        "resumedBy": None,
+        "deaths": 0,
         "agent": "Assistant",
         "status": status,
         "queued": False,

@@ -36,6 +36,26 @@ def test_a_run_is_shown(known: Baton, standin: StandIn) -> None:
     assert known("runs", "show", RUN, "--json").json["error"] == error
 
 
+def test_runs_that_go_on_with_each_other_name_each_other(known: Baton, standin: StandIn) -> None:
+    names = {"parentRunId": "run_0", "resumedBy": "run_2", "deaths": 1}
+    standin.answers[f"GET /api/runs/{RUN}"] = (200, run(RUN, "failed") | names)
+    shown = known("runs", "show", RUN).out
+    for name, value in (("resumes", "run_0"), ("goes on as", "run_2"), ("deaths", "1 process ")):
+        assert any(line.split(name)[-1].strip().startswith(value) for line in shown.splitlines())
+
+
+def test_a_resumed_run_shows_which_tool_gave_what(known: Baton, standin: StandIn) -> None:
+    call = {"type": "TOOL_CALL_START", "toolCallId": "call_1", "toolCallName": "pay"}
+    given = {"type": "TOOL_CALL_RESULT", "toolCallId": "call_1", "content": "paid 5"}
+    standin.answers["GET /api/runs/run_0"] = (200, run("run_0", "failed"))
+    standin.answers["GET /api/runs/run_0/events"] = (200, page(placed("1-2", call)))
+    resumed = run(RUN, "finished") | {"parentRunId": "run_0"}
+    standin.answers[f"GET /api/runs/{RUN}"] = (200, resumed)
+    events = [STORED[0], placed("1-2", given), *STORED[1:]]
+    standin.answers[f"GET /api/runs/{RUN}/events"] = (200, page(*events))
+    assert "✓ pay paid 5" in known("runs", "tail", RUN).err
+
+
 def test_an_unknown_run_is_told_by_every_command(known: Baton) -> None:
     for command in ("show", "tail", "cancel"):
         result = known("runs", command, "run_9")

@@ -67,6 +67,22 @@ def test_a_failed_span_says_why(known: Baton, standin: StandIn) -> None:
     assert "✗ HTTP 401" in known("trace", "run_1").out
 
 
+def test_the_tree_goes_on_beside_an_error(known: Baton, standin: StandIn) -> None:
+    found = tree()
+    tool, turn = found["spans"][0]["children"][0]["children"][1], found["spans"][0]["children"][0]
+    tool["error"] = turn["error"] = {"message": "cut off"}
+    standin.answers["GET /api/runs/run_1/trace"] = (200, found)
+    standin.answers["GET /api/runs/run_1"] = (200, run("run_1", "failed"))
+    lines = [line.rstrip() for line in known("trace", "run_1").out.splitlines()]
+    assert [line for line in lines if "✗" in line] == ["      │  ✗ cut off", "      │  ✗ cut off"]
+
+
+def test_a_trace_says_what_it_cannot_show(known: Baton, standin: StandIn) -> None:
+    standin.answers["GET /api/runs/run_1/trace"] = (200, tree())
+    standin.answers["GET /api/runs/run_1"] = (200, run("run_1", "failed") | {"deaths": 4})
+    assert "4 processes ended with it since its last" in known("trace", "run_1").err
+
+
 def test_odd_spans_are_shown_all_the_same(known: Baton, standin: StandIn) -> None:
     odd: dict[str, Any] = {
         **span("s1", {"type": "custom", "data": 7}, "05.000", None),

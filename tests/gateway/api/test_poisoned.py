@@ -64,6 +64,10 @@ async def test_asked_ten_times_at_once_one_new_run_tries_it_again_alone(
     assert (row.deaths, row.agent_digest) == (SUSPECT, None)  # with the newest code
     (found,) = (await admin.get("/api/poisoned")).json()["data"]
     assert found["requeuedBy"] == made
+    told = [(await ada.get(f"/api/runs/{run}")).json() for run in ("run_1", made)]
+    assert [one["resumedBy"] for one in told] == [made, None]
+    assert [one["parentRunId"] for one in told] == [None, "run_1"]
+    assert told[0]["deaths"] == 4
 
 
 async def test_the_code_it_had_may_be_asked_for(rig: Rig, admin: httpx.AsyncClient) -> None:
