@@ -50,14 +50,19 @@ def carry_alone(settings: RunnerSettings, run: UUID) -> None:
 
 
 async def _carry(settings: RunnerSettings, models: ModelsConfig, run: UUID, told: Told) -> None:
-    _cancelled_by_signals()
+    asked = _cancelled_by_signals()
     async with AsyncExitStack() as lifetime:
         async with _ended_if_stuck():
             opening = opened_worker(settings, models, told.runner, told.secret)
             worker = await lifetime.enter_async_context(opening)
         await lifetime.enter_async_context(working(worker, told.secret, parts_of(worker)))
         log.info("ready for one run", runner=told.runner, run=told.run_id)
-        await worker.carry_alone(run)
+        try:
+            await worker.carry_alone(run)
+        except asyncio.CancelledError:
+            if not asked.is_set():
+                _die_of_its_code()
+            raise
 
 
 @asynccontextmanager
@@ -72,19 +77,30 @@ async def _ended_if_stuck() -> AsyncIterator[None]:
         await asyncio.gather(watching, return_exceptions=True)
 
 
-def _cancelled_by_signals() -> None:
-    """The first SIGTERM or SIGINT cancels the present task; giving away is not interrupted."""
+def _die_of_its_code() -> NoReturn:
+    """Agent code has cancelled what is not its own: a death, and no giving away."""
+    print("The agent's code has cancelled the tasks of this process.", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _cancelled_by_signals() -> asyncio.Event:
+    """The first SIGTERM or SIGINT cancels the present task; giving away is not interrupted.
+
+    The event tells whether one has come.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    asked = (signal.SIGTERM, signal.SIGINT)
+    numbers, asked = (signal.SIGTERM, signal.SIGINT), asyncio.Event()
 
     def end() -> None:
-        for number in asked:
+        asked.set()
+        for number in numbers:
             loop.add_signal_handler(number, lambda: None)
         if task:
             task.cancel()
 
-    for number in asked:
+    for number in numbers:
         loop.add_signal_handler(number, end)
+    return asked
 
 
 def _told() -> Told:

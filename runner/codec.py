@@ -9,10 +9,13 @@ from typing import Any
 import orjson
 from agents.tool import ToolOutputFileContent, ToolOutputImage, ToolOutputText
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 
+#: As much as a tool of toolsvc may return.
+MAX_RESULT_BYTES = 10 * 1_048_576
 #: The SDK gives these a meaning by their class, so they come back as what they were.
 _SDK_OUTPUTS = {
     f"$sdk:{kind.__name__}": kind
@@ -20,21 +23,36 @@ _SDK_OUTPUTS = {
 }
 
 
-def encode(value: Any) -> Any:
+def encode(value: Any, *, what: str = "A tool returned") -> Any:
     """The JSON form of a tool's result.
 
     Raises:
-        BatonError: `agent_error` for a result that JSON cannot carry.
+        BatonError: `agent_error` for a result that JSON cannot carry, or that is too large.
     """
     encoded = plain(value)
     try:
-        orjson.dumps(encoded)
+        size = len(orjson.dumps(encoded))
     except TypeError as error:
         raise BatonError(
             Code.AGENT_ERROR,
-            f"A tool returned {type(value).__name__}, which cannot be recorded: {error}.",
+            f"{what} {type(value).__name__}, which cannot be recorded: {error}.",
         ) from None
+    if size > MAX_RESULT_BYTES:
+        raise BatonError(
+            Code.AGENT_ERROR,
+            f"{what} {size:,} bytes, which cannot be recorded: {MAX_RESULT_BYTES:,} can.",
+        )
     return encoded
+
+
+def shown(output: Any) -> Any:
+    """The JSON form of an agent's final output, which only people read: nothing need come back.
+
+    Raises:
+        BatonError: as `encode`.
+    """
+    readable = to_jsonable_python(plain(output), bytes_mode="base64", fallback=str)
+    return encode(readable, what="The agent's output is")
 
 
 def decode(plain: Any) -> Any:

@@ -6,6 +6,7 @@ long steps events are committed every few seconds as well.
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from runner.outbox import Outbox
 from runner.record import Record, RunToken
@@ -18,6 +19,7 @@ from shared.protocol.record import (
     CommitAnswer,
     End,
     ForeignRow,
+    Row,
     SpanRecord,
     StepRecord,
 )
@@ -27,6 +29,9 @@ log = get_logger(__name__)
 
 #: In a long step, events are committed this often.
 EVENTS_EVERY_S = 5.0
+
+#: Events of a run that is given up are committed by so much, which no limit is near to.
+GIVEN_UP_CHARS = 8 * 1_048_576
 
 #: Called when a commit was refused for good: the run must stop here.
 Refused = Callable[[BatonError], None]
@@ -82,7 +87,7 @@ class Committer:
         Raises:
             BatonError: the commit is refused.
         """
-        await self._send(Commit(fence=self._claimed.fence, n=self._number + 1, tail=tail))
+        await self._send(self._next(tail=tail))
 
     async def finish(self, end: End) -> None:
         """The last commit, with the terminal event and whatever has not been committed.
@@ -93,6 +98,24 @@ class Committer:
         if self._working is not None:
             await self._working
         await self._commit([], end)
+
+    async def give_up(self, end: End, tail: list[ForeignRow] | None) -> None:
+        """The last commits of a run whose end was refused: its events, and nothing that may go.
+
+        `tail` is empty where the first commit of a take-over was refused, and else `None`.
+
+        Raises:
+            BatonError: a commit is refused.
+        """
+        rows: list[Row] = []
+        for row in self._outbox.uncommitted():
+            if rows and sum(len(one.data) for one in [*rows, row]) > GIVEN_UP_CHARS:
+                await self._send(self._next(tail=tail, rows=rows))
+                self._outbox.committed(rows[-1].seq_to)
+                rows, tail = [], None
+            rows.append(row)
+        await self._send(self._next(tail=tail, rows=rows, end=end))
+        self._outbox.committed(rows[-1].seq_to)
 
     async def _join(self, step: StepRecord | None) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -125,20 +148,15 @@ class Committer:
             return
         snapshot, self.snapshot = (self.snapshot, None) if steps else (None, self.snapshot)
         await self._send(
-            Commit(
-                fence=self._claimed.fence,
-                n=self._number + 1,
-                rows=rows,
-                steps=steps,
-                spans=spans,
-                snapshot=snapshot,
-                end=end,
-            )
+            self._next(rows=rows, steps=steps, spans=spans, snapshot=snapshot, end=end)
         )
         self.steps, self.chain = self.steps + len(steps), chained(self.chain, *steps)
         if rows:
             self._outbox.committed(rows[-1].seq_to)
         self._stored(spans)
+
+    def _next(self, **brought: Any) -> Commit:
+        return Commit(fence=self._claimed.fence, n=self._number + 1, **brought)
 
     async def _send(self, commit: Commit) -> None:
         answer: CommitAnswer = await self._record.commit(self._claimed.run, self.token, commit)

@@ -114,7 +114,13 @@ class Outbox:
         self._wake(0 if first else DELTA_WINDOW_S)
 
     def hold_back(self, event: dict[str, Any]) -> None:
-        """Add the terminal event; it is published only after `release`, when SQL has it."""
+        """Add the terminal event; it is published only after `release`, when SQL has it.
+
+        A second one takes the place of the first, which SQL has refused and nobody has seen.
+        """
+        if self._limit is not None:
+            self._bytes -= _size(self._items.pop())
+            self._next -= 1
         self._limit = self.last
         self._add(event["type"], None, "", orjson.dumps(event).decode())
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,9 +13,10 @@ from runner import codec
 from runner.agent_loop import AgentLoop
 from runner.carried import CarriedRun, Stop, StopKind
 from runner.publisher import Publisher
+from runner.record import LOST
 from shared.bus.append import Answer, Batch, Entry, Mode, append, discard
 from shared.bus.connect import AWAY, Redis
-from shared.bus.events import read_all_after
+from shared.bus.events import read_tail
 from shared.errors import BatonError, FencedError
 from shared.protocol.brackets import Brackets
 from shared.protocol.codes import Code
@@ -50,13 +51,26 @@ class Driver:
         self.loop = AgentLoop(run, agent, max_turns=max_turns, replays=replays, code=code)
         self.redis, self.publisher = redis, publisher
         self.claimed, self.outbox = run.claimed, run.outbox
+        #: Whether SQL has what was written before this claim.
+        self.settled = run.claimed.first
 
     async def carry(self) -> None:
         """The whole story of a claim.
 
         Raises:
-            BatonError: `fenced` when another claim has the thread; nothing more may be written.
+            BatonError: one of `LOST`: somebody else carries the run on; nothing may be written.
         """
+        try:
+            await self._carry()
+        except BatonError as error:
+            if error.code in LOST:
+                raise
+            await self._give_up(error)
+        except Exception:
+            log.exception("a run could not be carried")
+            await self._give_up(BatonError(Code.INTERNAL))
+
+    async def _carry(self) -> None:
         tail = await self._fence_redis()
         if self.claimed.first:
             self._withdraw_half_written()
@@ -108,16 +122,17 @@ class Driver:
         """What the stream has above SQL's last settled id, from fences before ours."""
         after = Position(*self.claimed.sql_last)
         known = {(one.fence, one.seq) for one in self.claimed.starts}
-        entries = await read_all_after(self.redis, self.claimed.thread, after)
+        tail = await read_tail(self.redis, self.claimed.thread, after, below=self.claimed.fence)
         return [
             ForeignRow(entry.at.fence, entry.at.seq, entry.type, entry.data)
-            for entry in _without_gap(after, entries)
-            if entry.at not in known and entry.at.fence < self.claimed.fence
+            for entry in tail
+            if entry.at not in known
         ]
 
     async def _take_over(self, tail: list[ForeignRow]) -> None:
         """Settle, close what the predecessor left open, and withdraw what it had half written."""
         await self.run.committer.settle(tail)
+        self.settled = True
         before = self._opened_before()
         for row in tail:
             before.see(orjson.loads(row.data))
@@ -184,6 +199,19 @@ class Driver:
                 withdrawn=self.run.earlier.withdrawn,
             )
         )
+        await self._publish_the_end()
+
+    async def _give_up(self, error: BatonError) -> None:
+        """End the run with as little as possible: whoever took it over would come to the same."""
+        log.warning("a run is given up", code=error.code, error=error.message)
+        for event in self.outbox.brackets.closing():
+            self.outbox.emit(event)
+        self.outbox.hold_back({"type": "RUN_ERROR", "message": error.message, "code": error.code})
+        end = End(outcome=Outcome.FAILED, error_code=error.code, error_message=error.message)
+        await self.run.committer.give_up(end, None if self.settled else [])
+        await self._publish_the_end()
+
+    async def _publish_the_end(self) -> None:
         self.outbox.release()
         if not await self.publisher.drained(self.outbox, within_s=SENDING_S):
             log.warning("redis did not take the end of a run; sql has it")
@@ -208,7 +236,7 @@ class Driver:
             **usage,
         }
         if stop.result is not None and not isinstance(stop.result, str):
-            event["result"] = codec.encode(stop.result)
+            event["result"] = codec.shown(stop.result)
         return event
 
     def _usage(self) -> list[dict[str, Any]]:
@@ -220,13 +248,3 @@ _OUTCOMES = {
     StopKind.CANCELLED: Outcome.CANCELLED,
     StopKind.FAILED: Outcome.FAILED,
 }
-
-
-def _without_gap(after: Position, entries: Sequence[Entry]) -> Iterator[Entry]:
-    """The entries up to the first that does not follow: it was written by nobody of ours."""
-    last = after
-    for entry in entries:
-        if not last.precedes(entry.at) and not (entry.at.fence > last.fence and entry.at.seq == 1):
-            return
-        last = entry.at
-        yield entry

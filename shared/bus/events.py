@@ -63,6 +63,22 @@ async def read_all_after(redis: Redis, thread: UUID, after: Position) -> list[En
         last = page[-1][0].decode()
 
 
+async def read_tail(redis: Redis, thread: UUID, after: Position, *, below: int) -> list[Entry]:
+    """What fences lower than `below` have written after a position.
+
+    It ends before the first that does not follow, for that one was written by nobody of ours.
+    """
+    found: list[Entry] = []
+    last = after
+    for entry in await read_all_after(redis, thread, after):
+        if not last.precedes(entry.at) and not (entry.at.fence > last.fence and entry.at.seq == 1):
+            break
+        last = entry.at
+        if last.fence < below:
+            found.append(entry)
+    return found
+
+
 async def last_of(redis: Redis, threads: Sequence[UUID]) -> dict[UUID, Position]:
     """The newest entry of each thread's stream, of those that have one."""
     pipe = redis.pipeline(transaction=False)
@@ -89,8 +105,9 @@ def _entry(id_: bytes, fields: dict[bytes, bytes]) -> Entry | None:
     try:
         event: Any = orjson.loads(fields[b"data"])
         if isinstance(event, dict):
-            words = (fields[name].decode() for name in (b"type", b"run", b"data"))
-            return Entry(position_of(id_), *words)
+            words = [fields[name].decode() for name in (b"type", b"run", b"data")]
+            if not any("\0" in word for word in words):  # which no text of SQL's may hold
+                return Entry(position_of(id_), *words)
     except (KeyError, ValueError):
         pass
     return None

@@ -32,9 +32,12 @@ class Brackets:
 
     def see(self, event: dict[str, Any]) -> None:
         """Take one event into account."""
-        kind = event.get("type", "")
+        kind = event.get("type")
+        if not isinstance(kind, str):  # somebody wrote it by hand
+            return
         if kind in PAIRS:
-            self._open[_key(kind, PAIRS[kind][1], event)] = event
+            if isinstance(event.get(PAIRS[kind][1]), str):
+                self._open[_key(kind, PAIRS[kind][1], event)] = event
         elif kind in _CLOSES:
             start, field = _CLOSES[kind]
             self._open.pop(_key(start, field, event), None)

@@ -44,6 +44,14 @@ LEFT_OUT = {
         "runner.record:Record.confirm _until_answered",
         "shared.bus.append:discard redis.delete",
     ),
+    "only where toolsvc refuses the end of a run: it ends as failed then": (
+        "runner.run:Driver.carry _give_up",
+        "runner.run:Driver.carry _give_up#2",
+        "runner.run:Driver._give_up run.committer.give_up",
+        "runner.run:Driver._give_up _publish_the_end",
+        "runner.committer:Committer.give_up _send",
+        "runner.committer:Committer.give_up _send#2",
+    ),
     "the run has been stopped, and waits here for nothing": (
         "runner.agent_loop:AgentLoop._call_tool run.park",
         "runner.carried:CarriedRun.step park",

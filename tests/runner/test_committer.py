@@ -197,3 +197,21 @@ async def test_a_cancel_that_any_answer_brought_is_remembered() -> None:
     bench.record.cancelled = False
     await bench.committer.step(step("1"))
     assert bench.committer.cancelled
+
+
+async def test_who_gives_up_brings_events_a_few_at_a_time_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runner.committer.GIVEN_UP_CHARS", 300)
+    bench = Bench()
+    bench.spans.append(SpanRecord(id="s", started="now", data={}))
+    for _ in range(9):
+        bench.outbox.emit({"type": "CUSTOM", "value": "x" * 100})
+    await bench.committer.give_up(End(outcome=Outcome.FAILED), [])
+    commits = bench.record.commits
+    assert bench.numbers == list(range(1, len(commits) + 1))
+    assert [row.seq for commit in commits for row in commit.rows] == list(range(2, 11))
+    assert max(len(commit.rows) for commit in commits) == 2
+    assert [commit.tail for commit in commits] == [[], *[None] * (len(commits) - 1)]
+    assert [bool(commit.end) for commit in commits] == [*[False] * (len(commits) - 1), True]
+    assert not any(commit.spans for commit in commits)

@@ -234,3 +234,39 @@ def test_this_process_is_not_started_by_hand() -> None:
     )
     assert done.returncode == 2
     assert "for runners" in done.stderr
+
+
+#: A lone process whose run does something to it; what is around the run is left out.
+ALONE = """
+import asyncio, os, signal, sys
+from contextlib import nullcontext
+from types import SimpleNamespace
+from runner import alone
+
+async def carry(_run):
+    if sys.argv[1] == "cancel":
+        asyncio.get_running_loop().call_soon(lambda: [one.cancel() for one in asyncio.all_tasks()])
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(60)
+
+class Nothing(nullcontext):
+    def __init__(self, *_):
+        super().__init__(SimpleNamespace(carry_alone=carry))
+
+alone.opened_worker = alone.working = Nothing
+alone.parts_of = lambda _: {}
+told = alone.Told(runner="lone-1", secret="s")
+try:
+    asyncio.run(alone._carry(None, None, "run", told))
+except asyncio.CancelledError:
+    pass
+"""
+
+
+@pytest.mark.parametrize(("how", "status"), [("cancel", 1), ("ask", 0)])
+def test_code_that_cancels_everything_is_a_death_and_a_signal_is_none(
+    how: str, status: int
+) -> None:
+    done = subprocess.run((sys.executable, "-c", ALONE, how), check=False, timeout=60)
+    assert done.returncode == status

@@ -144,7 +144,19 @@ async def test_broken_agents_are_named_with_file_and_line_and_the_others_serve(
     ada: Person,
 ) -> None:
     agents = {agent["name"] for agent in (await ada.get("/api/agents"))["data"]}
-    assert agents == {"Careless", "Guarded"}
+    assert agents == {"Boundless", "Careless", "Guarded"}
     status = str(await ada.get("/api/status"))
     assert "Broken/agent.py:5" in status
     assert "Syntax/agent.py:3" in status
+
+
+async def test_an_output_that_json_has_no_form_for_is_shown_as_well_as_may_be(ada: Person) -> None:
+    events = await outcome(ada, '[[tool=power {"of": 5}]]', agent="Boundless")
+    assert (events[-1]["type"], events[-1]["result"]) == ("RUN_FINISHED", [32])
+
+
+async def test_a_run_whose_end_cannot_be_told_ends_all_the_same(ada: Person) -> None:
+    events = await outcome(ada, '[[tool=power {"of": 70}]]', agent="Boundless")
+    assert (events[-1]["type"], events[-1]["code"]) == ("RUN_ERROR", "agent_error")
+    assert "The agent's output" in events[-1]["message"]
+    assert_valid_agui(events)

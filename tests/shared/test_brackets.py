@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,3 +71,13 @@ def test_what_opens_and_closes_nothing_is_passed_over() -> None:
         {},
     ]
     assert Brackets(others).closing() == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{}, {"type": []}, {"type": "STEP_STARTED"}, {"type": "TOOL_CALL_START", "toolCallId": {}},
+     {"type": "TEXT_MESSAGE_END", "messageId": []}],
+)  # fmt: skip
+def test_what_is_no_event_opens_and_closes_nothing(event: dict[str, Any]) -> None:
+    opened = opening("STEP_STARTED", "a", None)
+    assert Brackets([opened, event]).still_open() == [opened]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.bus.connect import commands_client
-from shared.bus.events import PAGE, parse_announcement, read_after, read_all_after
+from shared.bus.events import PAGE, parse_announcement, read_after, read_all_after, read_tail
 from shared.bus.keys import events_key, thread_of
 from shared.protocol.position import START, Position
 
@@ -68,4 +68,18 @@ async def test_a_long_stream_is_read_whole_although_strangers_wrote_into_it(redi
     assert [one.at for one in later] == [at for at in ours if at.seq > 700]
     assert [one.at.seq for one in await read_after(redis, thread, START, count=4)] == [1, 2, 4]
     assert await read_all_after(redis, uuid4(), START) == []
+    await redis.aclose()
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+@pytest.mark.parametrize("gap", ["1-9", "3-2", "9-9"])
+async def test_a_tail_ends_before_what_does_not_follow(redis_url: str, gap: str) -> None:
+    redis = commands_client(redis_url, "baton-test")
+    thread = uuid4()
+    for id_ in ("1-1", "1-2", "1-3", *(("2-1",) if gap > "2" else ()), gap):
+        await redis.xadd(events_key(thread), FIELDS, id=id_)
+    for below, expected in ((2, [2, 3]), (1, [])):
+        tail = await read_tail(redis, thread, Position(1, 1), below=below)
+        assert [one.at for one in tail] == [Position(1, seq) for seq in expected]
     await redis.aclose()

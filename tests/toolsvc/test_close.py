@@ -257,3 +257,44 @@ async def test_a_stream_that_a_higher_fence_has_written_keeps_no_run_open(
     await close_run(rig, claimed.run)
     await rig.closings()
     assert await rig.status(claimed.run) == "cancelled"
+
+
+@pytest.mark.usefixtures("_no_grace")
+@pytest.mark.parametrize(
+    "data",
+    ["{}", "7", "no JSON", '{"type": []}', '{"type": "TOOL_CALL_START"}',
+     '{"type": "TEXT_MESSAGE_CHUNK", "messageId": 5, "delta": "x"}',
+     '{"type": "TEXT_MESSAGE_CHUNK", "messageId": "\\u0000", "delta": "x"}',
+     '{"type": "TEXT_MESSAGE_CHUNK", "messageId": "m1", "delta": ["x"]}',
+     '{"type": "MESSAGES_SNAPSHOT", "messages": 1}'],
+)  # fmt: skip
+async def test_a_run_is_closed_although_somebody_has_altered_its_events(
+    rig: RecordRig, data: str
+) -> None:
+    claimed = await carried(rig)
+    await rig.committed(claimed, rows=[[2, 2, "TEXT_MESSAGE_CHUNK", text(2, "Hello")], row(3)])
+    await rig.sql("UPDATE events SET data = :data WHERE seq = 3", data=data)
+    await rig.cancel(claimed.run)
+    await close_run(rig, claimed.run)
+    await rig.closings()
+    assert await rig.status(claimed.run) == "cancelled"
+    (message,) = await rig.sql("SELECT content FROM messages WHERE role = 'assistant'")
+    assert message.content["content"] == "Hello"
+
+
+@pytest.mark.usefixtures("_no_grace")
+async def test_what_somebody_wrote_far_ahead_is_not_taken_for_the_runner_s(rig: RecordRig) -> None:
+    claimed = await carried(rig)
+    await append(
+        rig.redis,
+        Batch(
+            claimed.thread, 1, [Entry(Position(1, 2), "CUSTOM", claimed.run_id, event("CUSTOM", 2))]
+        ),
+    )
+    fields: dict[Any, Any] = {"type": "CUSTOM", "run": claimed.run_id, "data": event("CUSTOM", 9)}
+    await rig.redis.xadd(events_key(claimed.thread), fields, id="1-9999")
+    await rig.cancel(claimed.run)
+    await close_run(rig, claimed.run)
+    await rig.closings()
+    stored = [(fence, seq) for fence, seq, *_ in await rig.positions(claimed.thread)]
+    assert stored == [(1, 1), (1, 2), (2, 1), (2, 2)]

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from shared.bus.append import Answer, Batch, Entry, Mode, append
 from shared.bus.connect import AWAY as REDIS_AWAY
 from shared.bus.doorbell import ring
-from shared.bus.events import read_all_after
+from shared.bus.events import read_tail
 from shared.bus.keys import runner_key
 from shared.protocol.brackets import Brackets
 from shared.protocol.codes import MEANINGS, Code
@@ -207,8 +207,8 @@ async def _fence_and_read_tail(services: Services, claim: Claim) -> list[Foreign
     known = {(one.fence, one.seq) for one in claim.starts}
     return [
         ForeignRow(entry.at.fence, entry.at.seq, entry.type, entry.data)
-        for entry in await read_all_after(services.redis, row.thread_id, sql_last)
-        if entry.at not in known and entry.at.fence < claim.fence
+        for entry in await read_tail(services.redis, row.thread_id, sql_last, below=claim.fence)
+        if entry.at not in known
     ]
 
 
