@@ -215,8 +215,16 @@ class _Attempt:
                 return Outcome.failed(Code.TOOL_TIMEOUT, f"The tool took over {self.limit_s:g} s.")
             if self.tool.transactional and isinstance(error, SQLAlchemyError) and is_away(error):
                 raise  # nothing was done: the same call may come again
-            log.exception("a tool failed", tool=self.tool.name)
-            return Outcome.failed(Code.TOOL_FAILED)
+            return self._failed(error)
+        except BaseException as error:  # an exit ends neither this process nor its other calls
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return self._failed(error)
+
+    def _failed(self, error: BaseException) -> Outcome:
+        log.error("a tool failed", tool=self.tool.name, exc_info=error)
+        return Outcome.failed(Code.TOOL_FAILED)
 
     def _result(self, value: Any) -> Outcome:
         try:

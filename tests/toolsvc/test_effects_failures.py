@@ -51,6 +51,8 @@ FAILURES = [
     ("sql error", 500, "tool_failed"),
     ("too large", 500, "tool_result_too_large"),
     ("not json", 500, "tool_failed"),
+    ("exit", 500, "tool_failed"),
+    ("be cancelled", 500, "tool_failed"),
 ]
 
 

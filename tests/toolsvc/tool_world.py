@@ -66,6 +66,10 @@ async def _end(connection: AsyncConnection, how: str) -> str:
             return "x" * (MAX_FILE_BYTES + 1)
         case "commit":
             await connection.commit()
+        case "exit":
+            raise SystemExit(3)
+        case "be cancelled":
+            raise asyncio.CancelledError
         case "not json":
             return "\ud800"
     return how
