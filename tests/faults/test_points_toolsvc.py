@@ -64,6 +64,10 @@ LEFT_OUT = {
         "toolsvc.runs.rering:_close close_poisoned",
         "toolsvc.runs.rering:_look _close",
     ),
+    "only where somebody has altered a conversation by hand": (
+        "toolsvc.runs.api:claims close_senseless",
+        "toolsvc.runs.close:close_senseless _end",
+    ),
     "only where others wrote the key of the doorbell by hand": (
         "shared.bus.doorbell:ensure_group redis.delete",
         "shared.bus.doorbell:ensure_group redis.xgroup_create#2",

@@ -256,7 +256,7 @@ class Nothing(nullcontext):
 
 alone.opened_worker = alone.working = Nothing
 alone.parts_of = lambda _: {}
-told = alone.Told(runner="lone-1", secret="s")
+told = alone.Told(runner="lone-1", secret="s", run_id="run_1")
 try:
     asyncio.run(alone._carry(None, None, "run", told))
 except asyncio.CancelledError:

@@ -286,3 +286,32 @@ async def test_a_claim_tells_of_a_cancel_that_came_before(rig: RecordRig) -> Non
     run = await rig.run(await rig.person())
     await rig.cancel(run)
     assert (await (await rig.runner()).claim()).cancelled
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "7", "null", '{"id": "m", "role": "user", "content": "\\ud800"}']
+)
+@pytest.mark.parametrize("first", [True, False], ids=["at first", "taken over"])
+async def test_a_run_whose_conversation_was_altered_is_closed(
+    rig: RecordRig, content: str, first: bool
+) -> None:
+    person = await rig.person()
+    thread = await rig.thread(person)
+    runner = await rig.runner()
+    await rig.run(person, thread)
+    said = await rig.one("SELECT id FROM messages WHERE thread_id = :thread", thread=thread)
+    await rig.committed(await runner.claim(), end={"outcome": "finished"})
+    run = await rig.run(person, thread)
+    if not first:
+        await rig.publish(await runner.claim(), range(2, 3), starts=True)
+        await runner.lose_lease()
+    await rig.sql(
+        "UPDATE messages SET content = CAST(:content AS json) WHERE id = :id",
+        content=content,
+        id=said.id,
+    )
+    assert (await (await rig.runner("r2")).asked(run)).claimed is None
+    row = await rig.run_row(run)
+    assert (row.status, row.error_code) == ("failed", "invalid_state")
+    assert (await rig.positions(thread))[-1][3] == "RUN_ERROR"
+    assert await rig.chain_holds(thread)

@@ -41,7 +41,7 @@ from shared.telemetry.metrics import CLAIMS, COMMITS, DEATHS, RUNS_ENDED
 from shared.tokens import verify_run_token
 from toolsvc.runs import deaths, lease
 from toolsvc.runs.claim import Found, answer_of, claim_alone, claim_next
-from toolsvc.runs.close import close_cancelled
+from toolsvc.runs.close import close_cancelled, close_senseless
 from toolsvc.runs.commit import apply_commit
 from toolsvc.runs.providers import consulted
 from toolsvc.runs.tokens import renewed_tokens, token_for
@@ -82,8 +82,13 @@ async def claims(request: Request) -> Response:
         alone=wanted.alone,
     )
     token, expires = token_for(services, row, claim.fence)
-    claimed = answer_of(claim, token=token, expires=expires)
-    return _json(answer.model_copy(update={"claimed": claimed}))
+    try:
+        claimed = answer_of(claim, token=token, expires=expires)
+        return _json(answer.model_copy(update={"claimed": claimed}))
+    except (TypeError, ValueError) as error:  # somebody has altered the conversation by hand
+        log.warning("a run makes no sense and is closed", error=str(error))
+        await close_senseless(services, claim)
+        return _json(answer)
 
 
 async def heartbeat(request: Request) -> Response:

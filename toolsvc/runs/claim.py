@@ -244,9 +244,16 @@ def _resumed(fence: int) -> dict[str, Any]:
 
 
 def answer_of(claim: Claim, *, token: str, expires: int) -> ClaimedRun:
-    """What its carrier is told."""
+    """What its carrier is told.
+
+    Raises:
+        TypeError, ValueError: somebody has altered what was said, by hand.
+    """
     row = claim.row
     said = dict(row.input)
+    messages = said.pop("messages", [])
+    if not all(isinstance(one, dict) for one in (*claim.history, *messages)):
+        raise TypeError("a message is no object")
     return ClaimedRun.model_construct(
         run=row.id,
         root=row.root_id,
@@ -261,7 +268,7 @@ def answer_of(claim: Claim, *, token: str, expires: int) -> ClaimedRun:
         starts=claim.starts,
         sql_last=(row.last_fence, row.last_seq),
         history=claim.history,
-        messages=said.pop("messages", []),
+        messages=messages,
         input=said,
         continued=claim.continued,
         journal=claim.journal,

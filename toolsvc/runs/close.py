@@ -69,8 +69,17 @@ async def close_poisoned(services: Services, run: UUID) -> None:
             if claim.row.mourned:
                 DEATHS.labels(claim.row.mourned).inc()
             with _named(claim):
-                await _end(services, claim, _poisoned())
+                await _end(services, claim, _failed(Code.POISONED))
             RUNS_POISONED.labels(claim.row.agent).inc()
+
+
+async def close_senseless(services: Services, claim: Claim) -> None:
+    """End a run just claimed for a runner, which could make nothing of it.
+
+    Raises:
+        BatonError: as `apply_commit`.
+    """
+    await _end(services, claim, _failed(Code.INVALID_STATE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +165,8 @@ async def _end(services: Services, claim: Claim, how: _Ending) -> None:
         error_message=how.message,
         messages=messages_of(events),
     )
-    commit = Commit(fence=fence, n=1, tail=tail, rows=rows, end=end)
+    tail_of_others = None if claim.first else tail
+    commit = Commit(fence=fence, n=1, tail=tail_of_others, rows=rows, end=end)
     async with services.direct.transaction() as db:
         digest = sha256(commit.model_dump_json().encode()).digest()
         done = await apply_commit(db, row.id, commit, digest, key=services.receipt_key)
@@ -239,7 +249,6 @@ def _cancelled(claim: Claim) -> _Ending:
     return _Ending(Outcome.CANCELLED, event)
 
 
-def _poisoned() -> _Ending:
-    code = Code.POISONED
+def _failed(code: Code) -> _Ending:
     event = {"type": "RUN_ERROR", "message": MEANINGS[code].text, "code": code}
     return _Ending(Outcome.FAILED, event, code)
