@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import httpx2
 import openai
 from agents.exceptions import (
@@ -20,6 +21,7 @@ from agents.exceptions import (
     UserError,
 )
 
+from runner.models.retry import not_connected
 from runner.scope import NoRunContextError
 from runner.theirs import storable
 from shared.errors import BatonError
@@ -60,6 +62,8 @@ def _upstream_code(error: BaseException) -> Code | None:
         return _status_code(error)
     if isinstance(error, openai.APIResponseValidationError):
         return Code.UPSTREAM_INVALID
+    if isinstance(error, _TIMEOUTS) and not_connected(error):
+        return Code.UPSTREAM_UNAVAILABLE
     if isinstance(error, _TIMEOUTS) or type(error).__name__ == "ModelTimeoutError":
         return Code.UPSTREAM_TIMEOUT
     if isinstance(error, _CONNECTION):
@@ -96,7 +100,16 @@ def _with_status(code: Code, error: BaseException) -> str:
     if status:
         return f"{sentence[:-1]} (HTTP {status}){_what_helps(code, error)}."
     where = _server_of(error)
+    if where and any(_nobody_there(cause) for cause in _causes(error)):
+        return f"Nothing answers at {where}; is the model server running?"
     return f"{sentence[:-1]} ({where})." if where else sentence
+
+
+def _nobody_there(error: BaseException) -> bool:
+    """Whether no connection came about; over one whose certificate is refused, somebody answers."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return not isinstance(error, aiohttp.ClientSSLError)
+    return isinstance(error, (aiohttp.ConnectionTimeoutError, httpx2.ConnectError))
 
 
 def _what_helps(code: Code, error: BaseException) -> str:

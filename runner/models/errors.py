@@ -9,6 +9,7 @@ import httpx2
 import openai
 from agents.exceptions import ModelBehaviorError
 
+from runner.models.retry import not_connected
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.telemetry.redact import redact, redact_value
@@ -28,6 +29,8 @@ def described(error: Exception) -> dict[str, Any] | None:
                 "message": message,
                 "body": redact_value(error.body),
             }
+        case openai.APITimeoutError() if not_connected(error):
+            return {"class": "APITimeoutError", "message": message, "connected": False}
         case openai.APITimeoutError() | openai.APIConnectionError() | ModelBehaviorError():
             return {"class": type(error).__name__, "message": message}
         case openai.APIError():
@@ -44,7 +47,10 @@ def raised_again(kept: dict[str, Any]) -> Exception:
     name, message = kept["class"], kept["message"]
     match name:
         case "APITimeoutError":
-            return openai.APITimeoutError(request=_REQUEST)
+            error = openai.APITimeoutError(request=_REQUEST)
+            if not kept.get("connected", True):
+                error.__cause__ = httpx2.ConnectTimeout(message, request=_REQUEST)
+            return error
         case "APIConnectionError":
             return openai.APIConnectionError(message=message, request=_REQUEST)
         case "APIError":

@@ -20,6 +20,9 @@ LONGEST_RETRY_AFTER_S = 120.0
 #: Pauses without a word of the server: at most so much before the first further try, then doubled.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 
+#: Deeper nobody wraps an error; and causes may go in a circle.
+MOST_CAUSES = 8
+
 
 class Kind(StrEnum):
     """What a failure says about the server."""
@@ -53,8 +56,8 @@ def judged(error: BaseException, *, now: float) -> Fault:
         case openai.APIResponseValidationError():
             return Fault(kind=Kind.UNKNOWN, again=False)
         case openai.APITimeoutError() | httpx2.TimeoutException() | TimeoutError():
-            connecting = isinstance(error.__cause__ or error, httpx2.ConnectTimeout)
-            return Fault(kind=Kind.DOWN if connecting else Kind.HUNG, again=connecting)
+            cut_off = not_connected(error)
+            return Fault(kind=Kind.DOWN if cut_off else Kind.HUNG, again=cut_off)
         case openai.APIConnectionError() | httpx2.TransportError():
             return Fault(kind=Kind.DOWN, again=True)
         case openai.APIError():
@@ -62,6 +65,15 @@ def judged(error: BaseException, *, now: float) -> Fault:
         case BatonError(code=Code.UPSTREAM_UNAVAILABLE):
             return Fault(kind=Kind.DOWN, again=True)
     return Fault(kind=Kind.UNKNOWN, again=False)
+
+
+def not_connected(error: BaseException) -> bool:
+    """Whether there was no connection, or none any more, whatever class that came as.
+
+    aiohttp's transport calls all that a ConnectTimeout, and the client that a time-out: what was
+    refused at once, too.
+    """
+    return isinstance(error.__cause__ or error, httpx2.ConnectTimeout)
 
 
 def _of_status(error: openai.APIStatusError, now: float) -> Fault:
@@ -142,4 +154,11 @@ def words_of(kind: Kind) -> tuple[Code, str]:
 
 def details_of(error: BaseException) -> dict[str, Any]:
     """What a log line says of a failed try; the error's words may hold secrets."""
-    return {"error": type(error).__name__, "status": getattr(error, "status_code", None)}
+    first = error
+    for _ in range(MOST_CAUSES):
+        first = first.__cause__ or first
+    return {
+        "error": type(error).__name__,
+        "cause": type(first).__name__ if first is not error else None,
+        "status": getattr(error, "status_code", None),
+    }
