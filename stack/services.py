@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from shared.settings import GatewaySettings, ProcessSettings, RunnerSettings, ToolsvcSettings
 from shared.settings.common import ENDS_WITHIN_S
-from shared.settings.models import DEFAULT_PATH, ModelsConfigError, load_models
+from shared.settings.models import ModelsConfigError
 from shared.signing import SigningKey
+from stack import model_servers
 from stack.credentials import Credentials
-from stack.program import ROOT, Program, Tier, answers_ok
+from stack.program import Program, Tier, answers_ok
 
 #: What any program may need from its surroundings; nothing secret.
 SURROUNDINGS = frozenset(
@@ -118,7 +119,7 @@ class Wiring:
     def _names_of_model_keys(self) -> set[str]:
         """The variables that the file of model servers names; the runner tells what is wrong."""
         try:
-            config = load_models(ROOT / (self.environ.get("BATON_MODELS_CONFIG") or DEFAULT_PATH))
+            config = model_servers.read_file(self.environ, demo=bool(self.ports.demo))
         except ModelsConfigError:
             return set()
         return {one.key_env for one in config.providers.values() if one.key_env}
@@ -133,6 +134,7 @@ class Wiring:
             "OPENAI_API_KEY": "demo",
             "OPENAI_TRACING_KEY": "demo",
             "BATON_TRACE_ENDPOINT": f"{at}/v1/traces/ingest",
+            model_servers.VARIABLE: str(model_servers.path_of_file(self.environ, demo=True)),
         }
 
     def _gateway(self, name: str, port: int) -> Program:

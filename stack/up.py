@@ -9,7 +9,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from stack import credentials
+from shared.settings.models import ModelsConfigError
+from stack import credentials, model_servers
 from stack.errors import StackError
 from stack.home import Home, Running, Started
 from stack.preflight import misspelt, require_stores, wrong_settings
@@ -27,13 +28,8 @@ def main(arguments: list[str]) -> int:
     """Run until a signal, or until something cannot go on; returns the exit status."""
     options = _parse(arguments)
     terminal = Terminal()
-    if not (options.demo or os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
-        print(
-            "No model server: set OPENAI_API_KEY (OpenAI) or OPENAI_BASE_URL (LM Studio, Ollama, "
-            "any compatible\nserver), or try everything with a scripted model: "
-            "python3 dev.py up --demo",
-            file=sys.stderr,
-        )
+    if without := _without_a_model(demo=options.demo):
+        print(without, file=sys.stderr)
         return 2
     if wrong := wrong_settings(os.environ):
         print("\n".join([*wrong, "docs/settings.md explains every setting."]), file=sys.stderr)
@@ -144,6 +140,32 @@ class _Up:
             lines.append(f"           {stack.redis_url('reader')}  (read only)")
         lines += ["  stop     Ctrl-C", ""]
         self._terminal.say("\n".join(lines))
+
+
+def _without_a_model(*, demo: bool) -> str | None:
+    """Why there is no model server that could be asked."""
+    try:
+        if demo:
+            _tell_who_is_not_the_demo()
+        elif not model_servers.is_any(os.environ):
+            return (
+                "No model server: set OPENAI_API_KEY (OpenAI) or OPENAI_BASE_URL (LM Studio, "
+                "Ollama, any compatible\nserver), name some in src/config/models.yaml "
+                "(docs/models.md), or try everything with a\nscripted model: "
+                "python3 dev.py up --demo"
+            )
+    except ModelsConfigError as error:
+        return f"{error}\ndocs/models.md explains the file."
+    return None
+
+
+def _tell_who_is_not_the_demo() -> None:
+    if others := model_servers.beside_the_demo(os.environ):
+        print(
+            f"{model_servers.VARIABLE} names a file whose {', '.join(others)} are asked at their "
+            "base_url, not at the demo model.",
+            file=sys.stderr,
+        )
 
 
 def _plan(options: argparse.Namespace, home: Home) -> Plan:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.settings import GatewaySettings, RunnerSettings, ToolsvcSettings
+from shared.settings.models import load_models
 from shared.signing import SigningKey
 from stack.credentials import Credentials
 from stack.program import Program
@@ -123,6 +124,13 @@ def test_the_demo_replaces_the_model_server_and_the_trace_endpoint() -> None:
     assert env["OPENAI_BASE_URL"] == "http://127.0.0.1:20004/v1"
     assert env["OPENAI_API_KEY"] == env["OPENAI_TRACING_KEY"] == "demo"
     assert env["BATON_TRACE_ENDPOINT"] == "http://127.0.0.1:20004/v1/traces/ingest"
+    (only,) = load_models(Path(env["BATON_MODELS_CONFIG"])).providers.values()
+    assert (only.base_url, only.key_env, only.models) == (None, None, ())
+
+
+def test_a_file_that_is_named_is_read_beside_the_demo_too() -> None:
+    told = {"BATON_MODELS_CONFIG": "/of/the/caller"}
+    assert programs(demo=True, told=told)["runner-1"].env.items() >= told.items()
 
 
 @pytest.mark.parametrize(

@@ -233,8 +233,12 @@ def test_without_a_model_server_the_demo_is_offered(start: Start) -> None:
     assert "--demo" in up.output
 
 
-def test_a_model_server_of_ones_own_is_used_as_it_is(start: Start) -> None:
-    up = start(OPENAI_BASE_URL="http://127.0.0.1:1234/v1").ready()
+def test_a_model_server_that_a_file_alone_names_is_used_as_it_is(
+    start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("providers: {local: {base_url: 'http://127.0.0.1:1234/v1'}}")
+    up = start(BATON_MODELS_CONFIG=str(file)).ready()
     assert "demo" not in up.running().processes
 
 
