@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from agent.command import Json
-from agent.errors import FAILED, CliError
+from agent.errors import FAILED, CliError, UsageError
 from agent.output import Output
 from agent.text import count, plain
 from shared.protocol.rehearsal import Ending, Rehearsed, WhoseCode
@@ -47,6 +47,8 @@ def deploy_check(
     Exit status 1: they cannot. Nothing is changed, and no gateway is asked.
     """
     output = Output(as_json=as_json)
+    if database is not None:
+        _require_postgres(database)
     found = _examined()
     if database is not None:
         found |= _of_installation(found, database, agents, kept)
@@ -55,6 +57,14 @@ def deploy_check(
     else:
         _show(output, found)
     return FAILED if found["problems"] else 0
+
+
+def _require_postgres(database: str) -> None:
+    """Other databases would be opened, some made, and found without any migration."""
+    if database.partition("://")[0] not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise UsageError(
+            "--database: Baton's database is Postgres.", "Its URL begins with postgresql://"
+        )
 
 
 # ---------------------------------------------------------------------------------- looking

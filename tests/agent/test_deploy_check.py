@@ -112,3 +112,11 @@ def test_a_database_that_is_not_there_is_told_in_words(baton: Baton) -> None:
     result = baton("deploy-check", "--database", "postgresql://nobody@127.0.0.1:1/x")
     assert result.status == 1
     assert "cannot be asked" in result.err
+
+
+def test_another_database_is_refused_and_not_made(baton: Baton, tmp_path: Path) -> None:
+    file = tmp_path / "made.db"
+    result = baton("deploy-check", "--database", f"sqlite:///{file}")
+    assert result.status == 2
+    assert "postgresql://" in result.err
+    assert not file.exists()
