@@ -10,9 +10,12 @@ from typer.core import TyperGroup
 
 from agent.address import parse_address
 from agent.client import Gateway
+from agent.errors import RefusedError
 from agent.keyring import Keyring
+from agent.operator_key import operator_key, where_to_find_it
 from agent.output import Output
 from agent.sign_in import SignIn
+from shared.protocol.codes import Code
 from shared.settings import load_settings
 from shared.settings.cli import CliSettings
 
@@ -64,5 +67,9 @@ def opened(
         if known:
             sign_in.identify(admin=admin)
         yield Cli(gateway=gateway, output=output, sign_in=sign_in, keyring=keyring)
+    except RefusedError as error:
+        if error.code == Code.FORBIDDEN and admin and operator_key(settings.home) is None:
+            error.hint = where_to_find_it(settings.home)
+        raise
     finally:
         gateway.close()

@@ -1,6 +1,7 @@
 """`effects`: what tools did, and settling calls whose outcome nobody knows."""
 
 import json
+import re
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +9,7 @@ from rich.text import Text
 
 from agent.client import Gateway, part
 from agent.command import Cursor, Json, Limit, ListByDefault, Url, opened
-from agent.errors import CliError, RefusedError, UsageError
+from agent.errors import CliError, UsageError
 from agent.output import Listing, fields, state
 from agent.text import NOTHING, ago, arguments, one_line, plain
 from shared.protocol.codes import Code
@@ -19,6 +20,7 @@ app = typer.Typer(cls=ListByDefault, help="List effects of tools; settle what no
 KEY_CHARS = 64
 #: So much of a key is shown, and enough to name one that is to be settled.
 SHOWN_CHARS = 12
+_KEY = re.compile(rf"[0-9a-f]{{{SHOWN_CHARS},{KEY_CHARS}}}", re.ASCII)
 _OUTCOMES = "Give one of --done JSON, --failed MESSAGE and --retry."
 
 
@@ -76,7 +78,7 @@ def settle_effect(
     """Say what became of a call whose outcome nobody knows. For admins."""
     verdict = _verdict(done, failed, code, retry=retry) | ({"resume": False} if no_resume else {})
     with opened(url, as_json, admin=True) as cli:
-        whole = key if len(key) == KEY_CHARS else _find(cli.gateway, key)
+        whole = _whole(cli.gateway, key)
         settled = cli.gateway.post(f"/api/effects/{part(whole)}/settle", verdict)
         if as_json:
             cli.output.document(settled)
@@ -102,25 +104,25 @@ def _verdict(
     return {"outcome": "retry"}
 
 
-def _find(gateway: Gateway, beginning: str) -> str:
-    """The whole key of the effect to settle that begins so."""
-    if len(beginning) < SHOWN_CHARS:
+def _whole(gateway: Gateway, key: str) -> str:
+    """The whole key of the effect whose key begins so; one that is settled may be named again."""
+    if not _KEY.fullmatch(key):
         raise UsageError(
-            "That could be many effects.", "Give as much of the key as `baton effects` has."
+            f"{one_line(key, 80)!r} names no effect.",
+            f"Give its key, or at least the first {SHOWN_CHARS} characters, as `baton effects` "
+            "has them.",
         )
-    found: set[str] = set()
-    cursor = None
-    while True:
-        page = gateway.get("/api/effects", limit=100, cursor=cursor, status="unknown")
-        found |= {one["key"] for one in page["data"] if one["key"].startswith(beginning)}
-        cursor = page.get("next")
-        if cursor is None:
-            break
+    if len(key) == KEY_CHARS:
+        return key
+    page = gateway.get("/api/effects", limit=2, key=key)
+    found = [one["key"] for one in page["data"] if one["key"].startswith(key)]
     if not found:
-        raise RefusedError(Code.NOT_FOUND, "Nothing that is to be settled has such a key.")
+        raise CliError(
+            "No effect has such a key.", "`baton effects` lists them.", code=Code.NOT_FOUND
+        )
     if len(found) > 1:
         raise CliError("Several begin so.", "Give the whole key: `baton effects --json` has it.")
-    return found.pop()
+    return str(found[0])
 
 
 def _settled(one: dict[str, Any]) -> str:

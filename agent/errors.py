@@ -83,8 +83,7 @@ class RefusedError(CliError):
 
 _HINTS: dict[str, str] = {
     Code.NOT_SIGNED_IN: "Sign in with `baton login`, or set BATON_API_KEY to a valid key.",
-    Code.FORBIDDEN: "Ask an admin, or do it on the gateway's own machine, where its operator key "
-    "lies in <BATON_HOME>/secrets.json.",
+    Code.FORBIDDEN: "Ask an admin.",
     Code.NOT_FOUND: "`baton threads`, `baton runs` and `baton keys` list what there is.",
     Code.UNKNOWN_AGENT: "`baton agents` lists those that are served, `baton status` the broken.",
     Code.BAD_CURSOR: "Take one that was printed for this very run or list, or leave it out.",

@@ -7,6 +7,14 @@ from pathlib import Path
 from agent.errors import CliError
 
 
+def where_to_find_it(home: Path) -> str:
+    """What to do where this key would have been needed, and `home` has none."""
+    return (
+        "Ask an admin; or, on the gateway's own machine, set BATON_HOME to the folder of its "
+        f"secrets.json (`--home` of `dev.py up`): {home} has none."
+    )
+
+
 def operator_key(home: Path) -> str | None:
     """The key, or `None` where this user has none here.
 

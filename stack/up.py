@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Coroutine
@@ -122,7 +123,11 @@ class _Up:
         stack, options = self._stack, self._options
         url = stack.gateway_urls[0]
         here = "" if options.port == 8000 else f"BATON_URL={url} "
-        home = "" if options.home == Path(".baton") else f"--home {options.home} "
+        home = ""
+        if options.home != Path(".baton"):
+            folder = shlex.quote(str(options.home))
+            home = f"--home {folder} "
+            here += f"BATON_HOME={folder} "
         hello = (
             'pick Assistant and write "hello", then\n'
             '           "Please set my display name to Ada in my profile"'

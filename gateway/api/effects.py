@@ -147,12 +147,18 @@ async def list_effects(
     status: Annotated[
         Literal["unknown"] | None, Query(description="`unknown`: those to be settled.")
     ] = None,
+    key: Annotated[
+        str | None,
+        Query(pattern=r"^[0-9a-f]{1,64}$", description="Only those whose keys begin so."),
+    ] = None,
 ) -> Page[Effect]:
     """List calls of tools with their outcomes, those of the newest runs first."""
     if cursor is not None and not _KEY.fullmatch(cursor):
         raise BatonError(Code.BAD_CURSOR)
     async with services.db.reading(caller.user_id) as db:
-        rows = await effects.page(db, limit=limit + 1, before=cursor, unsettled=status is not None)
+        rows = await effects.page(
+            db, limit=limit + 1, before=cursor, unsettled=status is not None, begins=key
+        )
     more, rows = len(rows) > limit, rows[:limit]
     return Page(data=[Effect.of(row) for row in rows], next=rows[-1].key if more else None)
 

@@ -70,6 +70,8 @@ _OLDER = """
     (effects.root_id, effects.scope, effects.call_id, effects.arguments_digest) <
         (SELECT root_id, scope, call_id, arguments_digest FROM effects WHERE key = :before)
 """
+# By the index: a key has digits and the letters a to f.
+_BEGINS = "effects.key BETWEEN :begins AND CAST(:begins AS text) || 'g'"
 _NEWEST_FIRST = """
     ORDER BY effects.root_id DESC, effects.scope DESC, effects.call_id DESC,
         effects.arguments_digest DESC LIMIT :limit
@@ -113,16 +115,23 @@ _STUCK = Statement(
 
 
 async def page(
-    db: AsyncConnection, *, limit: int, before: str | None, unsettled: bool
+    db: AsyncConnection,
+    *,
+    limit: int,
+    before: str | None,
+    unsettled: bool,
+    begins: str | None = None,
 ) -> Sequence[EffectRow]:
     """Effects of everybody, those of the newest runs first; `before` is the key of the last seen.
 
-    `unsettled`: only those whose outcome nobody knows.
+    `unsettled`: only those whose outcome nobody knows; `begins`: whose keys begin so.
     """
     conditions = [_UNSETTLED] if unsettled else ["true"]
     conditions += [_OLDER] if before else []
+    conditions += [_BEGINS] if begins else []
     query = text(f"{_READING} WHERE {' AND '.join(conditions)} {_NEWEST_FIRST}")
-    rows = await db.execute(query, {"limit": limit} | ({"before": before} if before else {}))
+    values = {"limit": limit, "before": before, "begins": begins}
+    rows = await db.execute(query, {name: value for name, value in values.items() if value})
     return [EffectRow(*row) for row in rows]
 
 

@@ -92,7 +92,8 @@ def test_as_json_the_settled_call_comes_whole(known: Baton) -> None:
         ((KEY, "--retry", "--done", "1"), "What became of it?"),
         ((KEY, "--done", "sent"), "--done"),
         ((KEY, "--done", "1", "--code", "x"), "--code belongs to --failed"),
-        (("6f1d", "--retry"), "many effects"),
+        (("6f1d", "--retry"), "at least the first 12"),
+        (("paid-the-bill", "--retry"), "names no effect"),
     ],
 )
 def test_a_verdict_that_is_none_is_not_sent(
@@ -105,7 +106,11 @@ def test_a_verdict_that_is_none_is_not_sent(
 
 
 def test_a_key_that_is_not_one_call_settles_nothing(known: Baton, standin: StandIn) -> None:
-    assert "such a key" in known("effects", "settle", "a" * 12, "--retry").err
+    lost = known("effects", "settle", "a" * 12, "--retry").err
+    assert "such a key" in lost
+    assert "`baton effects` lists" in lost
+    assert standin.asked[-1].query["key"] == "a" * 12
+    assert "status" not in standin.asked[-1].query  # the same verdict may be given again
     standin.answers["GET /api/effects"] = (200, page(effect(), effect(OTHER)))
     assert "Several begin so" in known("effects", "settle", KEY[:12], "--retry").err
     assert not any(path.startswith("POST /api/effects") for path in standin.paths())

@@ -65,6 +65,7 @@ def test_everybodys_keys_are_for_admins(known: Baton, standin: StandIn) -> None:
     standin.answers["GET /api/keys"] = refusal(Code.FORBIDDEN, "Only admins see them.")
     result = known("keys", "list", "--all")
     assert result.status == 1
+    assert "set BATON_HOME" in result.err
     assert standin.asked[-1].query["everybody"] == "true"
 
 

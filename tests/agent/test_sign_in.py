@@ -145,7 +145,7 @@ def test_who_is_no_admin_is_told_what_to_do(here: Baton, standin: StandIn) -> No
     result = here("invite", "bob@example.com")
     assert result.status == 1
     assert "Only admins may do this." in result.err
-    assert "secrets.json" in result.err
+    assert "set BATON_HOME to the folder of its secrets.json" in result.err
 
 
 def test_login_in_dev_mode_takes_any_address(here: Baton, standin: StandIn, nobody: Path) -> None:

@@ -1,5 +1,6 @@
 """`dev.py up` with stand-ins for the services and real stores, started as people start it."""
 
+import itertools
 import json
 import os
 import re
@@ -31,7 +32,8 @@ class Up:
     def __init__(self, tree: Path, *arguments: str, **environ: str) -> None:
         self.tree = tree
         self.port = free_port()
-        self.home = Home(tree / ".baton")
+        named = dict(itertools.pairwise(arguments)).get("--home", ".baton")
+        self.home = Home(tree / named)
         self.output = ""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "stack", "up", "--port", str(self.port), *arguments],
@@ -238,8 +240,10 @@ def test_a_model_server_that_a_file_alone_names_is_used_as_it_is(
 ) -> None:
     file = tmp_path / "models.yaml"
     file.write_text("providers: {local: {base_url: 'http://127.0.0.1:1234/v1'}}")
-    up = start(BATON_MODELS_CONFIG=str(file)).ready()
+    up = start("--home", ".else where", BATON_MODELS_CONFIG=str(file)).ready()
     assert "demo" not in up.running().processes
+    # Where commands for admins find their key.
+    assert "BATON_HOME='.else where' .venv/bin/baton chat" in up.output
 
 
 def test_a_wrong_setting_is_named_before_anything_starts(start: Start) -> None:

@@ -75,6 +75,19 @@ async def test_what_nobody_knows_is_listed_with_all_that_helps_to_find_out(
     assert Counter(one["status"] for one in every) == {"unknown": 2, "claimed": 1, "done": 1}
 
 
+async def test_one_is_found_by_how_its_key_begins_also_when_it_is_settled(
+    rig: Rig, admin: httpx.AsyncClient
+) -> None:
+    first, other = await effect(rig, call="a"), await effect(rig, call="b")
+    assert (await settle(admin, first, DONE)).status_code == 200
+    for length in (12, 63, 64):
+        found = (await admin.get("/api/effects", params={"key": first[:length]})).json()["data"]
+        assert [one["key"] for one in found] == [first]
+    both = (await admin.get("/api/effects", params={"status": "unknown"})).json()["data"]
+    assert [one["key"] for one in both] == [other]
+    assert code_of(await admin.get("/api/effects", params={"key": "%"})) == "bad_input"
+
+
 async def test_the_list_comes_in_pages(rig: Rig, admin: httpx.AsyncClient) -> None:
     keys = {await effect(rig, call=f"call_{number}") for number in range(5)}
     seen: list[str] = []
