@@ -85,7 +85,7 @@ class Screen:
 
     def remark(self, text: str) -> None:
         """A quiet line about the connection; not part of the run."""
-        self._fresh_line()
+        self._step_aside()
         self._output.note(f"  {text}")
         self._wait()
 
@@ -200,12 +200,18 @@ class Screen:
         self._notes += 1
         if self._notes > self._notes_shown:
             self._notes_shown = self._notes
-            self._fresh_line()
+            self._step_aside()
             line.stylize("dim", 0, 1)
             self._output.err.print(Text("  ").append_text(line), style="dim", soft_wrap=True)
             self._wait()
 
     # ------------------------------------------------------------------ the cursor
+    def _step_aside(self) -> None:
+        """Make room for a note. Where the answer goes elsewhere, as into a file, it goes on."""
+        if self._console.is_terminal:
+            self._fresh_line()
+        self._quiet()
+
     def _fresh_line(self) -> None:
         self._quiet()
         if self._open is not None:

@@ -176,7 +176,7 @@ def test_a_lost_connection_is_made_anew_from_the_cursor(known: Baton, standin: S
 
     standin.scripts += [first, second]
     result = known("chat", "hi")
-    assert (result.status, result.out) == (0, "Hello \nworld\n")
+    assert (result.status, result.out) == (0, "Hello world\n")
     assert "connection lost" in result.err
 
 
