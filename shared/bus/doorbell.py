@@ -3,7 +3,7 @@
 Entries may be lost, doubled or forged without harm: toolsvc rings again for what still waits.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,6 +14,8 @@ from shared.bus.keys import GROUP, RUNS
 
 #: An entry that was read and not deleted for this long lost its reader before it asked.
 RESCUE_AFTER_MS = 5_000
+#: After this long that is likely enough to ring anew: readers ask within milliseconds.
+LOST_AFTER_MS = 1_000
 #: A living reader asks every few seconds.
 IDLE_MS = 600_000
 
@@ -101,9 +103,18 @@ async def bells(redis: Redis) -> list[Bell]:
     return [_bell(entry, fields) for entry, fields in entries]
 
 
-async def waiting(redis: Redis) -> set[UUID]:
-    """Runs that an entry speaks of now, among the oldest 10,000."""
-    return {bell.run for bell in await bells(redis) if bell.run}
+async def waiting(redis: Redis, *, but: Collection[bytes] = ()) -> set[UUID]:
+    """Runs that an entry speaks of now, among the oldest 10,000, and not one of `but`."""
+    return {bell.run for bell in await bells(redis) if bell.run and bell.entry not in but}
+
+
+async def lost(redis: Redis) -> set[bytes]:
+    """Entries that somebody has read a while ago and not answered, 1,000 at most."""
+    try:
+        found: Any = await redis.xpending_range(RUNS, GROUP, "-", "+", 1_000, idle=LOST_AFTER_MS)
+    except ResponseError:  # no stream, no group, or not ours
+        return set()
+    return {one["message_id"] for one in found}
 
 
 async def has_group(redis: Redis) -> bool:

@@ -96,6 +96,7 @@ LEFT_OUT = {
     "called by toolsvc or the gateway, and by no runner": (
         "shared.bus.doorbell:ring pipe.execute",
         "shared.bus.doorbell:bells redis.xrange",
+        "shared.bus.doorbell:lost redis.xpending_range",
         "shared.bus.doorbell:has_group redis.xinfo_groups",
         "shared.bus.doorbell:waiting bells",
         "shared.bus.events:last_of pipe.execute",

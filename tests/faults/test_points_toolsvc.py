@@ -135,6 +135,7 @@ BY_CHANCE = frozenset(
         "toolsvc.runs.close:_own_lease.keep services.engine.begin exit",
         "toolsvc.runs.lease:confirm db.execute",
         "toolsvc.runs.rering:_look db.execute#2",
+        "toolsvc.runs.rering:_ring_unheard lost",
         "toolsvc.runs.rering:_ring_unheard services.redis.xlen",
         "toolsvc.runs.rering:_ring_unheard ensure_group",
         "toolsvc.runs.rering:_ring_unheard services.redis.publish",
@@ -142,6 +143,7 @@ BY_CHANCE = frozenset(
         "toolsvc.runs.rering:_ring_unheard ring",
         "shared.bus.doorbell:ensure_group redis.xgroup_create",
         "shared.bus.doorbell:bells redis.xrange",
+        "shared.bus.doorbell:lost redis.xpending_range",
         "shared.bus.doorbell:waiting bells",
     )
 )

@@ -1,5 +1,6 @@
 """Ringing again: only for runs that nobody hears, and only where somebody could answer."""
 
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ import pytest_asyncio
 
 from shared.bus import doorbell
 from shared.bus.doorbell import Ring
-from shared.bus.keys import RUNS
+from shared.bus.keys import GROUP, RUNS
 from shared.settings import ToolsvcSettings
 from shared.web.middleware import Outermost
 from tests.toolsvc.record_rig import GATEWAY_KEY, RUNNER_KEY, TOKEN_KEY, RecordRig, opened
@@ -21,6 +22,15 @@ from toolsvc.runs.rering import _look
 from toolsvc.services import Services
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
+
+#: So long that no living reader takes it to ask, and that this machine does not sleep.
+LONG_MS = 60_000
+
+
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read in a test is as fresh when the test looks."""
+    monkeypatch.setattr(doorbell, "LOST_AFTER_MS", LONG_MS // 2)
 
 
 @pytest_asyncio.fixture
@@ -78,6 +88,61 @@ async def test_entries_lost_in_part_are_made_up_for(rig: RecordRig) -> None:
     await rig.redis.xdel(RUNS, entries[1][0], entries[2][0])
     assert await look(rig) == 4
     assert await rig.rung() == runs
+
+
+async def read(rig: RecordRig, most: int, *, idle_ms: int = 0) -> None:
+    """A runner reads so many entries, and does nothing about them for so long."""
+    bells = await doorbell.listen(rig.redis, "reader", most=most, block_ms=1)
+    if bells:
+        ids: Any = [bell.entry for bell in bells]
+        await rig.redis.xclaim(RUNS, GROUP, "reader", 0, ids, idle=idle_ms, justid=True)
+
+
+@pytest.mark.usefixtures("_patient")
+@pytest.mark.parametrize("is_stranded", [False, True])
+async def test_an_entry_whose_reader_died_is_rung_for_anew_once(
+    rig: RecordRig, is_stranded: bool
+) -> None:
+    run = await stranded(rig) if is_stranded else await rig.run(await rig.person())
+    await rig.runner("alive")
+    assert await look(rig) == 1
+    await read(rig, 1)
+    assert await look(rig) == 1  # somebody is about to ask
+    await age(rig)
+    assert await look(rig) == 2
+    assert await look(rig) == 2
+    assert await hear(rig) == [run]
+
+
+async def age(rig: RecordRig) -> None:
+    """Whoever has read something has said nothing for long."""
+    found: Any = await rig.redis.xpending_range(RUNS, GROUP, "-", "+", 100)
+    for one in found:
+        ids = [one["message_id"]]
+        await rig.redis.xclaim(RUNS, GROUP, "reader", 0, ids, idle=LONG_MS, justid=True)
+
+
+@pytest.mark.usefixtures("_patient")
+async def test_whatever_befell_the_entries_one_look_is_enough_and_the_next_adds_nothing(
+    rig: RecordRig,
+) -> None:
+    await rig.runner()
+    ada, chance = await rig.person(), random.Random(7)
+    runs = [await rig.run(ada) for _ in range(6)]
+    for _ in range(60):
+        await rig.redis.delete(RUNS)
+        await doorbell.ensure_group(rig.redis)
+        told = chance.choices(runs, k=chance.randrange(10))
+        await doorbell.ring(rig.redis, [Ring(run, UUID(int=1)) for run in told])
+        gone, asking = chance.randrange(1, 4), chance.randrange(1, 4)
+        await read(rig, gone, idle_ms=LONG_MS)
+        await read(rig, asking)
+        gone = min(gone, len(told))
+        alive = {*told[gone:]}
+        before, once, twice = len(told), await look(rig), await look(rig)
+        assert once - gone >= len(runs)
+        assert once - before <= len(set(runs) - alive)
+        assert twice == once
 
 
 async def test_a_fresh_run_is_left_to_its_own_entry(rig: RecordRig) -> None:

@@ -1,7 +1,8 @@
 """Ringing again, twice a second and from any number of instances, for runs that nobody hears.
 
-Stranded runs (their runner's lease has ended) and queued runs whose entry is gone. A run is rung
-for only while no entry speaks of it, so that many instances do not fill the stream.
+Stranded runs (their runner's lease has ended) and queued runs whose entry is gone, or has lost its
+reader. A run is rung for only while no other entry speaks of it, so that many instances do not fill
+the stream.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 
 from shared.bus.connect import AWAY as REDIS_AWAY
-from shared.bus.doorbell import Ring, ensure_group, ring, waiting
+from shared.bus.doorbell import Ring, ensure_group, lost, ring, waiting
 from shared.bus.keys import RUNS, runner_key
 from shared.db.conversations import SUSPECT
 from shared.db.engine import AWAY as SQL_AWAY
@@ -141,11 +142,12 @@ def _wanted(rows: Sequence[Row[Any]]) -> list[Wanted]:
 async def _ring_unheard(services: Services, queued: list[Wanted], stranded: list[Wanted]) -> None:
     if not queued and not stranded:
         return
+    gone = await lost(services.redis)
     # As many entries as waiting runs: nothing is lost, and the stream need not be read.
-    if not stranded and await services.redis.xlen(RUNS) >= len(queued):
+    if not stranded and await services.redis.xlen(RUNS) >= len(queued) + len(gone):
         return
     await ensure_group(services.redis)
-    heard = await waiting(services.redis)
+    heard = await waiting(services.redis, but=gone)
     for cause, rings in (("queued", queued), ("stranded", stranded)):
         unheard = [one for one in rings if one.run not in heard]
         await ring(services.redis, [Ring(one.run, one.thread) for one in unheard if not one.keeper])
