@@ -64,6 +64,7 @@ class Committer:
         self.snapshot: str | None = None
         self._waiting: list[tuple[StepRecord | None, asyncio.Future[None]]] = []
         self._working: asyncio.Task[None] | None = None
+        self._ending = False
 
     @property
     def at_rest(self) -> bool:
@@ -92,9 +93,12 @@ class Committer:
     async def finish(self, end: End) -> None:
         """The last commit, with the terminal event and whatever has not been committed.
 
+        A step that an author's task comes with from now on never returns.
+
         Raises:
             BatonError: the commit is refused.
         """
+        self._ending = True
         if self._working is not None:
             await self._working
         await self._commit([], end)
@@ -107,8 +111,11 @@ class Committer:
         Raises:
             BatonError: a commit is refused.
         """
+        self._ending = True
+        if self._working is not None:
+            await self._working
         rows: list[Row] = []
-        for row in self._outbox.uncommitted():
+        for row in self._outbox.uncommitted(ending=True):
             if rows and sum(len(one.data) for one in [*rows, row]) > GIVEN_UP_CHARS:
                 await self._send(self._next(tail=tail, rows=rows))
                 self._outbox.committed(rows[-1].seq_to)
@@ -119,8 +126,9 @@ class Committer:
 
     async def _join(self, step: StepRecord | None) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((step, done))
-        if self._working is None:
+        if not self._ending:
+            self._waiting.append((step, done))
+        if self._working is None and not self._ending:
             # A task of its own: a cancelled caller must not tear a commit apart.
             self._working = asyncio.create_task(self._work(), name="commit")
         await done
@@ -142,7 +150,7 @@ class Committer:
             self._working = None
 
     async def _commit(self, steps: list[StepRecord], end: End | None) -> None:
-        rows, spans = self._outbox.uncommitted(), self._spans()
+        rows, spans = self._outbox.uncommitted(ending=end is not None), self._spans()
         spans += self._cut_off() if end else []
         if not (rows or spans or steps or end):
             return

@@ -76,6 +76,7 @@ class Outbox:
         self._doubtful = 1  # newest seq that it may have, for its answer was lost
         self._committed = 1
         self._limit: int | None = None  # the newest seq that may be published
+        self._ended = False
         self._bytes = 0
         self._mode = Mode.APPEND
         self._last_prefix: str | None = None
@@ -94,7 +95,9 @@ class Outbox:
         return self._next - 1
 
     def emit(self, event: dict[str, Any]) -> int:
-        """Add an event that goes out at once."""
+        """Add an event that goes out at once; behind the terminal one it goes nowhere."""
+        if self._ended:
+            return self.last
         self.brackets.see(event)
         seq = self._add(event["type"], None, "", orjson.dumps(event).decode())
         self._last_prefix = None
@@ -103,6 +106,8 @@ class Outbox:
 
     def delta(self, type_: str, prefix: str, text: str) -> None:
         """Add a delta; `prefix` (of `delta_prefix`) tells which message it continues."""
+        if self._ended:
+            return
         newest = self._items[-1] if self._items else None
         if newest is not None and newest.prefix == prefix and newest.seq > self._sealed:
             newest.text += text
@@ -116,12 +121,13 @@ class Outbox:
     def hold_back(self, event: dict[str, Any]) -> None:
         """Add the terminal event; it is published only after `release`, when SQL has it.
 
-        A second one takes the place of the first, which SQL has refused and nobody has seen.
+        A second one takes the place of the first, which SQL has refused and nobody has seen. What
+        an author's tasks still say after it is not part of the run.
         """
         if self._limit is not None:
             self._bytes -= _size(self._items.pop())
             self._next -= 1
-        self._limit = self.last
+        self._ended, self._limit = True, self.last
         self._add(event["type"], None, "", orjson.dumps(event).decode())
 
     def release(self) -> None:
@@ -144,15 +150,19 @@ class Outbox:
             self._changed(self)
 
     # ------------------------------------------------------------------ SQL
-    def uncommitted(self) -> list[Row]:
-        """Everything since the last commit, adjacent deltas of one message joined."""
+    def uncommitted(self, *, ending: bool) -> list[Row]:
+        """Everything since the last commit, adjacent deltas of one message joined.
+
+        A terminal event that is held back belongs to the commit that ends the run, and to no other.
+        """
         rows: list[Row] = []
         index = self._committed + 1 - self._kept_from
-        while index < len(self._items):
+        count = len(self._items) - (self._limit is not None and not ending)
+        while index < count:
             item = self._items[index]
             to = index
             if item.prefix is not None:
-                while to + 1 < len(self._items) and self._items[to + 1].prefix == item.prefix:
+                while to + 1 < count and self._items[to + 1].prefix == item.prefix:
                     to += 1
             if to == index:
                 rows.append(Row(item.seq, item.seq, item.type, item.json()))

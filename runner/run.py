@@ -184,9 +184,9 @@ class Driver:
     # ------------------------------------------------------------------ ending
     async def _finish(self, stop: Stop) -> None:
         """Close what is open, commit the end, and only then publish the terminal event."""
+        await self._write_sessions()
         for event in self.outbox.brackets.closing():
             self.outbox.emit(event)
-        await self._write_sessions()
         self.outbox.hold_back(self._terminal(stop))
         error = stop.error
         await self.run.committer.finish(

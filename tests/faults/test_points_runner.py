@@ -49,6 +49,7 @@ LEFT_OUT = {
         "runner.run:Driver.carry _give_up#2",
         "runner.run:Driver._give_up run.committer.give_up",
         "runner.run:Driver._give_up _publish_the_end",
+        "runner.committer:Committer.give_up _working",
         "runner.committer:Committer.give_up _send",
         "runner.committer:Committer.give_up _send#2",
     ),

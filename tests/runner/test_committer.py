@@ -153,6 +153,37 @@ async def test_a_cancelled_caller_tears_no_commit_apart() -> None:
     assert bench.record.commits[1].end == End(outcome=Outcome.CANCELLED)
 
 
+async def test_the_terminal_event_goes_with_the_end_alone_whatever_others_still_do() -> None:
+    """A run that has failed may have tools that go on, and agents used as tools."""
+    bench = Bench()
+    bench.record.may_answer.clear()
+    steps = [asyncio.create_task(bench.committer.step(step("0")))]
+    await turn()
+    steps.append(asyncio.create_task(bench.committer.step(step("1"))))  # it waits for the first
+    await turn()
+    bench.outbox.hold_back({"type": "RUN_ERROR"})
+    finishing = asyncio.create_task(bench.committer.finish(End(outcome=Outcome.FAILED)))
+    await turn()
+    bench.emit()
+    late = asyncio.create_task(bench.committer.step(step("2")))
+    bench.record.may_answer.set()
+    await asyncio.gather(*steps, finishing)
+    assert [[one.place for one in commit.steps] for commit in bench.record.commits] == [
+        ["0"],
+        ["1"],
+        [],
+    ]
+    assert [[row.type for row in commit.rows] for commit in bench.record.commits] == [
+        [],
+        [],
+        ["RUN_ERROR"],
+    ]
+    assert bench.numbers == [1, 2, 3]
+    await turn()
+    assert not late.done()
+    late.cancel()
+
+
 async def test_a_refused_step_never_returns_and_leaves_its_number_free() -> None:
     bench = Bench()
     bench.emit()

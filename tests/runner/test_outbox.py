@@ -80,11 +80,11 @@ def test_deltas_of_two_messages_and_across_an_event_do_not_join() -> None:
 def test_what_a_commit_has_taken_grows_no_more() -> None:
     box, _ = outbox()
     say(box, "one")
-    rows = box.uncommitted()
+    rows = box.uncommitted(ending=False)
     say(box, "two")
     assert texts(rows) == [("a", "one")]
     box.committed(rows[-1].seq_to)
-    assert texts(box.uncommitted()) == [("a", "two")]
+    assert texts(box.uncommitted(ending=False)) == [("a", "two")]
 
 
 def test_adjacent_deltas_are_one_row_with_the_text_of_all() -> None:
@@ -93,7 +93,7 @@ def test_adjacent_deltas_are_one_row_with_the_text_of_all() -> None:
         say(box, text)
         box.take()
     box.emit(other())
-    assert box.uncommitted() == [
+    assert box.uncommitted(ending=False) == [
         Row(2, 4, "TEXT_MESSAGE_CHUNK", PREFIXES["a"] + '"aé😀\\"\\n"}'),
         Row(5, 5, "CUSTOM", orjson.dumps(other()).decode()),
     ]
@@ -211,7 +211,8 @@ def test_a_refill_of_a_run_that_has_said_nothing_yet_is_its_start_alone() -> Non
 def test_the_terminal_event_is_committed_but_not_published_before_its_release() -> None:
     box = filled(1)
     box.hold_back({"type": "RUN_FINISHED"})
-    assert [row.type for row in box.uncommitted()] == ["CUSTOM", "RUN_FINISHED"]
+    assert [row.type for row in box.uncommitted(ending=False)] == ["CUSTOM"]
+    assert [row.type for row in box.uncommitted(ending=True)] == ["CUSTOM", "RUN_FINISHED"]
     assert seqs(box.take()) == [2]
     box.answered(Reply(Answer.OK, 2))
     assert not box.unsent
@@ -222,6 +223,18 @@ def test_the_terminal_event_is_committed_but_not_published_before_its_release() 
     assert box.unsent
     assert not box.all_sent.is_set()
     assert seqs(box.take()) == [3]
+
+
+def test_nothing_comes_after_the_terminal_event() -> None:
+    box = filled(1)
+    say(box, "half")
+    box.hold_back({"type": "RUN_ERROR"})
+    box.emit(other())
+    say(box, " a word")
+    assert [row.type for row in box.uncommitted(ending=True)][-1] == "RUN_ERROR"
+    box.release()
+    box.emit(other())
+    assert box.last == 4
 
 
 # ------------------------------------------------------------------------------ memory
@@ -235,7 +248,7 @@ def test_past_the_bound_committed_events_go_and_redis_goes_past_them(
         box.emit(other("x" * 1000))
     box.committed(15)
     assert box._bytes <= 10_000
-    assert box.uncommitted()[0].seq == 16
+    assert box.uncommitted(ending=False)[0].seq == 16
     batch = box.take()
     low = seqs(batch)[0]
     assert 2 < low <= 16
@@ -253,7 +266,7 @@ def test_what_sql_lacks_is_never_dropped_nor_is_the_newest_event(
     monkeypatch.setattr(module, "KEEP_BYTES", 10)
     box = filled(5)
     box.committed(3)
-    assert [row.seq for row in box.uncommitted()] == [4, 5, 6]
+    assert [row.seq for row in box.uncommitted(ending=False)] == [4, 5, 6]
     box.committed(6)
     assert seqs(box.take()) == [6]
 
@@ -320,7 +333,7 @@ class OutboxAndStream(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        rows = self.box.uncommitted()
+        rows = self.box.uncommitted(ending=self.ended)
         if rows:
             expected = self.sql[-1].seq_to + 1 if self.sql else 2
             for row in rows:

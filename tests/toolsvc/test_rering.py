@@ -127,6 +127,7 @@ async def test_whatever_befell_the_entries_one_look_is_enough_and_the_next_adds_
     rig: RecordRig,
 ) -> None:
     await rig.runner()
+    await rig.sql("UPDATE runners SET lease_until = now() + interval '1 hour'")
     ada, chance = await rig.person(), random.Random(7)
     runs = [await rig.run(ada) for _ in range(6)]
     for _ in range(60):
