@@ -74,7 +74,7 @@ class Effect(Shape):
             key=row.key,
             status=EffectStatus(row.status),
             tool=row.tool,
-            arguments=None if row.arguments is None else orjson.loads(row.arguments),
+            arguments=_readable(row.arguments),
             call_id=row.call_id,
             scope=row.scope,
             run_id=row.run,
@@ -88,6 +88,14 @@ class Effect(Shape):
             settled=settled,
             resumed_by=row.resumed_by,
         )
+
+
+def _readable(arguments: str | None) -> Any:
+    """The JSON, or the text as it stands where somebody has altered it by hand."""
+    try:
+        return None if arguments is None else orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return arguments
 
 
 class _Said(Body):

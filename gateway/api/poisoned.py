@@ -1,10 +1,10 @@
 """Poisoned runs: what killed their processes, and trying them again."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from fastapi import Query
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from gateway.api.routing import Admin, PathId, SignedIn, WithServices, api_router
 from gateway.api.runs import AcceptedRun
@@ -46,9 +46,17 @@ class PoisonedRun(Shape):
             agent=row.agent,
             reason=row.message,
             ended_at=row.ended_at,
-            death=Death.model_validate(row.words) if row.words else None,
+            death=_death(row.words),
             requeued_by=row.requeued_by,
         )
+
+
+def _death(words: Any) -> Death | None:
+    """What toolsvc kept; `None` too where somebody has altered it by hand."""
+    try:
+        return Death.model_validate(words) if words else None
+    except ValidationError:
+        return None
 
 
 @router.get("/poisoned", operation_id="listPoisoned")

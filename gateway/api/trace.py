@@ -96,13 +96,15 @@ def _hang(top: str, nodes: dict[str, Span], below: dict[str, list[str]], placed:
 
 
 def _span(row: SpanRow) -> Span:
-    kind, name = row.data.get("type"), row.data.get("name")
+    # Somebody may have altered it by hand.
+    data = row.data if isinstance(row.data, dict) else {}
+    kind, name = data.get("type"), data.get("name")
     return Span(
         id=row.id,
         type=kind if isinstance(kind, str) else None,
         name=name if isinstance(name, str) else None,
         started_at=row.started_at,
         ended_at=row.ended_at,
-        data=row.data,
+        data=data,
         error=row.error,
     )

@@ -22,7 +22,7 @@ class PoisonedRow(NamedTuple):
     agent: str
     message: str | None
     ended_at: datetime
-    words: dict[str, Any] | None
+    words: Any
     requeued_by: str | None
 
 

@@ -18,7 +18,7 @@ class SpanRow(NamedTuple):
     parent: str | None
     started_at: datetime
     ended_at: datetime | None
-    data: dict[str, Any]
+    data: Any
     error: Any
 
 

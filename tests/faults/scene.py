@@ -263,6 +263,7 @@ async def scene(stores: TestStores, folder: Path) -> AsyncIterator[Scene]:
             "BATON_AGENTS_HOME": str(folder),
             "BATON_LEASE_S": str(LEASE_S),
             "BATON_TOOL_TIMEOUT_S": "2",
+            "BATON_STREAM_TTL_S": "3600",  # all of a walk is read again at its end
         }
         stack = await lifetime.enter_async_context(running_stack(env=env, database_url=url))
         runner = stack.processes["runner-1"]

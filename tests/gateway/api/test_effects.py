@@ -75,6 +75,15 @@ async def test_what_nobody_knows_is_listed_with_all_that_helps_to_find_out(
     assert Counter(one["status"] for one in every) == {"unknown": 2, "claimed": 1, "done": 1}
 
 
+async def test_arguments_that_were_altered_by_hand_are_listed_as_they_stand(
+    rig: Rig, admin: httpx.AsyncClient
+) -> None:
+    await effect(rig)
+    await rig.sql("UPDATE effects SET arguments = '('")
+    (one,) = (await admin.get("/api/effects")).json()["data"]
+    assert one["arguments"] == "("
+
+
 async def test_one_is_found_by_how_its_key_begins_also_when_it_is_settled(
     rig: Rig, admin: httpx.AsyncClient
 ) -> None:

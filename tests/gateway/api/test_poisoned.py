@@ -43,6 +43,15 @@ async def test_an_operator_sees_how_it_died_and_its_owner_only_that(
     assert "secret of the process" not in own.text
 
 
+@pytest.mark.parametrize("words", ["[1]", '"x"', '{"status": 1}'])
+async def test_words_that_were_altered_by_hand_are_left_out(
+    rig: Rig, admin: httpx.AsyncClient, words: str
+) -> None:
+    await rig.sql("UPDATE runs SET last_words = CAST(:words AS json)", words=words)
+    (found,) = (await admin.get("/api/poisoned")).json()["data"]
+    assert (found["id"], found["death"]) == ("run_1", None)
+
+
 async def test_pages_follow_each_other(rig: Rig, admin: httpx.AsyncClient) -> None:
     first = (await admin.get("/api/poisoned", params={"limit": 1})).json()
     assert first["next"] is None

@@ -35,6 +35,11 @@ def test_trees(rows: list[tuple[str, str | None]], expected: Any) -> None:
     assert shape(tree([row(id_, parent) for id_, parent in rows])) == expected
 
 
+def test_a_span_that_was_altered_by_hand_is_shown_without_its_data() -> None:
+    (span,) = tree([row("a", None)._replace(data=[])])
+    assert (span.type, span.name, span.data) == (None, None, {})
+
+
 def test_a_very_deep_trace_can_be_written_as_json() -> None:
     rows = [row(f"s{n}", f"s{n - 1}" if n else None, n) for n in range(3000)]
     (top,) = tree(rows)
