@@ -4,7 +4,6 @@ import json
 import os
 import sys
 import time
-from pathlib import Path
 
 from agents import Agent, function_tool
 
@@ -18,16 +17,14 @@ researcher = Agent(
 
 summarizer = Agent(name="Summarizer", instructions="Summarizer: summarize what you are given.")
 
-#: Everything that the drill knows of these deaths is in this file.
-KILLED = Path(os.environ["AGENT_DRILL_KILLED"])
-
 
 @function_tool
 def end_process(run: str) -> str:
     """End the process that carries the run, at once, with all that it carries besides."""
     pid, alone = os.getpid(), "--alone" in sys.argv
     line = {"run": run, "pid": pid, "alone": alone, "at": time.time()}
-    file = os.open(KILLED, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    # Everything that the drill knows of these deaths is in this file.
+    file = os.open(os.environ["AGENT_DRILL_KILLED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(file, json.dumps(line).encode() + b"\n")
     os._exit(13)
 
