@@ -14,9 +14,10 @@ from shared.settings.models import ModelsConfigError
 from stack import credentials, model_servers
 from stack.errors import StackError
 from stack.home import Home, Running, Started
+from stack.postgres import binaries
 from stack.preflight import misspelt, require_stores, wrong_settings
 from stack.program import ROOT, is_taken
-from stack.running import Plan, Size, Stack
+from stack.running import MARK, Plan, Size, Stack
 from stack.terminal import Terminal
 
 #: The pace of a good model, so that people see an answer being written.
@@ -29,7 +30,8 @@ def main(arguments: list[str]) -> int:
     """Run until a signal, or until something cannot go on; returns the exit status."""
     options = _parse(arguments)
     terminal = Terminal()
-    if without := _without_a_model(demo=options.demo):
+    without = None if options.stores_only else _without_a_model(demo=options.demo)
+    if without:
         print(without, file=sys.stderr)
         return 2
     if wrong := wrong_settings(os.environ):
@@ -72,7 +74,10 @@ class _Up:
         if not await self._unless_stopped(self._stack.start()):
             await self._stack.stop()
             return 0
-        self._say_ready()
+        if self._options.stores_only:
+            self._say_stores_are_ready()
+        else:
+            self._say_ready()
         failure = await self._unless_stopped(self._stack.failure(), default=None)
         if failure:
             self._terminal.news("up", f"{failure}. Stopping.")
@@ -113,7 +118,7 @@ class _Up:
         self._home.remember(
             Running(
                 supervisor=os.getpid(),
-                gateway_url=self._stack.gateway_urls[0],
+                gateway_url=next(iter(self._stack.gateway_urls), "stores only"),
                 redis_port=self._stack.redis_port,
                 processes=processes,
             )
@@ -123,11 +128,8 @@ class _Up:
         stack, options = self._stack, self._options
         url = stack.gateway_urls[0]
         here = "" if options.port == 8000 else f"BATON_URL={url} "
-        home = ""
-        if options.home != Path(".baton"):
-            folder = shlex.quote(str(options.home))
-            home = f"--home {folder} "
-            here += f"BATON_HOME={folder} "
+        if self._home_option:
+            here += f"BATON_HOME={shlex.quote(str(options.home))} "
         hello = (
             'pick Assistant and write "hello", then\n'
             '           "Please set my display name to Ada in my profile"'
@@ -139,12 +141,28 @@ class _Up:
             "",
             f"  page     sign in with any e-mail, {hello}",
             f'  shell    {here}.venv/bin/baton chat "hello"',
-            f"  redis    python3 dev.py redis {home}XRANGE runs - +",
+            f"  redis    python3 dev.py redis {self._home_option}XRANGE runs - +",
         ]
         if stack.redis_port:
             lines.append(f"           {stack.redis_url('reader')}  (read only)")
         lines += ["  stop     Ctrl-C", ""]
         self._terminal.say("\n".join(lines))
+
+    def _say_stores_are_ready(self) -> None:
+        """Say how to reach them; the next start makes migrations, for a backup may be older."""
+        lines = ["ready: Redis and Postgres, and nothing else", ""]
+        if not self._stack.plan.database_url:
+            (self._home.path / "postgres" / MARK).unlink(missing_ok=True)
+            url = shlex.quote(self._stack.database_url)
+            lines.append(f'  shell    export DATABASE_URL={url} PATH="{binaries()}:$PATH"')
+        if self._stack.redis_port:
+            lines.append(f"  redis    python3 dev.py redis {self._home_option}--admin")
+        self._terminal.say("\n".join([*lines, "  stop     Ctrl-C", ""]))
+
+    @property
+    def _home_option(self) -> str:
+        home = self._options.home
+        return "" if home == Path(".baton") else f"--home {shlex.quote(str(home))} "
 
 
 def _without_a_model(*, demo: bool) -> str | None:
@@ -212,7 +230,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--home", type=Path, default=Path(".baton"), help="data and secrets (.baton)"
     )
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--stores-only", action="store_true", help="Redis and Postgres alone, as for a restore"
+    )
+    options = parser.parse_args(arguments)
+    if options.stores_only:
+        if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
+            parser.error("--stores-only: both stores are others', DATABASE_URL and REDIS_URL say")
+        options.gateways = options.runners = options.toolsvc = 0
+        options.demo = False
+    return options
 
 
 def _count(text: str) -> int:

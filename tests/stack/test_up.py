@@ -19,7 +19,9 @@ import pytest
 
 from stack.home import Home, Running
 from stack.program import free_port
+from stack.running import MARK
 from stack.scratch import scratch_folder
+from tests.docs.pages import block, page
 
 ROOT = Path(__file__).parents[2]
 
@@ -260,6 +262,48 @@ def test_stores_of_ones_own_replace_the_embedded_ones(
     assert not {"valkey", "postgres"} & set(up.running().processes)
     env = json.loads(up.get("/env"))
     assert (env["DATABASE_URL"], env["REDIS_URL"]) == (database_url, redis_url)
+
+
+def test_a_backup_is_restored_as_the_docs_say_with_the_stores_alone(start: Start) -> None:
+    up = start("--stores-only").ready()
+    assert set(up.running().processes) == {"valkey", "postgres"}
+    (exported,) = re.findall(r"^  shell    (export DATABASE_URL=.*)$", up.output, re.MULTILINE)
+
+    def sh(commands: str) -> str:
+        commands = commands.replace(".venv/bin/python", "$PYTHON")
+        commands = commands.replace("python3 dev.py", "$PYTHON -m stack")
+        done = subprocess.run(
+            ["sh", "-ec", f"{exported}\n{commands}"],
+            cwd=up.tree,
+            env={"PATH": os.environ["PATH"], "PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    docs = page("docs/operations.md")
+    person = (
+        "INSERT INTO users (id, email, admin) VALUES (gen_random_uuid(), 'ada@example.com', false)"
+    )
+    sh(f'psql "$DATABASE_URL" -c "{person}"')
+    sh(block(docs, "run: backup"))
+    sh('psql "$DATABASE_URL" -c "DELETE FROM users"')
+    sh("python3 dev.py redis --admin XADD runs 1-1 run r")
+    sh(block(docs, "run: restore"))
+    sh("python3 dev.py redis --admin FLUSHALL")
+    assert "ada@example.com" in sh('psql "$DATABASE_URL" -c "SELECT email FROM users"')
+    assert sh("python3 dev.py redis XLEN runs") == "0\n"
+    assert not (up.home.path / "postgres" / MARK).exists(), "what was restored may lack migrations"
+    up.close()
+    start("--demo").ready()
+
+
+def test_stores_only_needs_stores_of_its_own(start: Start) -> None:
+    up = start("--stores-only", DATABASE_URL="postgresql://x/y", REDIS_URL="redis://x")
+    assert up.ended() == 2
+    assert "both stores are others'" in up.output
 
 
 def test_lost_secrets_beside_data_are_not_made_anew(start: Start) -> None:
