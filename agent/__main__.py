@@ -19,6 +19,7 @@ from agent.people import invite, login, logout
 from agent.status import status
 from agent.trace import trace
 from agent.verify import verify
+from shared.settings.common import said
 
 CONVERSE, OPERATE = "Talk and watch", "Operate"
 
@@ -77,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:  # the words of typer, as our own
         if not error.format_message():
             return 0  # nothing was asked for, and the help is printed
-        problem = UsageError(error.format_message(), "Add --help to see how it is used.")
+        words = _in_our_words(error.format_message())
+        problem = UsageError(words, "Add --help to see how it is used.")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -87,6 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = UnexpectedError(error)
     print_error(problem, as_json="--json" in given)
     return problem.status
+
+
+def _in_our_words(message: str) -> str:
+    """`Invalid value for '--limit': …`, where typer passes pydantic's words on."""
+    option, colon, why = message.partition("': ")
+    return f"{option}{colon}{said(why)}"
 
 
 if __name__ == "__main__":

@@ -65,14 +65,17 @@ def make_app(settings: RunnerSettings) -> ASGIApp:
     return Outermost(app, process="runner")
 
 
+_MODELS = "docs/models.md"
+
+
 def models_of(settings: RunnerSettings) -> ModelsConfig:
     """The model servers; a file that cannot be used ends the process in words."""
     try:
         config = load_models(settings.models_config)
     except ModelsConfigError as error:
-        refuse_setting("BATON_MODELS_CONFIG", str(error).rstrip("."))
+        refuse_setting("BATON_MODELS_CONFIG", str(error).rstrip("."), page=_MODELS)
     if missing := missing_keys(config):
-        refuse_setting("BATON_MODELS_CONFIG", "; ".join(missing))
+        refuse_setting("BATON_MODELS_CONFIG", "; ".join(missing), page=_MODELS)
     return config
 
 

@@ -17,6 +17,7 @@ from agents.exceptions import (
     InputGuardrailTripwireTriggered,
     MaxTurnsExceeded,
     ModelBehaviorError,
+    ModelRefusalError,
     OutputGuardrailTripwireTriggered,
     UserError,
 )
@@ -139,6 +140,9 @@ def _agents_failure(error: BaseException) -> BatonError:
         case InputGuardrailTripwireTriggered() | OutputGuardrailTripwireTriggered():
             name = error.guardrail_result.guardrail.get_name()
             return BatonError(Code.GUARDRAIL, f"The guardrail {name!r} stopped the run.")
+        case ModelRefusalError():
+            said = _plain(error.refusal)[:MOST_SAID]
+            return BatonError(Code.AGENT_ERROR, f"The model refused to answer: {said}")
         case NoRunContextError():
             return BatonError(Code.NO_RUN_CONTEXT, str(error))
         case UserError() | AgentsException():

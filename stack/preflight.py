@@ -17,7 +17,7 @@ from shared.settings import (
     RunnerSettings,
     ToolsvcSettings,
 )
-from shared.settings.common import BatonSettings, variable
+from shared.settings.common import BatonSettings, said, variable
 from stack.errors import StackError
 from stack.program import ROOT
 
@@ -88,7 +88,7 @@ def _wrong(kind: type[ProcessSettings], environ: Mapping[str, str]) -> Iterator[
             name = variable(kind, problem["loc"])
             if name in stand_ins:
                 continue
-            yield f"Wrong setting: {name}: {problem['msg']}."
+            yield f"Wrong setting: {name}: {said(problem['msg'])}."
 
 
 def _aliases(kind: type[BatonSettings]) -> list[str]:

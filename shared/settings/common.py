@@ -191,9 +191,15 @@ def load_settings(settings: type[S]) -> S:
         _refuse(settings, error)
 
 
-def refuse_setting(name: str, why: str, *, status: int = WRONG_SETTING) -> NoReturn:
+#: Where people read on.
+_PAGES = {"docs/settings.md": "every setting", "docs/models.md": "the file of model servers"}
+
+
+def refuse_setting(
+    name: str, why: str, *, status: int = WRONG_SETTING, page: str = "docs/settings.md"
+) -> NoReturn:
     """End the process in words, for a setting of which only trying could tell that it is wrong."""
-    _end([f"Wrong setting: {name}: {why}."], status)
+    _end([f"Wrong setting: {name}: {why}."], status, page)
 
 
 def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:
@@ -202,13 +208,27 @@ def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:
     _end([f"Wrong setting: {name}: {why}." for name, why in named], WRONG_SETTING)
 
 
+#: From pydantic's words to ours, one after the other.
+_WORDS = (
+    (r"^Value error, ", ""),
+    (r", unable to .*", ""),
+    (r"^Value should have (at (?:least|most) \d+) items after.*", r"this must have \1 characters"),
+    (r" after validation, not \d+", ""),
+    (r"^(?:Input|String|List|Tuple|Dictionary|URL) should ", "this must "),
+    (r"^Field required$", "it is missing"),
+    (r"^Extra inputs are not permitted$", "there is no such field"),
+)
+
+
 def said(message: str) -> str:
     """What is wrong, without pydantic's own words for it."""
-    return message.removeprefix("Value error, ")
+    for theirs, ours in _WORDS:
+        message = re.sub(theirs, ours, message)
+    return message
 
 
-def _end(sentences: list[str], status: int) -> NoReturn:
-    for sentence in (*sentences, "docs/settings.md explains every setting."):
+def _end(sentences: list[str], status: int, page: str = "docs/settings.md") -> NoReturn:
+    for sentence in (*sentences, f"{page} explains {_PAGES[page]}."):
         print(sentence, file=sys.stderr)
     raise SystemExit(status)
 

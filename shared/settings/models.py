@@ -4,6 +4,7 @@ The file names no keys, only the variables that hold them. What is wrong in it i
 at the start; docs/models.md explains it.
 """
 
+import difflib
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,17 @@ def _refuse_repeats(node: yaml.Node, file: str) -> None:
 def _sentence(tree: yaml.Node, file: str, problem: Any) -> str:
     place = [str(part) for part in problem["loc"] if part != "[key]"]
     where = f"{'.'.join(place)}: " if place else ""
-    return f"{file}, line {_line_of(tree, place)}: {where}{said(problem['msg'])}."
+    why = _unknown(place) if problem["type"] == "extra_forbidden" else said(problem["msg"])
+    return f"{file}, line {_line_of(tree, place)}: {where}{why}."
+
+
+def _unknown(place: list[str]) -> str:
+    """What to say of a field that there is not; how deep it lies tells what it would be of."""
+    parts: dict[int, type[_Part]] = {1: ModelsConfig, 3: Provider, 4: Breaker}
+    known = parts[len(place)].model_fields if len(place) in parts else ()
+    near = difflib.get_close_matches(place[-1], known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"there is no such field{meant}"
 
 
 def _line_of(node: yaml.Node, place: list[str]) -> int:

@@ -38,6 +38,8 @@ def test_an_unknown_command_names_those_that_exist(baton: Baton) -> None:
         (("chat", "hello", "--thread", "no/id"), "not the id of a thread"),
         (("runs", "tail", "run_1", "--after", "x"), "not a cursor"),
         (("status", "--url", "nonsense"), "not the URL of a gateway"),
+        (("runs", "--limit", "x"), "'--limit': this must be a valid integer\n"),
+        (("runs", "--status", "foo"), "'--status': 'foo' is not one of"),
     ],
 )
 def test_wrong_usage_ends_with_two_and_one_sentence(

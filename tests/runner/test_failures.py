@@ -14,6 +14,7 @@ from agents.exceptions import (
     InputGuardrailTripwireTriggered,
     MaxTurnsExceeded,
     ModelBehaviorError,
+    ModelRefusalError,
     UserError,
 )
 
@@ -124,6 +125,12 @@ def test_a_guardrail_is_named() -> None:
     assert (failure.code, failure.message) == (
         Code.GUARDRAIL, "The guardrail 'no maths' stopped the run.",
     )  # fmt: skip
+
+
+def test_a_refusal_is_the_models_own_words() -> None:
+    failure = failure_of(ModelRefusalError(f"I cannot say {KEY}"))
+    assert failure.message.startswith("The model refused to answer: I cannot say ")
+    assert KEY not in failure.message
 
 
 def test_whatever_agents_say_can_be_written_and_stored() -> None:

@@ -1,5 +1,6 @@
 """Settings come from their own variables, and from no others."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def test_a_wrong_setting_is_named_and_ends_the_process(
     assert ended.value.code == 2
     assert f"Wrong setting: {name}: " in said
     assert "short" not in said  # what may be a secret is not repeated
+    assert not re.search("Value|Input|[Ii]tems|unable to|validation", said)
 
 
 @pytest.mark.usefixtures("_required")

@@ -35,7 +35,7 @@ def test_folders_are_looked_for_from_where_the_processes_run(
 )
 def test_a_wrong_setting_is_named_once(name: str, value: str) -> None:
     (sentence,) = wrong_settings({name: value})
-    assert sentence.startswith(f"Wrong setting: {name}: ")
+    assert sentence.startswith(f"Wrong setting: {name}: th")  # this must be …, there is no …
 
 
 def test_a_misspelt_setting_is_mentioned_with_what_was_meant() -> None:
