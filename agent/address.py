@@ -32,6 +32,11 @@ class Address:
         except ValueError:
             return False
 
+    @property
+    def has_path(self) -> bool:
+        """Whether it lies below a host's root, as behind a proxy, or by mistake."""
+        return bool(urlsplit(self.url).path)
+
     def __str__(self) -> str:
         return self.url
 

@@ -115,7 +115,12 @@ class Gateway:
         problem = body.get("error") if isinstance(body, dict) else None
         if isinstance(problem, dict) and isinstance(problem.get("message"), str):
             code, request_id = str(problem.get("code")), problem.get("requestId")
-            raise RefusedError(code, problem["message"], str(request_id) if request_id else None)
+            refused = RefusedError(
+                code, problem["message"], str(request_id) if request_id else None
+            )
+            if code == Code.NOT_FOUND and self.address.has_path:
+                refused.hint = f"{self.address} has a path; mostly a gateway's URL has none."
+            raise refused
         if answer.status_code >= SERVER_ERROR:
             raise RefusedError(Code.UNAVAILABLE, f"{self.address} answers {answer.status_code}.")
         raise NoGatewayError(self.address.url, f"HTTP {answer.status_code}")

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from agent.client import Gateway, part
 from agent.command import Cli, Cursor, Json, Limit, ListByDefault, Url, opened
-from agent.errors import CliError, RefusedError, UsageError
+from agent.errors import CliError, UsageError
 from agent.output import Listing
 from agent.text import NOTHING, ago, one_line, plain, when
 from shared.protocol.codes import Code
@@ -127,7 +127,10 @@ def _state(key: dict[str, Any]) -> Text:
 def _find(gateway: Gateway, beginning: str) -> str:
     """The id of the key that begins so; a whole key serves, too."""
     if len(beginning) < SHORTEST_BEGINNING:
-        raise UsageError("That could be many keys.", "Give as much of it as `baton keys list` has.")
+        raise UsageError(
+            f"At least the first {SHORTEST_BEGINNING} characters of a key name it.",
+            "Give as much of it as `baton keys list` has.",
+        )
     everybody = gateway.get("/api/me").get("admin") is True or None
     found: set[str] = set()
     cursor = None
@@ -143,7 +146,9 @@ def _find(gateway: Gateway, beginning: str) -> str:
         if cursor is None:
             break
     if not found:
-        raise RefusedError(Code.NOT_FOUND, "No living key of yours begins so.")
+        raise CliError(
+            "No living key of yours begins so.", "`baton keys` lists them.", code=Code.NOT_FOUND
+        )
     if len(found) > 1:
         raise CliError("Several keys begin so.", "Give the id: `baton keys list --json` has it.")
     return found.pop()

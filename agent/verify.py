@@ -160,7 +160,7 @@ def _told(verdict: Verdict) -> dict[str, Any]:
             "trouble": problem.trouble,
             "line": problem.line,
             "id": problem.id,
-            "message": _sentence(problem),
+            "message": _sentence(problem, verdict),
         },
         "receipt": verdict.receipt,
     }
@@ -168,7 +168,7 @@ def _told(verdict: Verdict) -> dict[str, Any]:
 
 def _show(output: Output, verdict: Verdict) -> None:
     if verdict.problem:
-        output.show(Text.assemble(("✗ ", "red"), plain(_sentence(verdict.problem))))
+        output.show(Text.assemble(("✗ ", "red"), plain(_sentence(verdict.problem, verdict))))
         return
     output.show(Text.assemble(("✓ ", "green"), f"{count(verdict.rows, 'row')}, each as it was."))
     output.show(fields(_facts(verdict)))
@@ -196,7 +196,9 @@ def _facts(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "key", f"{said.get('kid')} ({how})"
 
 
-def _sentence(problem: Problem) -> str:
+def _sentence(problem: Problem, verdict: Verdict) -> str:
+    if problem.trouble is Trouble.ALTERED and not verdict.rows and not verdict.receipt:
+        return f"This is no export of a run: in line {problem.line}, {problem.why}."
     where = f"{problem.line} ({problem.id})" if problem.id else str(problem.line)
     match problem.trouble:
         case Trouble.ALTERED:

@@ -31,6 +31,7 @@ from shared.telemetry.redact import redact
 
 _TIMEOUTS = (openai.APITimeoutError, httpx2.TimeoutException, asyncio.TimeoutError)
 _CONNECTION = (openai.APIConnectionError, httpx2.TransportError)
+_BROKEN_OFF = (httpx2.ReadError, httpx2.RemoteProtocolError)
 
 
 #: Characters of others' words that people are shown.
@@ -101,6 +102,8 @@ def _with_status(code: Code, error: BaseException) -> str:
     if status:
         return f"{sentence[:-1]} (HTTP {status}){_what_helps(code, error)}."
     where = _server_of(error)
+    if any(isinstance(cause, _BROKEN_OFF) for cause in _causes(error)):
+        sentence = "The model server broke off its answer."
     if where and any(_nobody_there(cause) for cause in _causes(error)):
         return f"Nothing answers at {where}; is the model server running?"
     return f"{sentence[:-1]} ({where})." if where else sentence

@@ -27,6 +27,13 @@ _BY_STATUS = {
 }
 
 
+#: What nobody but the routing says; a thing that is not there is told by its own route.
+_OF_ROUTES = {
+    404: "There is no such address.",
+    405: "This address does not take such requests.",
+}
+
+
 def as_baton_error(error: Exception, stores: Iterable[Store] = ()) -> BatonError:
     """What a caller is told of any exception; what is not meant for callers becomes `internal`."""
     if isinstance(error, BatonError):
@@ -37,7 +44,7 @@ def as_baton_error(error: Exception, stores: Iterable[Store] = ()) -> BatonError
         return BatonError(Code.BAD_INPUT, _first_problem(error.errors()))
     if isinstance(error, HTTPException):
         code = _BY_STATUS.get(error.status_code, Code.BAD_INPUT)
-        return BatonError(code, str(error.detail) if error.status_code != 404 else None)
+        return BatonError(code, _OF_ROUTES.get(error.status_code, str(error.detail)))
     return BatonError(Code.INTERNAL)
 
 

@@ -88,8 +88,8 @@ def test_a_key_is_revoked_by_how_it_begins(known: Baton, standin: StandIn, given
 @pytest.mark.parametrize(
     ("given", "status", "words"),
     [
-        ("bt_", 2, "many keys"),
-        ("bt_nothing", 1, "begins so"),
+        ("bt_", 2, "At least the first 6 characters"),
+        ("bt_nothing", 1, "begins so.\n`baton keys` lists them."),
         ("bt_AAAAAA", 1, "Several keys"),
         ("k9", 1, "nothing by this id"),
     ],

@@ -62,6 +62,13 @@ def test_a_gateway_that_is_away_is_named_with_what_to_do(baton: Baton) -> None:
     assert "dev.py up" in result.err
 
 
+def test_a_gateways_url_with_a_path_is_told_of(known: Baton, standin: StandIn) -> None:
+    standin.answers["GET /foo/api/runs"] = refusal(Code.NOT_FOUND, "There is no such address.")
+    result = known("runs", "--url", f"{standin.url}/foo")
+    assert "There is no such address." in result.err
+    assert "/foo has a path" in result.err
+
+
 def test_errors_are_json_where_json_is_asked_for(known: Baton) -> None:
     result = known("runs", "show", "run_9", "--json")
     assert result.status == 1

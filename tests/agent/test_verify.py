@@ -134,6 +134,13 @@ def test_a_file_of_something_else_is_refused_in_words(
     assert baton("verify", "run.ndjson").status == 1
 
 
+def test_what_is_no_export_at_all_is_not_said_to_be_altered(baton: Baton, folder: Path) -> None:
+    Path("run.ndjson").write_bytes(b"# A page\n")
+    found = baton("verify", "run.ndjson")
+    assert "This is no export of a run: in line 1, " in found.out
+    assert "altered" not in found.out
+
+
 def test_standard_input_is_read(
     baton: Baton, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

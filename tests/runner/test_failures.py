@@ -127,6 +127,12 @@ def test_a_guardrail_is_named() -> None:
     )  # fmt: skip
 
 
+def test_an_answer_that_breaks_off_is_told_from_a_server_that_is_not_there() -> None:
+    cut = httpx2.ReadError("cut", request=REQUEST)
+    for error in (cut, wrapped(cut, openai.APIConnectionError(request=REQUEST))):
+        assert failure_of(error).message == "The model server broke off its answer (model)."
+
+
 def test_a_refusal_is_the_models_own_words() -> None:
     failure = failure_of(ModelRefusalError(f"I cannot say {KEY}"))
     assert failure.message.startswith("The model refused to answer: I cannot say ")

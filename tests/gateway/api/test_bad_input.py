@@ -226,12 +226,18 @@ async def test_a_body_of_just_under_one_mebibyte_is_taken(rig: Rig, ada: httpx.A
     assert answer.status_code == 202
 
 
+def said(answer: httpx.Response) -> str:
+    return str(answer.json()["error"]["message"])
+
+
 @pytest.mark.parametrize("id_", ["a b", "a%00", "a%2Fb", "..", "%2e%2e", "é", "x" * 65, "a'--"])
 async def test_a_malformed_id_in_a_path_is_as_unknown_as_any_other(
     ada: httpx.AsyncClient, id_: str
 ) -> None:
     unknown = await ada.get("/api/threads/unknown")
-    expected = unknown.json()["error"]["message"]
+    expected = said(unknown)
+    if id_ in ("a%2Fb", ".."):  # no id, but more or less of a path
+        expected = "There is no such address."
     for path in (
         "/api/threads/{}",
         "/api/threads/{}/messages",
@@ -240,13 +246,16 @@ async def test_a_malformed_id_in_a_path_is_as_unknown_as_any_other(
     ):
         answer = await ada.get(path.format(id_))
         assert (answer.status_code, code_of(answer)) == (404, "not_found")
-        assert answer.json()["error"]["message"] == expected
+        assert said(answer) == expected
 
 
 async def test_unknown_paths_and_methods(ada: httpx.AsyncClient) -> None:
-    assert code_of(await ada.get("/api/nothing")) == "not_found"
+    for path in ("/api/nothing", "/nope", "/foo/api/threads"):
+        answer = await ada.get(path)
+        assert (code_of(answer), said(answer)) == ("not_found", "There is no such address.")
     answer = await ada.put("/api/threads", json={})
     assert (answer.status_code, code_of(answer)) == (405, "not_supported")
+    assert said(answer) == "This address does not take such requests."
     assert (await ada.request("BREW", "/api/threads")).status_code == 405
 
 
