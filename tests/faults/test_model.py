@@ -147,6 +147,7 @@ async def test_a_cut_ends_the_run_where_nothing_else_is_set(ada: Person, stack: 
     text = new_id("cut")
     told = await ask(ada, f"{text} [[fault=cut times=1]]", "Plain")
     assert told.end == ("RUN_ERROR", "upstream_unavailable")
+    assert "broke off its answer" in told.events[-1]["message"]
     assert len(await requests(stack, text)) == 1
     assert (await stored(ada, told.thread))[-1]["content"] == told.shown()
 
