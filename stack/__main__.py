@@ -17,6 +17,9 @@ COMMANDS = {
 
 def main(arguments: list[str]) -> int:
     """Run one command."""
+    if not arguments or arguments[0] not in COMMANDS:
+        print(f"usage: python -m stack {{{','.join(COMMANDS)}}} …", file=sys.stderr)
+        return 0 if arguments in (["-h"], ["--help"]) else 2
     try:
         return int(import_module(COMMANDS[arguments[0]]).main(arguments[1:]))
     except StackError as error:

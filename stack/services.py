@@ -132,6 +132,7 @@ class Wiring:
         return {
             "OPENAI_BASE_URL": f"{at}/v1",
             "OPENAI_API_KEY": "demo",
+            "AGENT_MODEL": self.environ.get("AGENT_MODEL") or "demo",
             "OPENAI_TRACING_KEY": "demo",
             "BATON_TRACE_ENDPOINT": f"{at}/v1/traces/ingest",
             model_servers.VARIABLE: str(model_servers.path_of_file(self.environ, demo=True)),

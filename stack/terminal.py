@@ -5,6 +5,8 @@ import sys
 from itertools import cycle
 from typing import TextIO
 
+from shared.telemetry.redact import redact
+
 #: ANSI colours that can be read on dark and on light ground; red is kept for bad news.
 _COLOURS = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
 _RED = 31
@@ -20,10 +22,10 @@ class Terminal:
         self._colours: dict[str, int] = {}
 
     def show(self, name: str, line: str) -> None:
-        """One line of a process's output."""
+        """One line of a process's output; what agents print may hold secrets."""
         if name not in self._colours:
             self._colours[name] = next(self._next_colour)
-        self.say(f"{self._paint(f'{name:>9} |', self._colours[name])} {line}")
+        self.say(f"{self._paint(f'{name:>9} |', self._colours[name])} {redact(line)}")
 
     def news(self, name: str, line: str) -> None:
         """One line about a process: it died, it was started again."""

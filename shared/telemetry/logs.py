@@ -20,6 +20,11 @@ from shared.telemetry.redact import redact_value
 _QUIET = ("httpx", "httpcore", "httpx2", "httpcore2", "openai", "openai.agents", "uvicorn.access")
 
 
+#: How the SDK begins its line about a failed model call, which has no fact in it: the error is ours
+#: to tell, with its code and the run.
+_SAID_WITH_FACTS = ("Error streaming response", "Error getting response")
+
+
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
@@ -81,6 +86,11 @@ def set_up_logging(process: str, settings: ProcessSettings) -> None:
     root.setLevel(settings.log_level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("openai.agents").addFilter(_says_something)
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_SAID_WITH_FACTS)
 
 
 def _named(process: str) -> Any:

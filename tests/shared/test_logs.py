@@ -25,6 +25,21 @@ except ValueError:
 """
 
 
+def test_the_sdk_does_not_tell_without_facts_what_we_tell_with_them() -> None:
+    said = """
+import logging
+sdk = logging.getLogger("openai.agents")
+sdk.error("%s", "Error streaming response")
+sdk.error("%s", "something else went wrong")
+"""
+    program = PROGRAM.format(root=str(ROOT), form="json") + said
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "something else went wrong" in done.stdout
+    assert "Error streaming" not in done.stdout
+
+
 def test_a_traceback_shows_no_local_variables() -> None:
     for form in ("text", "json"):
         program = PROGRAM.format(root=str(ROOT), form=form)

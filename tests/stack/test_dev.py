@@ -61,6 +61,18 @@ def test_an_unknown_command_is_an_error() -> None:
     assert done.returncode == 2
 
 
+def test_what_it_hands_over_to_explains_itself() -> None:
+    for words, status in ((["--help"], 0), (["fly"], 2), ([], 2)):
+        done = subprocess.run(
+            [sys.executable, "-m", "stack", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr.split(" {")[0]) == (status, "usage: python -m stack")
+
+
 def test_dev_py_needs_nothing_but_python() -> None:
     """It runs before anything is installed, and says so to older Pythons instead of failing."""
     done = subprocess.run(

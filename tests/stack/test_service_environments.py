@@ -128,6 +128,11 @@ def test_the_demo_replaces_the_model_server_and_the_trace_endpoint() -> None:
     assert (only.base_url, only.key_env, only.models) == (None, None, ())
 
 
+def test_the_demo_model_is_called_so_unless_the_caller_names_one() -> None:
+    assert programs(demo=True, told={"AGENT_MODEL": ""})["runner-1"].env["AGENT_MODEL"] == "demo"
+    assert programs(demo=True)["runner-1"].env["AGENT_MODEL"] == CALLER["AGENT_MODEL"]
+
+
 def test_a_file_that_is_named_is_read_beside_the_demo_too() -> None:
     told = {"BATON_MODELS_CONFIG": "/of/the/caller"}
     assert programs(demo=True, told=told)["runner-1"].env.items() >= told.items()
