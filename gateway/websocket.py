@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.auth.authenticate import authenticate_socket, still_valid
 from gateway.connection import CloseWith
-from gateway.draining import notice_s, spread
+from gateway.draining import NOTICE, spread
 from gateway.open_socket import Socket
 from gateway.relay.relay import Relay
 from gateway.services import Services
@@ -75,29 +75,28 @@ class Sockets:
                 await self._end_invalid()
 
     async def drain(self, drain_s: float) -> None:
-        """Send everybody away, one after another; it ends when nobody is left, or soon after.
+        """Send everybody away, one after another; `/readyz` says so for all of this time.
 
-        New sockets are welcome for a first moment, in which load balancers look elsewhere.
+        New sockets are welcome for a first moment, in which load balancers look elsewhere. Without
+        any socket it takes as long: a balancer sends requests, too.
         """
         self.draining = True
         begun = time.monotonic()
-        await asyncio.sleep(notice_s(len(self._open), drain_s))
+        await asyncio.sleep(drain_s * NOTICE)
         self.refusing = True
         leaving: set[asyncio.Task[None]] = set()
         try:
             for moment, socket in spread(list(self._open), drain_s):
-                await self._nobody_within(begun + moment - time.monotonic())
+                await asyncio.sleep(begun + moment - time.monotonic())
                 leaving.add(asyncio.create_task(socket.leave(), name="send a socket away"))
+            await asyncio.sleep(begun + drain_s - time.monotonic())
             if leaving:
                 await asyncio.wait(leaving, timeout=ANSWERS_S)
-            await self._nobody_within(GOODBYES_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._nobody.wait(), GOODBYES_S)
         finally:
             for task in leaving:
                 task.cancel()
-
-    async def _nobody_within(self, patience_s: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._nobody.wait(), max(0.0, patience_s))
 
     async def _end_invalid(self) -> None:
         sockets = list(self._open)

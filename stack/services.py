@@ -153,6 +153,8 @@ class Wiring:
             BATON_OPERATOR_KEY=secrets.operator_key,
             BATON_RECEIPT_PUBLIC_KEYS=self._receipt_keys(),
             BATON_DEV_MODE="true",
+            # Nobody balances load here, and nobody wants to wait after Ctrl-C.
+            BATON_DRAIN_S=self.environ.get("BATON_DRAIN_S", "0"),
         )
 
     def _receipt_keys(self) -> str:

@@ -103,8 +103,9 @@ class GatewaySettings(ProcessSettings):
         alias="BATON_DRAIN_S",
         ge=0,
         le=3600,
-        description="Time over which the closes of sockets are spread when the gateway is told to "
-        "stop, in seconds; 0: all at once.",
+        description="How long a gateway that is told to stop serves on while `/readyz` says 503, "
+        "and sends sockets away one after another, in seconds; 0: all at once, as under "
+        "`dev.py up`.",
     )
 
     @property

@@ -22,6 +22,7 @@ def environment(**more: str) -> dict[str, str]:
         "BATON_COOKIE_KEY": "c" * 40,
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x",
         "REDIS_URL": "redis://127.0.0.1:1/0",
+        "BATON_DRAIN_S": "0",
     } | more
 
 

@@ -13,7 +13,8 @@ from shared.protocol.ids import new_id
 from shared.protocol.position import Position, parse_position
 
 TERMINAL = ("RUN_FINISHED", "RUN_ERROR")
-PATIENCE_S = 30
+#: For whatever has to come: on a busy machine a handshake alone may take many seconds.
+PATIENCE_S = 60
 
 Frame = dict[str, Any]
 
@@ -23,7 +24,9 @@ class Person:
 
     def __init__(self, url: str, email: str) -> None:
         self.url, self.email = url, email
-        self.http = httpx.AsyncClient(base_url=url, headers={"Origin": url}, trust_env=False)
+        self.http = httpx.AsyncClient(
+            base_url=url, headers={"Origin": url}, trust_env=False, timeout=PATIENCE_S
+        )
 
     async def sign_in(self) -> "Person":
         answer = await self.http.post("/auth/dev-login", json={"email": self.email})
@@ -45,6 +48,7 @@ class Person:
             origin=websockets.Origin(url or self.url),
             max_size=None,
             proxy=None,
+            open_timeout=PATIENCE_S,
         ) as raw:
             yield Socket(raw)
 
@@ -99,9 +103,9 @@ class Socket:
 
 
 async def closed(socket: Socket) -> int:
-    """The code of the close that comes, within seconds."""
+    """The code of the close that comes."""
     with suppress(websockets.ConnectionClosed):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 await socket.raw.recv()
     assert socket.raw.close_code is not None
