@@ -1,8 +1,9 @@
 """`status`: processes, queue, leases, lag, broken agents."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.text import Text
 
 from agent.command import Json, Url, opened
@@ -10,17 +11,23 @@ from agent.output import Listing, Output, fields
 from agent.text import NOTHING, ago, count, one_line, plain, span
 
 
-def status(url: Url = None, as_json: Json = False) -> None:
+def status(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Those too that ended in the last ten minutes.")
+    ] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
     """Show what goes on: processes, queue, leases, lag, broken agents."""
     with opened(url, as_json, admin=True) as cli:
         found = cli.gateway.get("/api/status")
         if as_json:
             cli.output.document(found)
         else:
-            _show(cli.output, found, cli.gateway.address.url)
+            _show(cli.output, found, cli.gateway.address.url, everything=everything)
 
 
-def _show(output: Output, found: dict[str, Any], url: str) -> None:
+def _show(output: Output, found: dict[str, Any], url: str, *, everything: bool) -> None:
     output.show(fields(_summary(found, url)))
     processes = found["processes"]
     if processes is None:
@@ -36,6 +43,7 @@ def _show(output: Output, found: dict[str, Any], url: str) -> None:
             one_line(", ".join(one["agents"]) or NOTHING, 40),
         )
         for one in processes
+        if one["alive"] or everything
     ]
     if rows:
         output.out.print()
@@ -43,6 +51,8 @@ def _show(output: Output, found: dict[str, Any], url: str) -> None:
         output.listing(Listing(columns, rows, elastic="agents"))
     for line in _broken(processes):
         output.show(line)
+    if ended := len(processes) - len(rows):
+        output.note(f"{ended} more ended in the last ten minutes: baton status --all")
 
 
 def _summary(found: dict[str, Any], url: str) -> Iterator[tuple[str, str | Text]]:

@@ -60,7 +60,7 @@ class ProviderRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRow:
-    """A process with a lease; one without agents is a toolsvc that closes runs."""
+    """A process with a lease; one without agents is a toolsvc."""
 
     id: str
     version: str

@@ -40,9 +40,11 @@ def test_status_tells_processes_queue_leases_and_lag(known: Baton, standin: Stan
         "2 runs waiting (oldest 1.2 s) · 3 running · 1 to be taken over",
         "1 living runner",
         "3/32",
-        "ended",
     ):
         assert words in result.out
+    assert "runner-b" not in result.out
+    assert "1 more ended in the last ten minutes: baton status --all" in result.err
+    assert "ended" in known("status", "--all").out.partition("runner-b")[2]
     assert known("status", "--json").json == found
 
 

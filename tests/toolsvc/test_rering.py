@@ -12,6 +12,7 @@ from shared.bus import doorbell
 from shared.bus.doorbell import Ring
 from shared.bus.keys import GROUP, RUNS
 from shared.settings import ToolsvcSettings
+from shared.telemetry.metrics import LEASES
 from shared.web.middleware import Outermost
 from tests.toolsvc.record_rig import GATEWAY_KEY, RUNNER_KEY, TOKEN_KEY, RecordRig, opened
 from tests.until import until
@@ -58,6 +59,15 @@ async def test_a_queued_run_whose_entry_was_lost_is_rung_for_once(rig: RecordRig
     assert await look(rig) == 1
     assert await look(rig) == 1
     assert await rig.rung() == {run}
+
+
+async def test_an_instance_that_looks_is_seen_to_live_and_counts_as_no_runner(
+    rig: RecordRig,
+) -> None:
+    await _look(rig.services)
+    living = "SELECT agents FROM runners WHERE id = 'toolsvc-test' AND lease_until > now()"
+    assert [row.agents for row in await rig.sql(living)] == [None]
+    assert LEASES._value.get() == 0
 
 
 async def test_a_run_that_somebody_hears_of_is_not_rung_for(rig: RecordRig) -> None:

@@ -17,6 +17,7 @@ from shared.bus.doorbell import Ring, ensure_group, lost, ring, waiting
 from shared.bus.keys import RUNS, runner_key
 from shared.db.conversations import SUSPECT
 from shared.db.engine import AWAY as SQL_AWAY
+from shared.protocol.record import Heartbeat
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import (
     LEASES,
@@ -28,6 +29,7 @@ from shared.telemetry.metrics import (
 from toolsvc.runs.close import close_poisoned
 from toolsvc.runs.code import KEEPER, SERVES, fits
 from toolsvc.runs.deaths import DIED, POISONED, STRANDED, UNASKED
+from toolsvc.runs.lease import Holder, renew
 from toolsvc.services import Services
 
 log = get_logger(__name__)
@@ -107,7 +109,10 @@ async def keep_ringing(services: Services) -> None:
 
 async def _look(services: Services) -> None:
     stranded: Sequence[Row[Any]] = ()
+    holder = Holder(services.instance, services.secret)
     async with services.engine.begin() as db:
+        # By this lease people see that it lives; one that closes runs has it in any case.
+        await renew(db, holder, Heartbeat(), life_s=services.settings.lease_s)
         queued = (await db.execute(_QUEUED, {"patience": PATIENCE_S, "most": MOST})).all()
         if services.judge.may_judge():
             stranded = (await db.execute(_STRANDED, {"most": MOST})).all()
