@@ -30,6 +30,8 @@ pytestmark = [
 ]
 
 SLOW = "[[deltas=40]] [[tokens_per_s=20]]"
+#: Long enough for another command to be started meanwhile.
+SLOWER = "[[deltas=160]] [[tokens_per_s=20]]"
 WORDS = " ".join(f"word{number}" for number in range(1, 41))
 
 
@@ -272,7 +274,7 @@ async def test_ctrl_c_stops_the_run_on_the_server(ada: Person) -> None:
 
 
 async def test_leaving_a_tail_leaves_the_run_alone(ada: Person) -> None:
-    with ada.start("chat", SLOW, "--json") as chat:
+    with ada.start("chat", SLOWER, "--json") as chat:
         assert chat.stdout is not None
         run = json.loads(chat.stdout.readline())["event"]["runId"]
         with ada.start("runs", "tail", run) as tail:
@@ -287,7 +289,7 @@ async def test_leaving_a_tail_leaves_the_run_alone(ada: Person) -> None:
 
 
 async def test_a_run_is_cancelled_from_elsewhere(ada: Person) -> None:
-    with ada.start("chat", SLOW, "--json") as chat:
+    with ada.start("chat", SLOWER, "--json") as chat:
         assert chat.stdout is not None
         run = json.loads(chat.stdout.readline())["event"]["runId"]
         assert "is being stopped" in ada.run("runs", "cancel", run)[1]
