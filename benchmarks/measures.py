@@ -31,6 +31,7 @@ class Extent:
     commits: int = 1000  #: of one run
     replays: tuple[int, ...] = (20, 100, 300)  #: turns
     at_once: tuple[int, ...] = (1, 32, 256)  #: runs
+    live: int = 100  #: runs of a runner that is killed
 
 
 QUICK = Extent(
@@ -45,6 +46,7 @@ QUICK = Extent(
     commits=100,
     replays=(20, 100),
     at_once=(1, 32),
+    live=30,
 )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from benchmarks import measures
+from benchmarks import measures, takeover
 from benchmarks.idle_threads import make_threads
 from benchmarks.loading import Load, clients
 from benchmarks.measures import QUICK, Delays, Extent, Looped, Paced, p50, p95
@@ -24,14 +24,15 @@ from benchmarks.targets import PEOPLE, Target, bare_pipe, bare_sdk, baton, timed
 from runner.snapshots import EVERY_TURNS
 from stack.running import Stack
 
-NAMES = (
-    *("delta", "first-token", "runs", "turns", "sockets", "threads"),
-    *("commit", "growth", "replay"),
-)
+COMPARED = ("delta", "first-token", "runs", "turns")
+OF_ONE_RUNNER = (*COMPARED, "sockets", "threads", "commit", "growth")
+NAMES = (*OF_ONE_RUNNER, "replay", "takeover", "suspects")
 #: Where in a run a commit is looked at: it must not cost more the longer the run has gone on.
 COMMITS = (10, 100, 1000)
 #: Turns of a replay → the most it may cost, in ms of CPU.
 REPLAY_GOALS = {20: 60, 100: 120, 300: 300}
+#: A lease, and what it takes to notice that it has ended, to claim, and to replay.
+TAKE_OVER_GOAL_S = 5
 #: Sockets that the idle threads are dealt out to; a multiple of the people who own them.
 IDLE_SOCKETS = 3 * PEOPLE
 FEW_IDLE_THREADS = 10
@@ -54,6 +55,15 @@ class Bench:
 
     async def run(self) -> Result:
         """Measure the floors, then Baton; the table's rows are those of Baton's order."""
+        if self._wants(*OF_ONE_RUNNER):
+            await self._of_one_runner()
+        if self._wants("replay"):
+            await self._replays()
+        if self._wants("takeover", "suspects"):
+            await self._deaths()
+        return self.result
+
+    async def _of_one_runner(self) -> None:
         async with AsyncExitStack() as lifetime:
             say("starting Baton")
             model = await lifetime.enter_async_context(timed_model())
@@ -72,16 +82,13 @@ class Bench:
                 await self._growth(target)
             if self._wants("threads"):
                 await self._threads(target, stack, model)
-        if self._wants("replay"):
-            await self._replays()
-        return self.result
 
     def _wants(self, *names: str) -> bool:
         return any(name in self.only for name in names)
 
     # ------------------------------------------------------------------ beside the floors
     async def _compared(self, target: Target, model: int) -> None:
-        if not self._wants("delta", "first-token", "runs", "turns"):
+        if not self._wants(*COMPARED):
             return
         say(f"{target.name}: warming up")
         await measures.warm_up(target, self.extent)
@@ -191,6 +198,41 @@ class Bench:
                 Row(name=f"CPU per delta {beside}", unit="µs", baton=paced.us),
                 Row(name=f"five-delta runs {beside}", unit="runs/s", baton=looped.runs_per_s),
             ]
+
+    # ------------------------------------------------------------------ with runners that die
+    async def _deaths(self) -> None:
+        say(f"starting Baton with {takeover.RUNNERS} runners")
+        async with (
+            timed_model() as model,
+            baton(model, runners=takeover.RUNNERS, settings=takeover.ENVIRONMENT) as (
+                target,
+                stack,
+            ),
+        ):
+            if self._wants("suspects"):  # first, for the other one leaves a runner dead
+                await self._suspects(target, stack)
+            if self._wants("takeover"):
+                await self._take_over(target, stack)
+
+    async def _suspects(self, target: Target, stack: Stack) -> None:
+        live = self.extent.live
+        say(f"{live} live runs, whose runners are killed twice")
+        found = await takeover.isolate(target, stack, live)
+        row = Row(name=f"{live} runs made suspect by two kills → all ended", unit="s")
+        row.baton, row.note = found.seconds, f"each of them answers for {found.alone_s:.0f} s"
+        self.result.rows.append(row)
+
+    async def _take_over(self, target: Target, stack: Stack) -> None:
+        live = self.extent.live
+        say(f"{live} live runs on a runner that is killed")
+        found = await takeover.take_over(target, stack, live)
+        times, name = found.times_s, f"kill of a runner with {live} live runs → next event"
+        for title, value in (("p50", p50(times)), ("p95", p95(times)), ("max", max(times))):
+            row = Row(name=f"{name}, {title}", unit="s", baton=value)
+            row.goal = TAKE_OVER_GOAL_S if title == "p95" else None
+            self.result.rows.append(row)
+        shares = " and ".join(str(share) for share in found.shares)
+        self.result.rows[-1].note = f"the other runners took {shares} of them"
 
 
 def say(what: str) -> None:

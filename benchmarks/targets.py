@@ -4,7 +4,7 @@ import asyncio
 import io
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,17 +44,20 @@ async def timed_model() -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def baton(model: int) -> AsyncIterator[tuple[Target, Stack]]:
+async def baton(
+    model: int, *, runners: int = 1, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[Target, Stack]]:
     """The whole stack, one process of each kind, with stores that keep what they have."""
     env = _model_environment(model) | {
         "OPENAI_TRACING_KEY": MODEL_KEY,
         "BATON_TRACE_ENDPOINT": f"http://127.0.0.1:{model}/v1/traces/ingest",
         "BATON_AGENTS_HOME": str(HERE / "drop_ins"),
         "AGENT_MODEL": "demo",
+        **(settings or {}),
     }
     printed = io.StringIO()  # a line for each run: nobody wants to read thousands
     with redirect_stderr(printed):
-        async with running_stack(demo=False, env=env, durable=True) as stack:
+        async with running_stack(runners=runners, demo=False, env=env, durable=True) as stack:
             port = int(stack.gateway_urls[0].rpartition(":")[2])
             pids = {name: stack.processes[name].pid or 0 for name in _COUNTED}
             keys = [await _key(stack, f"person{n:02}@example.com") for n in range(PEOPLE)]

@@ -12,6 +12,7 @@ from agents import Agent
 from runner import codec
 from runner.agent_loop import AgentLoop
 from runner.carried import CarriedRun, Stop, StopKind
+from runner.intake import Place
 from runner.publisher import Publisher
 from runner.record import LOST
 from shared.bus.append import Answer, Batch, Entry, Mode, append, discard
@@ -45,9 +46,10 @@ class Driver:
         publisher: Publisher,
         max_turns: int,
         replays: asyncio.Semaphore,
+        place: Place,
         code: str | None = None,
     ) -> None:
-        self.run = run
+        self.run, self._place = run, place
         self.loop = AgentLoop(run, agent, max_turns=max_turns, replays=replays, code=code)
         self.redis, self.publisher = redis, publisher
         self.claimed, self.outbox = run.claimed, run.outbox
@@ -73,9 +75,11 @@ class Driver:
     async def _carry(self) -> None:
         tail = await self._fence_redis()
         if self.claimed.first:
+            self._place.leave()
             self._withdraw_half_written()
         else:
             await self._take_over(tail)
+            await self._place.after_the_others()
         async with self._committing_events():
             stop = await self.loop.drive()
         if stop.kind is StopKind.LOST:

@@ -11,6 +11,7 @@ from agents import Agent
 from runner.carried import CarriedRun, Stop, StopKind
 from runner.catalog import Catalog, LoadedAgent
 from runner.configure import RunConfigs
+from runner.intake import Intake, Place
 from runner.isolation import Isolation
 from runner.models.gate import Gates
 from runner.outbox import Outbox
@@ -80,6 +81,7 @@ class Worker:
         self._runs: dict[UUID, CarriedRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._slot_free = asyncio.Event()
+        self._intake = Intake()
         self._lease = OwnLease()
         #: Called when a run has begun here: the next heartbeat has to name it.
         self.on_begin: Callable[[], None] = lambda: None
@@ -94,11 +96,11 @@ class Worker:
                 self._slot_free.clear()
                 await self._slot_free.wait()
                 continue
+            await self._intake.until_free()
             block_ms = min(BLOCK_MS, int(await self._lease.living() * 1000) + 1)
             try:
-                bells = await doorbell.listen(
-                    self._blocking, self.id, most=min(self._free, 8), block_ms=block_ms
-                )
+                most = min(self._free, self._intake.free)
+                bells = await doorbell.listen(self._blocking, self.id, most=most, block_ms=block_ms)
             except AWAY as error:
                 log.warning("the doorbell cannot be heard", error=str(error))
                 await asyncio.sleep(AWAY_PAUSE_S)
@@ -139,12 +141,12 @@ class Worker:
     def ring(self, run: UUID) -> None:
         """Toolsvc says that a run is for this runner: others lack the code that it began with."""
         if self._free > 0 and not self.draining:
-            self._begin_task(self._ask(run, None), "claim")
+            self._begin_task(self._ask(run, None, self._intake.take()), "claim")
 
     def _answer(self, bells: list[doorbell.Bell]) -> None:
         for bell in bells:
             BELLS.labels("rubbish" if bell.run is None else "run").inc()
-            self._begin_task(self._ask(bell.run, bell), "claim")
+            self._begin_task(self._ask(bell.run, bell, self._intake.take()), "claim")
 
     def _begin_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -158,7 +160,13 @@ class Worker:
         if not task.cancelled() and (error := task.exception()):
             log.error("a run's task failed", exc_info=error)
 
-    async def _ask(self, hint: UUID | None, bell: doorbell.Bell | None) -> None:
+    async def _ask(self, hint: UUID | None, bell: doorbell.Bell | None, place: Place) -> None:
+        try:
+            await self._begin(await self._claim(hint, bell), place)
+        finally:
+            place.leave()
+
+    async def _claim(self, hint: UUID | None, bell: doorbell.Bell | None) -> ClaimAnswer:
         """Ask toolsvc for work; whatever it answers, the entry has done its duty."""
         answer = ClaimAnswer()
         lone = self._isolation.offer()
@@ -177,7 +185,7 @@ class Worker:
         if bell is not None:
             with contextlib.suppress(*AWAY):
                 await doorbell.answered(self.redis, [bell])
-        await self._begin(answer)
+        return answer
 
     async def carry_alone(self, run: UUID) -> None:
         """Claim and carry this run, and no other, for which this process was started."""
@@ -189,16 +197,17 @@ class Worker:
             except (AwayError, BatonError) as error:
                 log.warning("a claim was not answered", error=str(error))
                 await asyncio.sleep(AWAY_PAUSE_S)
-        await asyncio.wait({self._begin_task(self._begin(answer), "alone")})
+        place = self._intake.take()
+        await asyncio.wait({self._begin_task(self._begin(answer, place), "alone")})
 
-    async def _begin(self, answer: ClaimAnswer) -> None:
+    async def _begin(self, answer: ClaimAnswer, place: Place) -> None:
         if (claimed := answer.claimed) is not None:
             user = user_hash(claimed.user)
             with bound(run=claimed.run_id, thread=claimed.thread_id, user=user):
-                await self._carry(claimed)
+                await self._carry(claimed, place)
 
     # ------------------------------------------------------------------ carrying
-    async def _carry(self, claimed: ClaimedRun) -> None:
+    async def _carry(self, claimed: ClaimedRun, place: Place) -> None:
         loaded = self._catalog.of(claimed.agent, claimed.agent_digest)
         trace = self._exporter.run_trace(trace_id(claimed.root), silent=bool(claimed.journal))
         trace.taken_over(claimed.cut_off)
@@ -224,7 +233,7 @@ class Worker:
         RUNS_LIVE.set(len(self._runs))
         log.debug("carries a run", agent=claimed.agent, fence=claimed.fence)
         try:
-            await self._drive(run, loaded)
+            await self._drive(run, loaded, place)
         finally:
             if self._runs.get(claimed.run) is run:
                 del self._runs[claimed.run]
@@ -232,7 +241,7 @@ class Worker:
             self.publisher.forget(outbox)
             self._exporter.forget(trace)
 
-    async def _drive(self, run: CarriedRun, loaded: LoadedAgent | None) -> None:
+    async def _drive(self, run: CarriedRun, loaded: LoadedAgent | None, place: Place) -> None:
         if (error := self._unfit(run.claimed, loaded)) is not None:
             run.stop(Stop(StopKind.FAILED, error))
         driver = Driver(
@@ -242,6 +251,7 @@ class Worker:
             publisher=self.publisher,
             max_turns=self.settings.max_turns,
             replays=self._replays,
+            place=place,
             code=loaded.digest if loaded else None,
         )
         try:

@@ -22,6 +22,7 @@ TINY = dataclasses.replace(
     commits=12,
     replays=(2,),
     at_once=(1, 2),
+    live=4,
 )
 
 

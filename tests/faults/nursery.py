@@ -22,7 +22,7 @@ from stack.program import ROOT
 from tests.faults.points import points_of
 
 #: From here on a runner has to do with a run; its start passes some points as well.
-CLAIMS = "runner.worker:Worker._ask _record.claim before"
+CLAIMS = "runner.worker:Worker._ask _claim before"
 
 #: What lies between the claim of a run and its end.
 MODULES = (

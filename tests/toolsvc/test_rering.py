@@ -238,15 +238,37 @@ async def test_a_stranded_run_waits_for_a_runner_that_serves_its_agent(rig: Reco
     assert await look(rig) == 1
 
 
+async def test_a_look_keeps_no_run_from_whoever_claims_it_just_then(rig: RecordRig) -> None:
+    run = await stranded(rig)
+    alive = await rig.runner("alive")
+    async with rig.services.engine.begin() as db:
+        assert (await db.execute(rering._STRANDED, {"most": 9})).all()
+        claimed = await alive.claim(hint=run)
+    assert claimed
+    assert claimed.run == run
+
+
 # ------------------------------------------------------------------------------ the loop
+async def test_the_next_look_comes_when_a_lease_ends(rig: RecordRig) -> None:
+    assert await _look(rig.services) is None
+    dying = await rig.runner("dying")
+    await dying.beat()
+    await rig.sql("UPDATE runners SET lease_until = now() + interval '200 ms'")
+    left_s = await _look(rig.services)
+    assert left_s
+    assert left_s <= 0.2
+    assert left_s < rering._pause_s(left_s) < rering.EVERY_S
+    assert rering._pause_s(4.0) == rering._pause_s(None) == rering.EVERY_S
+
+
 async def test_the_loop_rings_in_a_real_process_whatever_befell_it(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed: list[Exception] = []
 
-    async def watched(services: Services) -> None:
+    async def watched(services: Services) -> float | None:
         try:
-            await _look(services)
+            return await _look(services)
         except Exception as error:
             failed.append(error)
             raise

@@ -1,11 +1,14 @@
 """Ringing again, twice a second and from any number of instances, for runs that nobody hears.
 
+Also just after the end of a lease, for that is when runs are stranded.
+
 Stranded runs (their runner's lease has ended) and queued runs whose entry is gone, or has lost its
 reader. A run is rung for only while no other entry speaks of it, so that many instances do not fill
 the stream.
 """
 
 import asyncio
+import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -35,6 +38,9 @@ from toolsvc.services import Services
 log = get_logger(__name__)
 
 EVERY_S = 0.5
+#: How long after the end of a lease to look for what it leaves: each instance at its own moment,
+#: so that the second finds the entries of the first.
+AFTER_END_S = (0.01, 0.15)
 #: A fresh run's own entry is on its way; ringing for it at once would double it.
 PATIENCE_S = 1.0
 MOST = 1000
@@ -75,7 +81,7 @@ _STRANDED = text(f"""
     SELECT id, public_id, thread_id, keeper, deaths FROM (
         SELECT runs.id, runs.public_id, runs.thread_id, {KEEPER} AS keeper, {_DEATHS} AS deaths,
             {_SERVED} AS served
-        FROM runs WHERE {STRANDED} FOR UPDATE SKIP LOCKED
+        FROM runs WHERE {STRANDED}
     ) AS stranded WHERE served OR deaths >= {POISONED} LIMIT :most
 """)  # noqa: S608
 # Runners that died long ago; what they served is remembered by gateways for a day.
@@ -89,25 +95,36 @@ _STATE = text("""
         (SELECT COALESCE(EXTRACT(epoch FROM now() - min(created_at)), 0) FROM runs
             WHERE status = 'queued' AND ready) AS age,
         (SELECT count(*) FROM runners WHERE lease_until > now() AND agents IS NOT NULL) AS leases,
-        (SELECT count(*) FROM runs WHERE status = 'running') AS carried
+        (SELECT count(*) FROM runs WHERE status = 'running') AS carried,
+        (SELECT EXTRACT(epoch FROM min(lease_until) - now()) FROM runners
+            WHERE lease_until > now() AND agents IS NOT NULL) AS next_end_s
 """)
 
 
 async def keep_ringing(services: Services) -> None:
     """Look and ring until cancelled; a store that is away is waited for, and nothing ends it."""
     while True:
+        pause_s = EVERY_S
         try:
-            await _look(services)
+            pause_s = _pause_s(await _look(services))
         except (*SQL_AWAY, *REDIS_AWAY) as error:
             log.warning("could not look for runs to ring for", error=str(error))
             if isinstance(error, SQL_AWAY):
                 services.judge.failed()
         except Exception:
             log.exception("looking for runs to ring for failed")
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(pause_s)
 
 
-async def _look(services: Services) -> None:
+def _pause_s(next_end_s: float | None) -> float:
+    """Until the next look: at once when a lease ends, instances one after the other."""
+    if next_end_s is None:
+        return EVERY_S
+    return min(EVERY_S, next_end_s + random.uniform(*AFTER_END_S))  # noqa: S311 - no secret
+
+
+async def _look(services: Services) -> float | None:
+    """Ring for what nobody hears; in how many seconds the next lease ends, unless renewed."""
     stranded: Sequence[Row[Any]] = ()
     holder = Holder(services.instance, services.secret)
     async with services.engine.begin() as db:
@@ -127,6 +144,7 @@ async def _look(services: Services) -> None:
     for row in (*queued, *stranded):
         if row.deaths >= POISONED:
             await _close(services, row)
+    return None if state.next_end_s is None else float(state.next_end_s)
 
 
 async def _close(services: Services, row: Row[Any]) -> None:
