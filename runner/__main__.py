@@ -10,6 +10,7 @@ from shared.process import importing
 with importing():
     from runner.alone import carry_alone
     from runner.app import make_app
+    from runner.nursery import born
     from shared.settings import RunnerSettings, load_settings
     from shared.telemetry.logs import set_up_logging
     from shared.web.serve import serve
@@ -19,9 +20,13 @@ def main() -> None:
     """Carry runs until told to end."""
     parser = argparse.ArgumentParser(prog="python -m runner", description=main.__doc__)
     parser.add_argument("--alone", type=UUID, metavar="RUN", help="for runners: this one run only")
-    alone: UUID | None = parser.parse_args().alone
+    parser.add_argument("--nursery", action="store_true", help="for runners: forks such processes")
+    options = parser.parse_args()
+    alone: UUID | None = options.alone
     settings = load_settings(RunnerSettings)
     set_up_logging("runner", settings)
+    if options.nursery:
+        alone = born()
     status: object = 0
     try:
         if alone:

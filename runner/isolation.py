@@ -1,8 +1,9 @@
 """Suspect runs get a process of their own each: started here, watched, and its death reported.
 
-A run is suspect when two runners died with it. Its process is `python -m runner --alone RUN`: it
-claims and renews under an id of its own, so that the death of this process is none of the run's,
-and it ends when its standard input closes, giving its run away like any runner that is asked to.
+A run is suspect when two runners died with it. Its process is one as by `python -m runner --alone
+RUN`, forked by a nursery, so that there can be many of them. It claims and renews under an id of
+its own, so that the death of this process is none of the run's, and it ends when its standard input
+closes, giving its run away like any runner that is asked to.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from runner.lone_process import LoneProcess
+from runner.lone_process import LoneProcess, Nursery
 from runner.record import Record
 from shared.errors import BatonError
 from shared.protocol.ids import uuid7
@@ -25,8 +26,8 @@ from shared.telemetry.redact import secrets_of
 
 log = get_logger(__name__)
 
-#: Each is a whole interpreter with the SDK in it (100 MB), and starts with seconds of CPU time.
-MOST_ALONE = 2
+#: Each takes some 30 MB of its own, and a fraction of a second to begin.
+MOST_ALONE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Isolation:
         self._secrets = [*_secret_settings(settings), *secrets_of(os.environ)]
         #: Places taken: offered with a claim that is under way, or used by a process.
         self._taken: set[Lone] = set()
+        self._nursery = Nursery()
         self._processes: set[LoneProcess] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
@@ -78,12 +80,13 @@ class Isolation:
         """Wait until all have ended, and their deaths are reported; not longer than this."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=within_s)
+        self._nursery.close()
 
     async def _carry(self, lone: Lone, run: UUID, run_id: str | None) -> None:
         process = LoneProcess(run, run_id, runner=lone.id, secret=lone.secret)
         self._processes.add(process)
         try:
-            status = None if self._ending else await process.run()
+            status = None if self._ending else await process.run(self._nursery)
             log.info("a lone process ended", lone=lone.id, status=status or "0")
             if status or self._ending:  # which may have come before its claim: others wait for that
                 death = Death(

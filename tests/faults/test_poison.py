@@ -77,7 +77,7 @@ async def ends(socket: Socket, threads: set[str]) -> dict[str, dict[str, Any]]:
 async def test_a_run_that_kills_its_carriers_is_poisoned_and_its_neighbours_end(
     ada: Person, stack: Stack
 ) -> None:
-    async with ada.socket() as socket:
+    async with ada.socket() as socket, pinging(socket):
         leaving, left = await say(socket, tool("leave", status=9, word="farewell"))
         faulty, hit = await say(socket, tool("signal", number=int(signal.SIGSEGV)))
         slow = "[[deltas=60]] [[tokens_per_s=12]]"
@@ -204,7 +204,7 @@ async def test_the_death_of_its_parent_does_not_count_against_a_run(
 ) -> None:
     file = tmp_path / "file"
     tries = Path(f"{file}.tries")
-    async with ada.socket() as socket:
+    async with ada.socket() as socket, pinging(socket):
         _, run = await say(socket, tool("wait_for", file=str(file)))
         await until(lambda: tried(tries, 1))
         # As if one runner had died with it before.
@@ -214,7 +214,9 @@ async def test_the_death_of_its_parent_does_not_count_against_a_run(
         ((deaths,),) = await select(stack, "SELECT deaths FROM runs WHERE public_id = %s", run)
         assert deaths == 2
         lone, before = lone_pid(tries), await deaths_alone(stack)
-        (runner,) = (one for one in stack.processes.values() if one.pid == parent_of(lone))
+        (runner,) = (
+            one for one in stack.processes.values() if one.pid == parent_of(parent_of(lone))
+        )
         runner.kill(signal.SIGKILL)
         await runner.dead()
         file.touch()  # the step ends, and the run is given away

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,8 +11,9 @@ import pytest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from runner.isolation import MOST_ALONE, Isolation
-from runner.lone_process import LoneProcess, Tail
+from runner import isolation as isolating
+from runner.isolation import Isolation
+from runner.lone_process import Nursery, Tail
 from shared.protocol.record import WORDS_BYTES, WORDS_LINES, ClaimAnswer, Death
 from shared.settings import RunnerSettings
 from tests.until import until
@@ -43,29 +43,55 @@ def suspect() -> ClaimAnswer:
     return ClaimAnswer(suspect=uuid4(), suspect_run_id="run_a", suspect_thread_id="thr_a")
 
 
-@pytest.fixture
-def programs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+#: A nursery that has imported nothing, and whose children take the next program to carry out.
+NURSERY = """
+import os, sys
+from runner.nursery import born
+born()
+folder = {folder!r}
+for program in sorted(os.listdir(folder))[:-1]:
+    try:
+        os.rename(f"{{folder}}/{{program}}", f"{{folder}}-{{program}}")
+    except FileNotFoundError:
+        continue
+    exec(open(f"{{folder}}-{{program}}").read())
+    os._exit(0)
+exec(open(f"{{folder}}/{{max(os.listdir(folder))}}").read())
+os._exit(0)
+"""
+
+
+class Programs:
     """What the next processes do instead of carrying a run; the last one counts for all others."""
-    made: list[str] = []
 
-    def command(self: LoneProcess) -> Sequence[str]:
-        return (sys.executable, "-c", made.pop(0) if len(made) > 1 else made[0])
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._count = folder, 0
 
-    monkeypatch.setattr(LoneProcess, "_command", property(command))
-    return made
+    def append(self, program: str) -> None:
+        (self.folder / f"{self._count}").write_text(program)
+        self._count += 1
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    command = (sys.executable, "-c", NURSERY.format(folder=str(folder)))
+    monkeypatch.setattr(Nursery, "_command", command)
+    return Programs(folder)
 
 
 @pytest.mark.asyncio
 async def test_two_at_a_time_and_an_offer_holds_its_place(
-    programs: list[str], tmp_path: Path
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(isolating, "MOST_ALONE", 2)
     programs.append(f"import sys; open({str(tmp_path / 'begun')!r}, 'w'); sys.stdin.read()")
     toolsvc = Toolsvc()
     lone = isolation(toolsvc)
     first, second = lone.offer(), lone.offer()
     assert first
     assert second
-    assert MOST_ALONE == 2
     assert lone.offer() is None
     lone.settle(first, ClaimAnswer())  # toolsvc had nothing for it
     third = lone.offer()
@@ -83,7 +109,7 @@ async def test_two_at_a_time_and_an_offer_holds_its_place(
 
 @pytest.mark.asyncio
 async def test_a_death_is_reported_with_its_last_words_and_without_secrets(
-    programs: list[str], monkeypatch: pytest.MonkeyPatch
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTHER_API_KEY", "key-of-another")
     programs.append(
@@ -100,6 +126,7 @@ async def test_a_death_is_reported_with_its_last_words_and_without_secrets(
         lone.settle(offered, answer)
         await until(lambda: reported(toolsvc))
     assert {(one["run"], one["thread"]) for one in lines} == {("run_a", "thr_a")}
+    await lone.ended(within_s=20)
     ((of, death, secret),) = toolsvc.reports
     assert (of, death.lone, death.status, secret) == (
         answer.suspect,
@@ -115,18 +142,19 @@ async def test_a_death_is_reported_with_its_last_words_and_without_secrets(
 
 
 @pytest.mark.asyncio
-async def test_a_signal_is_named(programs: list[str]) -> None:
+async def test_a_signal_is_named(programs: Programs) -> None:
     programs.append("import os; os.kill(os.getpid(), 9)")
     toolsvc = Toolsvc()
     lone = isolation(toolsvc)
     if offered := lone.offer():
         lone.settle(offered, suspect())
     await until(lambda: reported(toolsvc))
+    await lone.ended(within_s=20)
     assert toolsvc.reports[0][1].status == "SIGKILL"
 
 
 @pytest.mark.asyncio
-async def test_a_grandchild_that_holds_the_pipe_keeps_nobody_waiting(programs: list[str]) -> None:
+async def test_a_grandchild_that_holds_the_pipe_keeps_nobody_waiting(programs: Programs) -> None:
     programs.append(
         "import os, subprocess, sys;"
         "subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()']);"
@@ -137,11 +165,12 @@ async def test_a_grandchild_that_holds_the_pipe_keeps_nobody_waiting(programs: l
     if offered := lone.offer():
         lone.settle(offered, suspect())
     await until(lambda: reported(toolsvc))
+    await lone.ended(within_s=20)
     assert toolsvc.reports[0][1].lines == ["gone"]
 
 
 @pytest.mark.asyncio
-async def test_a_good_end_is_not_told(programs: list[str]) -> None:
+async def test_a_good_end_is_not_told(programs: Programs) -> None:
     programs.append("pass")
     toolsvc = Toolsvc()
     lone = isolation(toolsvc)
@@ -270,3 +299,30 @@ def test_code_that_cancels_everything_is_a_death_and_a_signal_is_none(
 ) -> None:
     done = subprocess.run((sys.executable, "-c", ALONE, how), check=False, timeout=60)
     assert done.returncode == status
+
+
+@pytest.mark.asyncio
+async def test_all_come_from_one_nursery_and_another_one_follows_it(
+    programs: Programs, tmp_path: Path
+) -> None:
+    """Whoever kills the nursery is not known; its place is free, and its lease will tell."""
+    note = f"open({str(tmp_path)!r} + f'/parent-{{os.getppid()}}', 'a').write('x')"
+    programs.append(f"import os; {note}; os._exit(3)")
+    programs.append(f"import os; {note}; os._exit(3)")
+    programs.append("import os; os.kill(os.getppid(), 9); sys.stdin.read()")
+    programs.append(f"import os; {note}; os._exit(3)")
+    toolsvc = Toolsvc()
+    lone = isolation(toolsvc)
+    for _ in range(4):
+        offered = lone.offer()
+        assert offered
+        lone.settle(offered, suspect())
+        await until(lambda: settled(lone))
+    assert [death.status for _, death, _ in toolsvc.reports] == ["exit status 3"] * 3
+    notes = [file.read_text() for file in tmp_path.glob("parent-*")]  # noqa: ASYNC240
+    assert sorted(notes) == ["x", "xx"]
+    await lone.ended(within_s=20)
+
+
+async def settled(lone: Isolation) -> bool:
+    return not lone._taken
