@@ -1,5 +1,6 @@
 """Ringing again: only for runs that nobody hears, and only where somebody could answer."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -246,6 +247,26 @@ async def test_a_look_keeps_no_run_from_whoever_claims_it_just_then(rig: RecordR
         claimed = await alive.claim(hint=run)
     assert claimed
     assert claimed.run == run
+
+
+async def test_a_redis_that_stands_still_holds_up_no_look(
+    rig: RecordRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stranded(rig)
+    await rig.runner("alive")
+    rig.judge.lease_s = 0.04
+    still = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        still.set()
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(rering, "ensure_group", never)
+    await _look(rig.services)  # it comes to its end
+    assert still.is_set()
+    monkeypatch.undo()
+    rig.judge.lease_s = 4.0
+    assert await look(rig) == 1
 
 
 # ------------------------------------------------------------------------------ the loop

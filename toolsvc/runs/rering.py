@@ -44,8 +44,10 @@ AFTER_END_S = (0.01, 0.15)
 #: A fresh run's own entry is on its way; ringing for it at once would double it.
 PATIENCE_S = 1.0
 MOST = 1000
-#: Runners carry two of them each at a time; to ring for hundreds would be in vain.
-SUSPECTS_AT_ONCE = 8
+#: Runners carry eight of them each at a time; to ring for hundreds would be in vain.
+SUSPECTS_AT_ONCE = 16
+#: The part of a lease's life that ringing may take.
+RINGING = 0.25
 
 
 class Wanted(NamedTuple):
@@ -107,10 +109,9 @@ async def keep_ringing(services: Services) -> None:
         pause_s = EVERY_S
         try:
             pause_s = _pause_s(await _look(services))
-        except (*SQL_AWAY, *REDIS_AWAY) as error:
+        except SQL_AWAY as error:
             log.warning("could not look for runs to ring for", error=str(error))
-            if isinstance(error, SQL_AWAY):
-                services.judge.failed()
+            services.judge.failed()
         except Exception:
             log.exception("looking for runs to ring for failed")
         await asyncio.sleep(pause_s)
@@ -140,11 +141,24 @@ async def _look(services: Services) -> float | None:
     QUEUE_AGE_SECONDS.set(state.age)
     LEASES.set(state.leases)
     RUNS_CARRIED.set(state.carried)
-    await _ring_unheard(services, _wanted(queued), _wanted(stranded))
+    await _ring_in_time(services, _wanted(queued), _wanted(stranded))
     for row in (*queued, *stranded):
         if row.deaths >= POISONED:
             await _close(services, row)
     return None if state.next_end_s is None else float(state.next_end_s)
+
+
+async def _ring_in_time(services: Services, queued: list[Wanted], stranded: list[Wanted]) -> None:
+    """Ring, but not for long: while Redis stands still, SQL is looked at all the same.
+
+    An instance that has not looked for half a lease has to serve a whole one before it may judge
+    any again, and every take-over would wait for that.
+    """
+    try:
+        async with asyncio.timeout(services.judge.lease_s * RINGING):
+            await _ring_unheard(services, queued, stranded)
+    except REDIS_AWAY as error:
+        log.warning("could not ring", error=str(error) or type(error).__name__)
 
 
 async def _close(services: Services, row: Row[Any]) -> None:
