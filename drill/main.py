@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from drill.naive_run import run_naive
+from drill.page import page
 from drill.plan import make_plan
 from drill.progress import Progress
 from drill.records import Log
-from drill.report import document, naive_document, naive_table, page, table
+from drill.report import document, naive_document, naive_table, table
 from drill.run import Drill
 
 

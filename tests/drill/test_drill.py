@@ -56,5 +56,5 @@ def test_a_drill_that_is_interrupted_tells_what_it_has_seen(tmp_path: Path) -> N
                 break
         output, _ = process.communicate(timeout=120)
     assert "lost runs" in output
-    assert re.search(r"ended early\.", report.read_text())
+    assert "ended early" in report.read_text()
     assert "- lost runs" not in report.read_text()
