@@ -53,6 +53,9 @@ DRAIN_S = 20.0
 #: A long replay takes the loop's time by the half second: so many at once, while live runs go on.
 REPLAYS = 4
 LETTING_GO_S = 6.0
+#: The processes of suspect runs take as long as we may, and this to end; they must not be cut off,
+#: as in a container whose first process is this one, for that would be a death.
+LONE_ENDS_S = 2.0
 
 
 class Worker:
@@ -333,6 +336,8 @@ class Worker:
     async def drain(self) -> None:
         """Take nothing new; give each run away at its next step, after a while in mid-step."""
         self.draining = True
+        loop = asyncio.get_running_loop()
+        lone_until = loop.time() + DRAIN_S + LETTING_GO_S + LONE_ENDS_S
         self._isolation.end()
         for run in self._runs.values():
             run.hand_over()
@@ -343,7 +348,7 @@ class Worker:
             run.stop(Stop(StopKind.HANDED_OVER))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LETTING_GO_S)
-        await self._isolation.ended(within_s=LETTING_GO_S)
+        await self._isolation.ended(within_s=lone_until - loop.time())
         with contextlib.suppress(AwayError, BatonError):
             await self._record.leave(self.id)
         with contextlib.suppress(*AWAY):

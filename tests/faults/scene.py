@@ -91,6 +91,12 @@ def tools_ask(mark: str) -> Ask:
     )
 
 
+def long_ask(mark: str) -> Ask:
+    """A step of five seconds. A call without a mark is not counted: cut off, it is made anew."""
+    text = f"{mark.replace('x', '-')} [[deltas=100]] [[tokens_per_s=20]]"
+    return replace(tools_ask(mark), text=text, answer=None, ledger=0, notes=0, branches=1)
+
+
 def hand_off_ask(mark: str) -> Ask:
     """Another agent answers."""
     ask, topic = tools_ask(mark), f"the tides {mark}"

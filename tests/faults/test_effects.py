@@ -21,7 +21,7 @@ from shared.tokens import RunClaims, mint_run_token
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
 from tests.gateway.proxy import Proxy, proxy_to
-from tests.scenarios.client import Person
+from tests.scenarios.client import TERMINAL, Person, Socket
 from tests.until import until
 
 pytestmark = [pytest.mark.stores, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -269,6 +269,54 @@ async def test_an_outcome_is_stored_over_an_absence_of_postgres(
     assert (await call.row())[0] == "done"
 
 
+async def stuck(scene: Scene, socket: Socket, thread: str, field: Path) -> str:
+    """A run that has ended for want of an outcome, and waits for a person; its id."""
+    text = f'[[tool=strike {{"folder":"{field}"}}]]'
+    run = await socket.say(thread, text, agent="Striker")
+    await struck(field)
+    pid = strikes(field)[0][0]
+    victim = next(one for one in scene.stack.processes.values() if one.pid and str(one.pid) == pid)
+    victim.kill(signal.SIGKILL)
+    await victim.ready()
+    await scene.sql(UNSURE)
+    error = (await socket.finished())["event"]
+    assert (error["type"], error["code"]) == ("RUN_ERROR", "tool_outcome_unknown")
+    (field / "go").touch()
+    return str(run["runId"])
+
+
+async def settled(scene: Scene, field: Path, said: dict[str, Any]) -> str:
+    """An operator says what became of the call; the run that goes on."""
+    operator = {"authorization": f"Bearer {scene.stack.secrets.operator_key}"}
+    url, key = scene.stack.gateway_urls[0], strikes(field)[0][1]
+    async with httpx.AsyncClient(base_url=url, headers=operator, trust_env=False) as http:
+        answer = await http.post(f"/api/effects/{key}/settle", json=said)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["resumedBy"])
+
+
+async def test_cancelled_while_it_waits_for_a_person_it_stays_as_it_ended(
+    scene: Scene, field: Path
+) -> None:
+    """So it can still be gone on with; what goes on is cancelled like any other."""
+    person = await Person(scene.stack.gateway_urls[0], f"{uuid7().hex}@example.com").sign_in()
+    thread = new_thread_id()
+    async with person.socket() as socket:
+        run = await stuck(scene, socket, thread, field)
+        before = await person.get(f"/api/runs/{run}")
+        for _ in range(2):
+            sent = await socket.send(op="cancel", threadId=thread, runId=run)
+            assert (await socket.answer(sent))["op"] == "ack"
+        assert await person.get(f"/api/runs/{run}") == before
+        following = await settled(scene, field, {"outcome": "done", "result": "by hand"})
+        assert (await socket.finished())["event"]["type"] == "RUN_FINISHED"
+    ended = [one["event"]["type"] for one in socket.events() if one["event"]["type"] in TERMINAL]
+    assert ended == ["RUN_ERROR", "RUN_FINISHED"]
+    assert (await person.get(f"/api/runs/{following}"))["status"] == "finished"
+    assert len(strikes(field)) == 1
+    await person.http.aclose()
+
+
 @pytest.mark.parametrize(
     ("said", "told", "strikes_in_all"),
     [
@@ -283,26 +331,11 @@ async def test_the_run_goes_on_when_a_person_has_settled_it(
 ) -> None:
     person = await Person(scene.stack.gateway_urls[0], f"{uuid7().hex}@example.com").sign_in()
     async with person.socket() as socket:
-        text = f'[[tool=strike {{"folder":"{field}"}}]]'
-        await socket.say(new_thread_id(), text, agent="Striker")
-        await struck(field)
-        pid = strikes(field)[0][0]
-        victim = next(
-            one for one in scene.stack.processes.values() if one.pid and str(one.pid) == pid
-        )
-        victim.kill(signal.SIGKILL)
-        await victim.ready()
-        await scene.sql(UNSURE)
-        error = (await socket.finished())["event"]
-        assert (error["type"], error["code"]) == ("RUN_ERROR", "tool_outcome_unknown")
-        (field / "go").touch()
-        key = strikes(field)[0][1]
-        operator = {"authorization": f"Bearer {scene.stack.secrets.operator_key}"}
-        settled = await person.http.post(f"/api/effects/{key}/settle", json=said, headers=operator)
-        assert settled.status_code == 200, settled.text
+        await stuck(scene, socket, new_thread_id(), field)
+        following = await settled(scene, field, said)
         end = (await socket.finished())["event"]
     begun = [one["event"] for one in socket.events() if one["event"]["type"] == "RUN_STARTED"]
-    assert begun[-1]["runId"] == settled.json()["resumedBy"]
+    assert begun[-1]["runId"] == following
     if said["outcome"] == "failed":
         assert (end["type"], end["message"]) == ("RUN_ERROR", told)
     else:

@@ -1,6 +1,7 @@
 """Postgres breaks, or toolsvc before it, while people watch: nothing is accepted without a row."""
 
 import asyncio
+import random
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -8,13 +9,17 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+import httpx
+import psycopg
 import pytest
 import pytest_asyncio
 
 from drill.plan import LEASE_S, FaultKind
 from drill.records import Hit
 from drill.stores import frozen_postgres, take_connections, terminate_backends
+from shared.protocol.ids import new_id, new_thread_id
 from tests.faults.crowd import Crowd, crowd
+from tests.faults.small_disk import full, small_disk
 from tests.gateway.proxy import Proxy, proxy_to
 from tests.scenarios.sql import select
 from tests.until import until
@@ -66,6 +71,57 @@ async def test_no_connections_left(people: Crowd) -> None:
     story = await people.live_through(fault)
     story.assert_unharmed()
     assert story.refused()
+
+
+async def test_disk_full(people: Crowd) -> None:
+    """What needs room is refused, not half done, and can be sent again; then the log is full, too.
+
+    Postgres ends itself then, and cannot start before there is room again.
+    """
+    thread, run = new_thread_id(), new_id("run")
+    postgres = people.stack.processes["postgres"]
+
+    async with small_disk(people.stack) as disk:
+
+        async def fault() -> None:
+            with full(disk):
+                until_s = time.monotonic() + LASTS_S
+                while time.monotonic() < until_s:
+                    answer = await send_much(people, thread, run)
+                    assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+                with pytest.raises(psycopg.OperationalError):
+                    await write_log(people)
+                await postgres.stop()
+                await asyncio.sleep(LEASE_S)
+            postgres.start()
+            await postgres.ready()
+            assert await select(people.stack, "SELECT FROM runs WHERE public_id = %s", run) == []
+
+        story = await people.live_through(fault)
+        assert (await send_much(people, thread, run)).status_code == 202
+    story.assert_unharmed()
+    assert story.refused()
+    assert set(story.claims.values()) == {1}
+
+
+async def write_log(people: Crowd) -> None:
+    """Use up the room that Postgres keeps for its log."""
+    async with await psycopg.AsyncConnection.connect(people.stack.database_url) as db:
+        for _ in range(1000):
+            await db.execute("SELECT pg_logical_emit_message(false, 'x', repeat('x', 1000000))")
+
+
+async def send_much(people: Crowd, thread: str, run: str) -> httpx.Response:
+    """A message that fits into no room which happens to be left in a table."""
+    message = {
+        "id": f"usr_{run}",
+        "role": "user",
+        "content": random.Random(1).randbytes(99_999).hex(),
+    }
+    body = {"agent": "Drill", "input": {"runId": run, "messages": [message]}}
+    async with httpx.AsyncClient(base_url=people.stack.gateway_urls[0], trust_env=False) as http:
+        headers = {"authorization": f"Bearer {people.key}"}
+        return await http.post(f"/api/threads/{thread}/runs", json=body, headers=headers)
 
 
 async def test_frozen_for_longer_than_a_lease(people: Crowd) -> None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from shared.bus.connect import commands_client
+from shared.bus.doorbell import Ring, ring
 from shared.protocol.ids import new_id, new_thread_id
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
@@ -104,6 +106,49 @@ async def test_cancelled_just_as_it_is_taken_over(ada: Person, stack: Stack) -> 
         await socket.finished()
     assert_gapless(socket.events())
     assert await outcome(ada, thread, ack["runId"]) == "cancelled"
+
+
+async def test_two_runners_hear_of_a_stranded_run_at_the_same_moment(
+    ada: Person, stack: Stack
+) -> None:
+    """And many times over, at two toolsvcs: one of them carries it, under one new fence."""
+    thread = new_thread_id()
+    async with ada.socket() as socket:
+        ack = await socket.say(thread, "[[deltas=100]] [[tokens_per_s=20]]")
+        await came(socket, "TEXT_MESSAGE_CHUNK")
+        victim = stack.processes[await carrier(stack, ack["runId"])]
+        victim.kill(signal.SIGKILL)
+        await victim.dead()
+        await victim.ready()
+        rings = asyncio.create_task(ring_all_the_time(stack, ack["runId"]))
+        await came(socket, "CUSTOM")
+        await socket.finished()
+        rings.cancel()
+    assert_gapless(socket.events())
+    resumed = [one["event"]["name"] for one in socket.events() if one["event"]["type"] == "CUSTOM"]
+    assert resumed == ["baton.resumed"]
+    assert await outcome(ada, thread, ack["runId"]) == "finished"
+    (found,) = await select(
+        stack,
+        "SELECT threads.fence FROM runs JOIN threads ON threads.id = runs.thread_id"
+        " WHERE runs.public_id = %s",
+        ack["runId"],
+    )
+    assert found == (2,)
+
+
+async def ring_all_the_time(stack: Stack, run: str) -> None:
+    """So many entries at once that every runner reads some of them."""
+    ((key, thread),) = await select(
+        stack, "SELECT id, thread_id FROM runs WHERE public_id = %s", run
+    )
+    redis = commands_client(stack.redis_url(), "baton-test")
+    try:
+        while True:
+            await ring(redis, [Ring(key, thread)] * 16)
+            await asyncio.sleep(0.05)
+    finally:
+        await redis.aclose()
 
 
 async def test_cancelled_while_it_waits_for_its_turn(ada: Person) -> None:

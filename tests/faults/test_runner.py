@@ -14,9 +14,11 @@ from stack.test_stores import TestStores
 from tests.faults.nursery import CLAIMS, Act, Fault, Forked
 from tests.faults.scene import (
     LEASE_S,
+    OFTEN,
     PATIENCE_S,
     Scene,
     blocking_ask,
+    long_ask,
     ready,
     scene,
     seen,
@@ -117,21 +119,26 @@ async def test_a_loop_that_stands_still_for_too_long_ends_the_process(here: Scen
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_runner_that_is_told_to_end_gives_its_run_away(
+async def test_a_runner_that_is_told_to_end_gives_its_runs_away(
     here: Scene, number: signal.Signals
 ) -> None:
+    """One at its next step, and one in the middle of a step that is too long to wait for."""
     agent = f"Told{number.name}"
     home = here.agents(agent)
-    told = await here.runner(home)
+    told = await here.runner(home, slots=2, constants=OFTEN | {"runner.worker.DRAIN_S": 1.0})
     await ready(told)
-    client = here.client(agent, tools_ask(f"c5x{number}x"))
-    talking = talk(client)
-    await said(told, "carries a run")
+    slow = here.client(agent, long_ask(f"c6x{number}x"))
+    quick = here.client(agent, tools_ask(f"c5x{number}x"))
+    talking_slowly = talk(slow)
+    await until(lambda: any("delta" in one.event for one in seen(slow)))
+    talking = talk(quick)
+    await until(lambda: len(told.runs()) == 2, told.log.read_text)
     told.kill(number)
     async with asyncio.timeout(PATIENCE_S):
         assert await told.ended() == 0
-        rescuer = await here.runner(home)
-        await talking
-    told_of = [one.event["name"] for one in seen(client) if one.event["type"] == "CUSTOM"]
-    assert told_of == ["baton.resumed"]
+        rescuer = await here.runner(home, slots=2)
+        await asyncio.gather(talking, talking_slowly)
+    for client in (slow, quick):
+        told_of = [one.event["name"] for one in seen(client) if one.event["type"] == "CUSTOM"]
+        assert told_of == ["baton.resumed"]
     rescuer.kill()
