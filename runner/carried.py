@@ -188,7 +188,8 @@ class CarriedRun:
             self.recall(key, record)
             return record
         self.trace.silent, self.live = False, True
-        if self.handing_over:
+        # What agent code makes of its cancellation begins nothing: the first stop counts.
+        if self.handing_over or self.stopped.done():
             await self.park(Stop(StopKind.HANDED_OVER))
         if self.committer.cancelled:
             await self.park(Stop(StopKind.CANCELLED))

@@ -19,6 +19,8 @@ from agents.exceptions import (
     ModelBehaviorError,
     ModelRefusalError,
     OutputGuardrailTripwireTriggered,
+    ToolInputGuardrailTripwireTriggered,
+    ToolOutputGuardrailTripwireTriggered,
     UserError,
 )
 
@@ -142,6 +144,9 @@ def _agents_failure(error: BaseException) -> BatonError:
             return BatonError(Code.MAX_TURNS)
         case InputGuardrailTripwireTriggered() | OutputGuardrailTripwireTriggered():
             name = error.guardrail_result.guardrail.get_name()
+            return BatonError(Code.GUARDRAIL, f"The guardrail {name!r} stopped the run.")
+        case ToolInputGuardrailTripwireTriggered() | ToolOutputGuardrailTripwireTriggered():
+            name = error.guardrail.get_name()
             return BatonError(Code.GUARDRAIL, f"The guardrail {name!r} stopped the run.")
         case ModelRefusalError():
             said = _plain(error.refusal)[:MOST_SAID]

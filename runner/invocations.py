@@ -10,16 +10,18 @@ from agents import Agent, FunctionTool, RunContextWrapper, RunState
 from agents.agent import AgentBase
 from agents.run import AgentRunner
 
-from runner.carried import CARRIED, CarriedRun
+from runner.carried import CARRIED, CarriedRun, Stop, StopKind
 from runner.contexts import ContextWatch
 from runner.hooks import ComposedHooks
 from runner.lean import make_lean
 from runner.models.digest import short_digest
+from runner.natives import patch_actions
 from runner.scope import SCOPE, NoRunContextError, Scope
 from runner.theirs import theirs
 from runner.turns import COLLECTING, listed
 from runner.verdicts import patch_guardrails
 from runner.wrap import wrap_agent, wrap_tool
+from shared.errors import BatonError
 
 
 def patch_runner() -> None:
@@ -50,6 +52,7 @@ def patch_runner() -> None:
 
     _patch_tools()
     patch_guardrails()
+    patch_actions()
     make_lean()
     journaled_run._baton = True  # type: ignore[attr-defined]
     AgentRunner.run = journaled_run  # type: ignore[method-assign]
@@ -92,8 +95,16 @@ def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, 
     carried, around = CARRIED.get(), SCOPE.get()
     if carried is None or around is None:
         raise NoRunContextError("The SDK's Runner")
-    wrap_agent(agent)
-    kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"), wrap_agent)
+
+    def wrap(agent: Agent[Any]) -> None:
+        try:
+            wrap_agent(agent)
+        except BatonError as error:  # which a tool around it would tell the model, and go on
+            carried.home.soon(carried.stop, Stop(StopKind.FAILED, error))
+            raise
+
+    wrap(agent)
+    kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"), wrap)
     kwargs["run_config"] = carried.run_config(kwargs.get("run_config"))
     restored = carried.restored
     if restored is not None and given is not restored.state:

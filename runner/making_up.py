@@ -10,7 +10,7 @@ from runner.steps import Recorded, parsed
 from shared.protocol.record import StepRecord
 
 #: Records that stand for all that was recorded inside of what they tell the end of.
-_COVERING = frozenset({"tool", "guardrail"})
+_COVERING = frozenset({"tool", "raised", "guardrail"})
 #: Records that tell the end of something, inside of which nothing will be asked for any more.
 _ENDING = _COVERING | {"shown"}
 

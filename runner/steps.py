@@ -28,6 +28,8 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "model": {"shown": list, "response": dict, "usage": dict},
     "tool": {"shown": dict, "output": object},
     "shown": {"shown": dict},
+    "raised": {"shown": list, "error": dict},
+    "approval": {"shown": list, "decision": dict},
     "guardrail": {"shown": list, "info": object},
     "error": {"shown": list, "error": dict},
     "session": {"shown": list, "items": list},

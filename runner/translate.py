@@ -5,9 +5,12 @@ message; text after a tool call, and anything after reasoning, begins a new one.
 is START/CONTENT/END, because chunks of parallel sub-agents would close each other's messages.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic import BaseModel
 
 from runner.outbox import delta_prefix
 from shared.errors import BatonError
@@ -20,6 +23,12 @@ EmitDelta = Callable[[str, str, str], object]
 
 _TEXT = frozenset({"response.output_text.delta", "response.refusal.delta"})
 _REASONING = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
+
+
+#: Items of a response that are calls of tools, which are carried out here.
+CALLS = frozenset(
+    {"function_call", "custom_tool_call", "shell_call", "local_shell_call", "apply_patch_call"}
+)
 
 
 @dataclass(slots=True)
@@ -85,8 +94,8 @@ class Translator:
         elif kind == "response.function_call_arguments.delta":
             self._argue(event.output_index, event.delta)
         elif kind == "response.output_item.added" and event.item.type == "function_call":
-            self._begin_call(event.output_index, event.item)
-        elif kind == "response.output_item.done" and event.item.type == "function_call":
+            self._begin_call(event.output_index, event.item.call_id, event.item.name)
+        elif kind == "response.output_item.done" and event.item.type in CALLS:
             self._end_call(event.output_index, event.item)
 
     def call_id(self, output_index: int) -> str | None:
@@ -171,21 +180,21 @@ class Translator:
         self._reasoning = None
 
     # ------------------------------------------------------------------ calls
-    def _begin_call(self, index: int, item: Any) -> None:
+    def _begin_call(self, index: int, given_id: str, name: str) -> None:
         self._end_reasoning()
         self._end_text()
         if self._message is None:
             self._begin_message()
         message = self._now()
-        call_id = self._unique(item.call_id)
+        call_id = self._unique(given_id)
         shape = {"type": "TOOL_CALL_ARGS", "toolCallId": call_id} | self._inside
-        call = _Call(call_id, item.name, delta_prefix(shape))
+        call = _Call(call_id, name, delta_prefix(shape))
         self._calls[index] = call
         message.calls.append(call)
         start = {
             "type": "TOOL_CALL_START",
             "toolCallId": call_id,
-            "toolCallName": item.name,
+            "toolCallName": name,
             "parentMessageId": message.id,
         }
         self._emit(start | self._inside)
@@ -198,11 +207,12 @@ class Translator:
         self._delta("TOOL_CALL_ARGS", call.prefix, text)
 
     def _end_call(self, index: int, item: Any) -> None:
+        name, arguments = _said_of(item)
         if index not in self._calls:
-            self._begin_call(index, item)
+            self._begin_call(index, item.call_id, name)
         call = self._calls[index]
-        if not call.arguments and item.arguments:
-            self._argue(index, item.arguments)
+        if not call.arguments and arguments:
+            self._argue(index, arguments)
         self._close_call(call)
 
     def _close_call(self, call: _Call) -> None:
@@ -210,6 +220,24 @@ class Translator:
             return
         call.ended = True
         self._emit({"type": "TOOL_CALL_END", "toolCallId": call.id} | self._inside)
+
+
+def _said_of(item: Any) -> tuple[str, str]:
+    """Name and arguments of a call; people see all kinds alike."""
+    match item.type:
+        case "function_call":
+            return item.name, item.arguments
+        case "custom_tool_call":
+            return item.name, _json({"input": item.input})
+        case "apply_patch_call":
+            return "apply_patch", _json(item.operation)
+    return item.type.removesuffix("_call"), _json(item.action)
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", exclude_unset=True)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _valid(text: str) -> str:

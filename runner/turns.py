@@ -51,7 +51,7 @@ def _gone(name: str) -> FunctionTool:
     """In place of a tool that its server does not have any more: its recorded calls stay."""
 
     async def invoke(_context: ToolContext[Any], _arguments: str) -> Any:
-        raise BatonError(Code.TOOL_UNKNOWN, f"The MCP server does not have {name!r} any more.")
+        raise BatonError(Code.TOOL_UNKNOWN, f"The MCP server is away, or has no {name!r} any more.")
 
     return FunctionTool(
         name=name,

@@ -9,20 +9,22 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agents import Agent, FunctionTool, Handoff, Model
+from agents import Agent, FunctionTool, Handoff, HostedMCPTool, Model
+from agents.tool import _DEFAULT_FAILURE_HANDLED_ATTR as FAILED_AS_TEXT
 from agents.tool import _SYNC_FUNCTION_TOOL_MARKER as SYNC_MARKER
 from agents.tool import _FailureHandlingFunctionToolInvoker as SdkInvoker
-from agents.tool import invoke_function_tool
+from agents.tool import _invoke_function_tool_with_metadata as invoke_with_metadata
 from agents.tool_context import ToolContext
 
 from runner import codec
+from runner.calls import recorded_call, show, shown_step
 from runner.carried import CARRIED, CarriedRun
 from runner.hooks import journaled_hooks, turn_ended
 from runner.journal import Key
 from runner.models.digest import call_digest
 from runner.models.provider import journaled
+from runner.natives import refuse, wrap_hosted
 from runner.scope import SCOPE, Scope, place_of
-from runner.showing import show_result
 from runner.theirs import theirs
 from runner.turns import ApprovalPredicate, Predicate
 
@@ -31,13 +33,20 @@ MODEL_TIMEOUT_S = 600.0
 
 
 def wrap_agent(agent: Agent[Any]) -> None:
-    """Wrap everything that can be reached from an agent; wrapping again changes nothing."""
+    """Wrap everything that can be reached from an agent; wrapping again changes nothing.
+
+    Raises:
+        BatonError: `agent_error`, it uses what cannot be replayed.
+    """
     for one in reachable(agent):
+        refuse(one)
         if isinstance(one.model, Model):
             one.model = journaled(one.model, timeout_s=MODEL_TIMEOUT_S)
         for tool in one.tools:
             if isinstance(tool, FunctionTool):
                 wrap_tool(tool)
+            elif isinstance(tool, HostedMCPTool):
+                wrap_hosted(tool)
         for handoff in one.handoffs:
             if isinstance(handoff, Handoff):
                 _wrap_handoff(handoff)
@@ -75,18 +84,18 @@ class _Journaling:
         run, scope = CARRIED.get(), SCOPE.get()
         if run is None or scope is None:
             return await self._plain(context, arguments)
-        inside = SCOPE.set(scope.call(context.tool_call_id))
+        inside = scope.call(context.tool_call_id)
+        entered = SCOPE.set(inside)
         try:
-            if self.is_agent:
-                return await self._descend(run, scope, context, arguments)
-            return await self._recorded(run, scope, context, arguments)
+            carry_out = self._descend if self.is_agent else self._recorded
+            return await carry_out(run, scope, inside, context, arguments)
         finally:
-            SCOPE.reset(inside)
+            SCOPE.reset(entered)
 
     async def _plain(self, context: ToolContext[Any], arguments: str) -> Any:
         try:
             with theirs():
-                return await invoke_function_tool(
+                made = await invoke_with_metadata(
                     function_tool=self.inner, context=context, arguments=arguments
                 )
         finally:
@@ -94,45 +103,63 @@ class _Journaling:
             run, scope = CARRIED.get(), SCOPE.get()
             if run is not None and scope is not None:
                 run.leave(scope)
+        setattr(context, FAILED_AS_TEXT, made.is_sdk_generated_error)  # for the SDK to find
+        return made.output
 
     async def _recorded(
-        self, run: CarriedRun, scope: Scope, context: ToolContext[Any], arguments: str
+        self,
+        run: CarriedRun,
+        scope: Scope,
+        inside: Scope,
+        context: ToolContext[Any],
+        arguments: str,
     ) -> Any:
-        inside = SCOPE.get()
+        call_id = context.tool_call_id
 
         async def live() -> dict[str, Any]:
             plain = codec.encode(await self._plain(context, arguments))
             await run.sessions.write(inside)
-            shown = await _show(run, scope, context.tool_call_id, codec.as_text(plain))
-            return {"output": plain, "shown": shown}
+            record = {"output": plain, **_beside(context)}
+            if "failed" in record:
+                run.failed_calls.add(call_id)
+            return record | {"shown": await show(run, scope, call_id, codec.as_text(plain))}
 
-        key = Key(scope.name, "tool", place_of(context.tool_call_id))
         digest = call_digest(self.inner.name, arguments)
-        record = await _step(run, scope, key, digest, live, inside=inside)
+        record = await recorded_call(run, scope, call_id, digest, live, inside=inside)
+        setattr(context, FAILED_AS_TEXT, "failed" in record)
+        context._custom_data = record.get("custom")
         return codec.decode(record["output"])
 
     async def _descend(
-        self, run: CarriedRun, scope: Scope, context: ToolContext[Any], arguments: str
+        self,
+        run: CarriedRun,
+        scope: Scope,
+        inside: Scope,
+        context: ToolContext[Any],
+        arguments: str,
     ) -> Any:
         """An agent as tool: replay goes through its own steps; only what was shown is recorded."""
         output = await self._plain(context, arguments)
-        await run.sessions.write(SCOPE.get())
+        await run.sessions.write(inside)
 
         async def live() -> dict[str, Any]:
             text = codec.as_text(codec.encode(output))
-            return {"shown": await _show(run, scope, context.tool_call_id, text)}
+            return {"shown": await show(run, scope, context.tool_call_id, text)}
 
         key = Key(scope.name, "shown", place_of(context.tool_call_id))
         digest = call_digest(self.inner.name, arguments)
-        await _step(run, scope, key, digest, live)
+        await shown_step(run, scope, key, digest, live)
         return output
 
 
-async def _show(run: CarriedRun, scope: Scope, call_id: str, text: str) -> dict[str, Any]:
-    async def show() -> dict[str, Any]:
-        return show_result(run, scope, call_id, text)
-
-    return await run.home.run(show)
+def _beside(context: ToolContext[Any]) -> dict[str, Any]:
+    """What the SDK keeps of a call besides its result."""
+    found: dict[str, Any] = {}
+    if getattr(context, FAILED_AS_TEXT, False):
+        found["failed"] = True
+    if context._custom_data:
+        found["custom"] = codec.encode(context._custom_data)
+    return found
 
 
 class _SdkInvoker(_Journaling, SdkInvoker):
@@ -215,35 +242,3 @@ def _wrap_handoff(handoff: Handoff[Any, Any]) -> None:
     handoff.on_invoke_handoff = _HandoffInvoker(handoff.on_invoke_handoff, handoff)
     if callable(handoff.is_enabled):
         handoff.is_enabled = Predicate(handoff.tool_name, handoff.is_enabled, asked_again=False)
-
-
-async def _step(
-    run: CarriedRun,
-    scope: Scope,
-    key: Key,
-    digest: str,
-    live: Callable[[], Awaitable[dict[str, Any]]],
-    *,
-    inside: Scope | None = None,
-) -> dict[str, Any]:
-    """A tool's step. What it has shown stays, also when a stop cuts its commit."""
-    made: list[dict[str, Any]] = []
-
-    async def kept() -> dict[str, Any]:
-        made.append(await live())
-        return made[0]
-
-    try:
-        record = await run.step(scope, key, digest, kept, inside=inside)
-    except BaseException:
-        for one in made:
-            _leave_message(run, scope, one["shown"])
-        raise
-    _leave_message(run, scope, record["shown"])
-    return record
-
-
-def _leave_message(run: CarriedRun, scope: Scope, message: dict[str, Any]) -> None:
-    run.answered.add(message["toolCallId"])
-    if not scope.nested:
-        run.shown.append(message)

@@ -33,7 +33,7 @@ from runner.models.response import (
 from runner.scope import SCOPE, NoRunContextError, Scope
 from runner.showing import show_hand_offs
 from runner.theirs import theirs
-from runner.translate import Translator
+from runner.translate import CALLS, Translator
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.telemetry.metrics import MODEL_SECONDS
@@ -270,7 +270,7 @@ class _Call:
     def _recorded(self, response: Response, translator: Translator) -> dict[str, Any]:
         plain = dumped(response)
         for index, item in enumerate(plain["output"]):
-            if item.get("type") == "function_call":
+            if item.get("type") in CALLS:
                 unique = translator.call_id(index)
                 item["call_id"] = unique or self.run.unique_call_id(item.get("call_id", ""))
         shown = [*translator.shown(), *self._handed_off(plain)]

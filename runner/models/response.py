@@ -5,6 +5,7 @@ from typing import Any
 from agents import Usage
 from openai.types.responses import Response
 
+from runner.translate import CALLS
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 
@@ -27,7 +28,7 @@ def rebuilt(plain: dict[str, Any]) -> Response:
 def call_ids(record: dict[str, Any]) -> list[str]:
     """Ids of the tool calls in a recorded response."""
     output = record["response"].get("output", ())
-    return [item["call_id"] for item in output if item.get("type") == "function_call"]
+    return [item["call_id"] for item in output if item.get("type") in CALLS]
 
 
 def says_nothing(response: Response) -> bool:

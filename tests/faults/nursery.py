@@ -28,6 +28,7 @@ CLAIMS = "runner.worker:Worker._ask _claim before"
 MODULES = (
     *("runner.worker", "runner.run", "runner.agent_loop", "runner.carried", "runner.committer"),
     *("runner.publisher", "runner.record", "runner.home", "runner.wrap", "runner.hooks"),
+    *("runner.calls", "runner.natives"),
     *("runner.invocations", "runner.journal", "runner.sessions", "runner.turns", "runner.verdicts"),
     *("runner.models.journaled", "runner.models.attempts", "runner.models.gate"),
     *("runner.hints", "baton.tools"),

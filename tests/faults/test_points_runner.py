@@ -84,6 +84,23 @@ LEFT_OUT = {
         "runner.verdicts:_of_agent.journaled run",
         "runner.verdicts:_of_tool.journaled run",
     ),
+    "what a tool raises is another step like any: tests/runner/replay/test_raised.py": (
+        "runner.calls:_raising_again run.step",
+        "runner.calls:_raising_again run.step#2",
+    ),
+    "tools that are no functions: tests/runner/replay/test_tool_kinds.py and test_hosted.py": (
+        "runner.natives:_journaled.journaled.carry_out execute",
+        "runner.natives:_journaled.journaled carry_out",
+        "runner.natives:_journaled.journaled _recorded",
+        "runner.natives:_recorded.live carry_out",
+        "runner.natives:_recorded.live run.sessions.write",
+        "runner.natives:_recorded.live show",
+        "runner.natives:_recorded recorded_call",
+        "runner.natives:_Approver.__call__ _ask",
+        "runner.natives:_Approver.__call__.live _ask",
+        "runner.natives:_Approver.__call__ run.step",
+        "runner.natives:_Approver._ask answer",
+    ),
     "a model that an author brings along, which is called without a gate": (
         "runner.models.journaled:_Call.live _once",
     ),

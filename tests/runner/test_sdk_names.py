@@ -25,8 +25,20 @@ from agents.agent import AgentBase
 from agents.items import HandoffOutputItem, RunItemBase
 from agents.models.multi_provider import MultiProvider
 from agents.run_internal import items, session_persistence, tool_planning, turn_resolution
+from agents.run_internal.run_steps import (
+    ToolRunApplyPatchCall,
+    ToolRunCustom,
+    ToolRunLocalShellCall,
+    ToolRunShellCall,
+)
+from agents.tool_context import ToolContext
 from agents.tracing.span_data import GenerationSpanData
 from agents.tracing.spans import SpanImpl
+
+from runner.natives import ACTIONS
+
+#: How a call of each kind in `ACTIONS` is held.
+CALLS = (ToolRunCustom, ToolRunShellCall, ToolRunLocalShellCall, ToolRunApplyPatchCall)
 
 
 @function_tool
@@ -47,9 +59,24 @@ def test_every_private_name_that_the_runner_uses_is_there() -> None:
     parameters = list(inspect.signature(type(invoker).__init__).parameters)
     assert parameters == ["self", "invoke_tool_impl", "on_handled_error", "function_tool"]
     assert getattr(invoker, agents.tool._SYNC_FUNCTION_TOOL_MARKER) is True
-    assert list(inspect.signature(agents.tool.invoke_function_tool).parameters) == [
-        "function_tool", "context", "arguments",
-    ]  # fmt: skip
+    assert list(inspect.signature(agents.tool._invoke_function_tool_with_metadata).parameters) == [
+        "function_tool",
+        "context",
+        "arguments",
+    ]
+    assert {"output", "is_sdk_generated_error"} == set(
+        agents.tool._FunctionToolInvocationResult.__annotations__
+    )
+    assert agents.tool._DEFAULT_FAILURE_HANDLED_ATTR == "_function_tool_default_failure_handled"
+    assert "_custom_data" in inspect.getsource(ToolContext.__init__)
+    # natives.py: one method carries out a call of such a tool
+    for action in ACTIONS:
+        named = set(inspect.signature(action.execute).parameters)
+        assert {"agent", "call", "context_wrapper", "tool_output_committer"} <= named
+        assert inspect.iscoroutinefunction(action.execute)
+    for kind, name in zip(CALLS, ACTIONS.values(), strict=True):
+        assert {"tool_call", name} <= set(kind.__annotations__)
+    assert callable(run_context.RunContextWrapper._mark_tool_invocation_executed)
     # wrap.py: agents as tools and behind hand-offs
     inner = Agent(name="Inner")
     as_tool = inner.as_tool(tool_name="inner", tool_description="Inner.")

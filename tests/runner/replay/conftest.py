@@ -12,6 +12,7 @@ from agents.agent import AgentBase
 from agents.run import AgentRunner
 
 from runner.invocations import patch_runner
+from runner.natives import ACTIONS
 
 PATCHED: tuple[tuple[Any, str], ...] = (
     *((AgentRunner, name) for name in ("run", "run_streamed")),
@@ -21,6 +22,7 @@ PATCHED: tuple[tuple[Any, str], ...] = (
         (kind, "run")
         for kind in (InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGuardrail)
     ),
+    *((action, "execute") for action in ACTIONS),
 )
 
 
@@ -28,7 +30,7 @@ PATCHED: tuple[tuple[Any, str], ...] = (
 def _patched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("runner.journal.QUIET_S", 0.05)
     monkeypatch.setattr("runner.snapshots.EVERY_TURNS", 1)
-    plain = [(owner, name, getattr(owner, name)) for owner, name in PATCHED]
+    plain = [(owner, name, vars(owner)[name]) for owner, name in PATCHED]
     patch_runner()
     yield
     for owner, name, function in plain:

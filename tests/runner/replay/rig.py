@@ -27,12 +27,14 @@ from openai.types.responses import (
 
 from runner.agent_loop import AgentLoop
 from runner.carried import CarriedRun, Stop, StopKind
+from runner.configure import RunConfigs
 from runner.home import ToolThreads
 from runner.models.digest import digest_of
 from runner.models.provider import journaled
 from runner.outbox import Outbox
 from runner.wrap import wrap_agent
 from shared.protocol.record import ClaimedRun, Commit, CommitAnswer, Continued, StepRecord
+from shared.settings.runner import TraceContent
 
 CODE = "the agent's code"
 RUN, THREAD, USER = (UUID(int=n) for n in (1, 2, 3))
@@ -126,7 +128,9 @@ def _items(given: Any) -> Items:
 def outputs(items: Items) -> dict[str, str]:
     """Results of tool calls in an input, by call id."""
     return {
-        one["call_id"]: one["output"] for one in items if one.get("type") == "function_call_output"
+        one["call_id"]: one["output"] if "output" in one else one["status"]
+        for one in items
+        if one.get("type", "").endswith("call_output")
     }
 
 
@@ -230,11 +234,11 @@ async def attempt(
         asked = len(world.asked) - before
         return Outcome(driving.result(), run, asked, began_again=run.journal is not journal)
     finally:
-        # A process that dies takes everything along.
-        left = asyncio.all_tasks() - others
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        # A process that dies takes everything along, what the SDK makes of a cancel included.
+        while left := asyncio.all_tasks() - others:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=0.02)
 
 
 def _carried(
@@ -267,11 +271,12 @@ def _carried(
         thread=THREAD, run_id="run_1", fence=1, starts=[], ttl_s=60, changed=lambda _: None
     )
 
+    settings: Any = SimpleNamespace(model_timeout_s=20, trace_content=TraceContent.REDACTED)
+    upstream: Any = provider
+    configs = RunConfigs(settings, upstream).of(claimed)
+
     def config(given: RunConfig | None) -> RunConfig:
-        found = given or RunConfig()
-        found.model_provider = provider
-        found.tracing_disabled = True
-        return found
+        return replace(configs(given), tracing_disabled=True)
 
     trace: Any = SimpleNamespace(take=list, cut_off=list, stored=lambda _: None, silent=False)
     return CarriedRun(claimed, record=toolsvc, outbox=outbox, run_config=config, trace=trace)
@@ -300,7 +305,8 @@ async def assert_replays(
 ) -> Outcome:
     """Cut the run off at every step; whoever goes on comes to the same, and asks nothing twice.
 
-    Where siblings are `racing`, their results may be shown in any order.
+    A tool that tells the world its call's id has told it once. Where siblings are `racing`, their
+    results may be shown in any order.
     """
     whole = World()
     undisturbed = await attempt(program, whole, answers=answers, **_fresh(options))
@@ -315,6 +321,7 @@ async def assert_replays(
             await attempt(program, world, answers=answers, **_fresh(options))
         assert len(world.journal) == min(steps, len(whole.journal))
         recorded = sum(step.kind in ("model", "error") for step in world.journal)
+        done, places = len(world.done), {step.place for step in world.journal}
         for left in (replace(world.copy(), snapshot=None), world):
             second = await attempt(program, left, answers=answers, **_fresh(options))
             expected, found = undisturbed.seen, second.seen
@@ -323,8 +330,9 @@ async def assert_replays(
                 for seen in (expected, found):
                     seen["messages"].sort(key=str)
             for name, value in expected.items():
-                assert found[name] == value, f"{name} {how}"
+                assert found[name] == value, f"{name} {how}: {found[name]} for {value}"
             assert second.asked == models - recorded, how
+            assert not (again := places & set(left.done[done:])), f"{again} {how}"
             # What fails in the replay itself is looked at once more from its beginning.
             assert not second.began_again or undisturbed.stop.kind is StopKind.FAILED, how
             assert sorted(map(_key, left.journal)) == sorted(map(_key, whole.journal))
