@@ -51,7 +51,8 @@ def drill(
             else run_drill(**common, report=report, console=output.err)
         )
     except StackError as error:
-        raise CliError(f"The drill could not go on: {error}") from error
+        hint = f"{record_file} has all that was printed."
+        raise CliError(f"The drill could not go on: {error}", hint=hint) from error
     if as_json:
         output.document(result.document)
     else:

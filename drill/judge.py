@@ -46,10 +46,21 @@ def judge(
     found += judge_effects(evidence.ledger, asks, evidence.runs)
     found += judge_notes(evidence.notes, asks, evidence.runs)
     found += judge_spans(evidence, ended)
+    found += judge_evidence(evidence, asks)
     if evidence.calls_missed:
         what = f"{evidence.calls_missed} model calls were not seen"
         found.append(Violation(kind=Wrong.EVIDENCE, where="model", what=what))
     return found
+
+
+def judge_evidence(evidence: Evidence, asks: Mapping[str, Ask]) -> Iterator[Violation]:
+    """What a finished run says came from the model, whose log tells of it; else that is blind."""
+    called = {call.mark for call in evidence.calls}
+    for run, row in evidence.runs.items():
+        ask = asks.get(run)
+        if ask and row.status == "finished" and row.answer and ask.mark not in called:
+            what = "finished with an answer, and the model's log has no call of it"
+            yield Violation(kind=Wrong.EVIDENCE, where=run, what=what)
 
 
 def claims(threads: Iterable[ThreadRow]) -> dict[str, int]:

@@ -51,8 +51,10 @@ class Progress:
         while self._plan:
             await asyncio.sleep(EVERY_S if self._console.is_terminal else EVERY_S_IN_A_PIPE)
             ended = sum(len(client.record.ended) for client in self._clients)
+            passed_s = time.time() - self._began
+            waits = " (waiting for the last runs)" if passed_s > self._plan.seconds else ""
             self.phase(
-                f"{time.time() - self._began:.0f} of {self._plan.seconds:.0f} s · "
+                f"{passed_s:.0f} of {self._plan.seconds:.0f} s{waits} · "
                 f"{ended} of {self._plan.runs} runs ended · {self._hits} faults · {self._last}"
             )
 

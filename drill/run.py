@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ from drill.report import Result
 from drill.scratch import SCENE, folder_for_drill, interruptible
 from drill.verdict import Violation, Wrong
 from stack.credentials import Credentials
+from stack.errors import StackError
 from stack.running import Plan, Size, Stack
 from stack.services import SURROUNDINGS
 
@@ -51,6 +52,8 @@ READ_LOG_EVERY_S = 10.0
 #: The exporter of traces sends every five seconds.
 EXPORT_S = 6.0
 READ_SQL_TRIES = 20
+#: Of what was printed last, for whoever sees the drill fail to start.
+LAST_LINES = 8
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +67,7 @@ class Drill:
     enough: asyncio.Event = field(default_factory=asyncio.Event)  #: Ctrl-C
     own_deaths: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
+    printed: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
     async def carry_out(self) -> Result:
         """Do all of it.
@@ -225,15 +229,24 @@ class Drill:
                 demo=True,
                 demo_tokens_per_s=TOKENS_PER_S,
             ),
-            show=lambda name, line: self.log.add("line", process=name, line=line),
+            show=self._printed,
             news=self._news,
         )
         try:
-            await stack.start()
+            try:
+                await stack.start()
+            except StackError as error:
+                raise StackError(
+                    "\n  ".join([f"{error}. The last lines:", *self.printed])
+                ) from error
             yield stack
         finally:
             self.progress.phase("stopping the stack")
             await stack.stop()
+
+    def _printed(self, name: str, line: str) -> None:
+        self.log.add("line", process=name, line=line)
+        self.printed.append(f"{name} | {line}")
 
     def _news(self, name: str, line: str) -> None:
         self.log.add("news", process=name, line=line)

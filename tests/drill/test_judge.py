@@ -265,6 +265,12 @@ def test_two_parallel_calls_may_be_cut_at_once() -> None:
     assert scene.found() == {Wrong.CALLS}
 
 
+def test_an_answer_without_a_call_is_told() -> None:
+    scene = Scene()
+    scene.calls = [one for one in scene.calls if one.mark == scene.calls[0].mark]
+    assert scene.found() == {Wrong.EVIDENCE}
+
+
 def test_calls_that_nobody_saw_are_told() -> None:
     assert Scene(calls_missed=3).found() == {Wrong.EVIDENCE}
 
