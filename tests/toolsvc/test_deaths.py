@@ -2,28 +2,32 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import orjson
 import pytest
 import pytest_asyncio
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from shared.bus import doorbell
-from shared.protocol.record import RUNNER_PROOF, WORDS_LINES, ClaimedRun
+from shared.protocol.record import RUNNER_PROOF, WORDS_LINES
 from tests.toolsvc.record_rig import (
     GATEWAY_KEY,
     RUNNER_KEY,
     RecordRig,
-    RunnerDouble,
-    event,
     opened,
     refused,
     row,
     step,
+)
+from tests.toolsvc.suspects import (
+    asked_for,
+    carried_alone,
+    deaths,
+    dies_with,
+    report,
+    started,
+    suspect,
 )
 from toolsvc.runs.claim import claim_to_close
 from toolsvc.runs.rering import SUSPECTS_AT_ONCE, _look
@@ -35,51 +39,6 @@ pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
     async with opened(database_url, redis_url) as made:
         yield made
-
-
-async def deaths(rig: RecordRig, run: UUID) -> int:
-    return int((await rig.run_row(run)).deaths)
-
-
-async def dies_with(rig: RecordRig, run: UUID, name: str) -> ClaimedRun:
-    """A runner claims the run, and is silent from then on."""
-    runner = await rig.runner(name)
-    claimed = await runner.claim(run)
-    await runner.lose_lease()
-    return claimed
-
-
-async def suspect(rig: RecordRig) -> UUID:
-    """A run whose runners died twice, which nobody has noticed the second time."""
-    run = await rig.run(await rig.person())
-    await dies_with(rig, run, "first")
-    await dies_with(rig, run, "second")
-    return run
-
-
-async def started(rig: RecordRig, run: UUID, lone: str) -> RunnerDouble:
-    """The process that a runner starts when it is told to."""
-    parent = await rig.runner("parent")
-    answer = await parent.asked(run, lone=lone)
-    assert (answer.claimed, answer.suspect) == (None, run)
-    return await rig.runner(lone, secret=f"secret of {lone}")
-
-
-async def carried_alone(rig: RecordRig, run: UUID, lone: str) -> tuple[RunnerDouble, ClaimedRun]:
-    process = await started(rig, run, lone)
-    claimed = await process.ask(run, alone=True)
-    assert claimed is not None
-    return process, claimed
-
-
-async def report(
-    rig: RecordRig, run: UUID, lone: str, *, secret: str | None = None, **more: Any
-) -> Any:
-    body = {"lone": lone, "status": "SIGSEGV", "lines": ["a", "b\0"]} | more
-    proof = {RUNNER_PROOF: secret or f"secret of {lone}"}
-    answer = await rig.post(f"/runs/{run}/deaths", body, RUNNER_KEY, proof)
-    assert answer.status_code == 200, answer.text
-    return await rig.run_row(run)
 
 
 # ------------------------------------------------------------------------------ what counts
@@ -293,11 +252,6 @@ async def test_a_late_report_brings_only_the_words(rig: RecordRig) -> None:
     assert (found.deaths, found.last_words["status"]) == (3, "SIGSEGV")
 
 
-async def asked_for(rig: RecordRig, run: UUID, lone: str) -> None:
-    """A runner starts a process, of which toolsvc never hears anything itself."""
-    assert (await (await rig.runner("parent")).asked(run, lone=lone)).suspect == run
-
-
 @pytest.mark.parametrize("begun", [asked_for, started])
 async def test_a_process_that_died_before_its_claim_counts_once(rig: RecordRig, begun: Any) -> None:
     run = await suspect(rig)
@@ -370,102 +324,3 @@ BAD_REPORTS: list[Any] = [
 async def test_a_malformed_report_is_refused(rig: RecordRig, body: Any) -> None:
     answer = await rig.post(f"/runs/{uuid4()}/deaths", body, RUNNER_KEY, {RUNNER_PROOF: "x"})
     assert refused(answer) == (422, "bad_input")
-
-
-# ------------------------------------------------------------------------------ poisoned
-async def killed(rig: RecordRig, run: UUID) -> None:
-    """The process dies twice, once with a report and once without."""
-    await carried_alone(rig, run, "lone-1")
-    await report(rig, run, "lone-1")
-    process, claimed = await carried_alone(rig, run, "lone-2")
-    chunk = event("TEXT_MESSAGE_CHUNK", 2, messageId="m", role="assistant", delta="so far")
-    await rig.committed(claimed, 1, tail=[], rows=[[2, 2, "TEXT_MESSAGE_CHUNK", chunk]])
-    await process.lose_lease()
-
-
-async def test_dead_twice_alone_it_is_closed_and_its_thread_goes_on(rig: RecordRig) -> None:
-    ada = await rig.person()
-    thread = await rig.thread(ada)
-    run, following = await rig.run(ada, thread), await rig.run(ada, thread, ready=False)
-    await dies_with(rig, run, "first")
-    await dies_with(rig, run, "second")
-    await killed(rig, run)
-    bells = await doorbell.listen(rig.redis, "reader", most=9, block_ms=1)
-    await doorbell.answered(rig.redis, bells)
-    instances = [replace(rig.services, instance=f"toolsvc-{n}") for n in range(5)]
-    await asyncio.gather(*(_look(instance) for instance in instances))
-
-    found = await rig.run_row(run)
-    assert (found.status, found.error_code, found.deaths) == ("failed", "poisoned", 4)
-    assert "operator" in found.error_message
-    last = (await rig.events(thread))[-1]
-    told = orjson.loads(last.data)
-    assert (told["type"], told["code"], last.fence) == ("RUN_ERROR", "poisoned", 5)
-    assert (await rig.streamed(thread))[-1].at == (5, last.seq)
-    kept = await rig.sql("SELECT content FROM messages WHERE role = 'assistant'")
-    assert [one.content["content"] for one in kept] == ["so far"]
-    assert await rig.chain_holds(thread)
-    assert (await rig.run_row(following)).ready
-    assert await rig.rung() == {following}
-
-
-@pytest.mark.parametrize("queued", [False, True])
-async def test_dead_twice_before_any_claim_it_is_closed_too(rig: RecordRig, queued: bool) -> None:
-    """What kills it is not the run's own doing, and yet nobody can carry it."""
-    ada = await rig.person()
-    thread = await rig.thread(ada)
-    run, following = await rig.run(ada, thread), await rig.run(ada, thread, ready=False)
-    if queued:  # one that is tried again
-        await rig.sql("UPDATE runs SET deaths = 2 WHERE id = :run", run=run)
-    else:
-        await dies_with(rig, run, "first")
-        await dies_with(rig, run, "second")
-    for lone in ("lone-1", "lone-2"):
-        await asked_for(rig, run, lone)
-        await report(rig, run, lone)
-    assert (await (await rig.runner("parent")).asked(run, lone="lone-3")).suspect is None
-    await _look(rig.services)
-    found = await rig.run_row(run)
-    assert (found.status, found.error_code, found.deaths) == ("failed", "poisoned", 4)
-    assert found.last_words["process"] == "lone-2"
-    kinds = [kind for _, _, _, kind in await rig.positions(thread)]
-    assert (kinds[0], kinds[-1]) == ("RUN_STARTED", "RUN_ERROR")
-    assert kinds.count("RUN_STARTED") == 1
-    assert [one.type for one in await rig.streamed(thread)][-1] == "RUN_ERROR"
-    assert await rig.chain_holds(thread)
-    assert (await rig.run_row(following)).ready
-
-
-async def test_cancelled_meanwhile_it_ends_as_that(rig: RecordRig) -> None:
-    run = await rig.run(await rig.person())
-    await rig.sql("UPDATE runs SET deaths = 4")
-    await rig.cancel(run)
-    await _look(rig.services)
-    claimed = await (await rig.runner()).claim(run)
-    assert claimed.cancelled
-
-
-async def test_a_closer_that_dies_half_way_leaves_it_to_the_next(rig: RecordRig) -> None:
-    run = await suspect(rig)
-    await killed(rig, run)
-    await rig.sql("UPDATE runs SET deaths = 4, runner_id = NULL")
-    thread = (await rig.run_row(run)).thread_id
-    await rig.redis.set(f"thread:{{{thread}}}:events", "not a stream")
-    await _look(rig.services)
-    assert await rig.status(run) == "running"
-    await rig.redis.delete(f"thread:{{{thread}}}:events")
-    await rig.sql("UPDATE runners SET lease_until = now() - interval '1 s'")
-    await _look(rig.services)
-    assert (await rig.run_row(run)).error_code == "poisoned"
-
-
-async def test_no_runner_has_to_live_for_it_to_be_closed(rig: RecordRig) -> None:
-    run = await suspect(rig)
-    await killed(rig, run)
-    await rig.sql("UPDATE runners SET lease_until = now() - interval '1 s'")
-    rig.judge.told = False
-    await _look(rig.services)
-    assert await rig.status(run) == "running"
-    rig.judge.told = True
-    await _look(rig.services)
-    assert await rig.status(run) == "failed"
