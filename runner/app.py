@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from runner.carrying import Carrying
 from runner.catalog import Catalog, load_catalog
 from runner.configure import RunConfigs
 from runner.heartbeat import HeartbeatThread
@@ -104,16 +105,22 @@ async def opened_worker(
         lifetime.push_async_callback(asyncio.to_thread, exporter.shutdown)
         kept = KeptCode(settings.agents_kept)
         catalog = load_catalog(settings.agents_dir, await record.tools(), kept)
+        carrying = Carrying(
+            settings,
+            redis=redis,
+            record=record,
+            catalog=catalog,
+            exporter=exporter,
+            configs=RunConfigs(settings, upstream),
+            gates=upstream.gates,
+        )
         worker = Worker(
             runner,
             settings,
             redis=redis,
             blocking=blocking,
             record=record,
-            catalog=catalog,
-            exporter=exporter,
-            configs=RunConfigs(settings, upstream),
-            gates=upstream.gates,
+            carrying=carrying,
             isolation=Isolation(settings, record),
         )
         await _announce(record, worker, catalog)
@@ -145,9 +152,9 @@ Parts = dict[str, Coroutine[Any, Any, None]]
 def parts_of(worker: Worker) -> Parts:
     """The loops without which no run can be carried, by name."""
     return {
-        "publisher": worker.publisher.run(),
+        "publisher": worker.carrying.publisher.run(),
         "hints": listen_for_hints(
-            worker.redis, worker.id, {b"cancel": worker.cancel, b"claim": worker.ring}
+            worker.redis, worker.id, {b"cancel": worker.carrying.cancel, b"claim": worker.ring}
         ),
     }
 
@@ -170,10 +177,10 @@ async def working(worker: Worker, secret: str, parts: Parts) -> AsyncIterator[No
         settings.toolsvc_urls,
         settings.runner_key.get_secret_value(),
         secret=secret,
-        beat=worker.beat,
+        beat=worker.carrying.beat,
         heard=worker.heard,
     )
-    worker.on_begin = heartbeat.look
+    worker.carrying.on_begin = heartbeat.look
     heartbeat.start()
     parts = parts | {"watchdog": end_if_stuck()}
     loops = [essential(asyncio.create_task(part, name=name)) for name, part in parts.items()]

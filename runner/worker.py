@@ -2,43 +2,27 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
-from agents import Agent
-
-from runner.carried import CarriedRun, Stop, StopKind
-from runner.catalog import Catalog, LoadedAgent
-from runner.configure import RunConfigs
+from runner.carrying import Carrying
 from runner.intake import Intake, Place
 from runner.isolation import Isolation
-from runner.models.gate import Gates
-from runner.outbox import Outbox
 from runner.own_lease import OwnLease
-from runner.publisher import Publisher
-from runner.record import LOST, AwayError, Record
-from runner.run import Driver
-from runner.tracing import Exporter
+from runner.record import AwayError, Record
 from shared.bus import doorbell
-from shared.bus.append import Answer, discard
 from shared.bus.connect import AWAY, Redis
 from shared.bus.keys import runner_key
-from shared.errors import BatonError, FencedError
-from shared.protocol.codes import Code
-from shared.protocol.ids import trace_id
+from shared.errors import BatonError
 from shared.protocol.record import (
-    Carried,
     ClaimAnswer,
-    ClaimedRun,
     ClaimRequest,
-    Heartbeat,
     HeartbeatAnswer,
 )
 from shared.settings import RunnerSettings
-from shared.settings.runner import ChangedAgents
 from shared.telemetry.logs import bound, get_logger, user_hash
-from shared.telemetry.metrics import BELLS, RUNS_LIVE
+from shared.telemetry.metrics import BELLS
 
 log = get_logger(__name__)
 
@@ -50,8 +34,6 @@ ABOUT_LIFE_S = 15
 AWAY_PAUSE_S = 0.5
 #: A run in mid-step at shutdown gets this long to reach the step's end.
 DRAIN_S = 20.0
-#: A long replay takes the loop's time by the half second: so many at once, while live runs go on.
-REPLAYS = 4
 LETTING_GO_S = 6.0
 #: The processes of suspect runs take as long as we may, and this to end; they must not be cut off,
 #: as in a container whose first process is this one, for that would be a death.
@@ -69,26 +51,16 @@ class Worker:
         redis: Redis,
         blocking: Redis,
         record: Record,
-        catalog: Catalog,
-        exporter: Exporter,
-        configs: RunConfigs,
-        gates: Gates,
+        carrying: Carrying,
         isolation: Isolation,
     ) -> None:
         self.id, self.settings = runner, settings
         self.redis, self._blocking, self._record = redis, blocking, record
-        self._catalog, self._exporter, self._configs = catalog, exporter, configs
-        self._gates = gates
-        self._isolation = isolation
-        self.publisher = Publisher(redis, self._confirm)
-        self._runs: dict[UUID, CarriedRun] = {}
+        self.carrying, self._isolation = carrying, isolation
         self._tasks: set[asyncio.Task[None]] = set()
         self._slot_free = asyncio.Event()
         self._intake = Intake()
         self._lease = OwnLease()
-        #: Called when a run has begun here: the next heartbeat has to name it.
-        self.on_begin: Callable[[], None] = lambda: None
-        self._replays = asyncio.Semaphore(REPLAYS)
         self.draining = False
 
     # ------------------------------------------------------------------ loops
@@ -126,8 +98,8 @@ class Worker:
             about: dict[Any, Any] = {
                 "version": self.settings.code_version,
                 "slots": self.settings.concurrency,
-                "load": len(self._runs),
-                "runs": " ".join(one.claimed.run_id for one in self._runs.values()),
+                "load": len(self.carrying),
+                "runs": " ".join(self.carrying.ids),
             }
             with contextlib.suppress(*AWAY):
                 pipe = self.redis.pipeline(transaction=False)
@@ -207,130 +179,12 @@ class Worker:
         if (claimed := answer.claimed) is not None:
             user = user_hash(claimed.user)
             with bound(run=claimed.run_id, thread=claimed.thread_id, user=user):
-                await self._carry(claimed, place)
-
-    # ------------------------------------------------------------------ carrying
-    async def _carry(self, claimed: ClaimedRun, place: Place) -> None:
-        loaded = self._catalog.of(claimed.agent, claimed.agent_digest)
-        trace = self._exporter.run_trace(trace_id(claimed.root), silent=bool(claimed.journal))
-        trace.taken_over(claimed.cut_off)
-        outbox = Outbox(
-            thread=claimed.thread,
-            run_id=claimed.run_id,
-            fence=claimed.fence,
-            starts=claimed.starts,
-            ttl_s=self.settings.stream_ttl_s,
-            changed=self.publisher.changed,
-        )
-        run = CarriedRun(
-            claimed,
-            record=self._record,
-            outbox=outbox,
-            run_config=self._configs.of(claimed),
-            trace=trace,
-        )
-        if self.draining:
-            run.hand_over()
-        self._runs[claimed.run] = run
-        self.on_begin()
-        RUNS_LIVE.set(len(self._runs))
-        log.debug("carries a run", agent=claimed.agent, fence=claimed.fence)
-        try:
-            await self._drive(run, loaded, place)
-        finally:
-            if self._runs.get(claimed.run) is run:
-                del self._runs[claimed.run]
-            RUNS_LIVE.set(len(self._runs))
-            self.publisher.forget(outbox)
-            self._exporter.forget(trace)
-
-    async def _drive(self, run: CarriedRun, loaded: LoadedAgent | None, place: Place) -> None:
-        if (error := self._unfit(run.claimed, loaded)) is not None:
-            run.stop(Stop(StopKind.FAILED, error))
-        driver = Driver(
-            run,
-            loaded.agent if loaded else Agent(name=run.claimed.agent),
-            redis=self.redis,
-            publisher=self.publisher,
-            max_turns=self.settings.max_turns,
-            replays=self._replays,
-            place=place,
-            code=loaded.digest if loaded else None,
-        )
-        try:
-            await driver.carry()
-            log.debug("carried a run to its end", fence=run.claimed.fence)
-        except BatonError as error:
-            if error.code not in LOST:
-                raise
-            log.info("lease_lost", fence=run.claimed.fence)
-
-    def _unfit(self, claimed: ClaimedRun, loaded: LoadedAgent | None) -> BatonError | None:
-        """Why this code may not carry the run on."""
-        if loaded is None:
-            # The claim asked for agents that we announced, so the file has just gone.
-            return BatonError(Code.UNKNOWN_AGENT)
-        if claimed.agent_digest in (None, loaded.digest):
-            return None
-        if self.settings.changed_agents is ChangedAgents.FAIL:
-            return BatonError(Code.AGENT_CHANGED)
-        log.warning("replays with other code than the run began with", agent=claimed.agent)
-        return None
-
-    async def _confirm(self, outbox: Outbox, answer: Answer) -> None:
-        """The stream does not know us; SQL decides whether we write it anew or stop."""
-        run = next((one for one in self._runs.values() if one.outbox is outbox), None)
-        if run is None:
-            return
-        try:
-            await self._record.confirm(run.claimed.run, run.committer.token)
-        except BatonError as error:
-            # A run that has just ended is confirmed by nobody, and needs its stream no more.
-            run.stop(Stop(StopKind.LOST, FencedError(run.claimed.fence)))
-            log.info("the stream moved on", code=error.code)
-            self.publisher.forget(outbox)
-            return
-        with contextlib.suppress(*AWAY):
-            if answer is Answer.FENCED:
-                await discard(self.redis, run.claimed.thread)
-            outbox.refill()
-
-    # ------------------------------------------------------------------ news
-    def beat(self) -> Heartbeat:
-        """What a heartbeat says: the runs, and their tokens in the second half of their lives."""
-        runs = self._runs.values()
-        return Heartbeat(
-            runs=[
-                Carried(run.claimed.run, run.claimed.fence, run.committer.token.expires)
-                for run in runs
-            ],
-            tokens={
-                run.claimed.run: run.committer.token.value
-                for run in runs
-                if run.committer.token.due
-            },
-            providers=self._gates.report(),
-            slots=self.settings.concurrency,
-            version=self.settings.code_version,
-        )
+                await self.carrying.carry(claimed, place)
 
     def heard(self, news: HeartbeatAnswer) -> None:
         """What a heartbeat brought back."""
         self._lease.renewed(news.lease_s)
-        for id_ in news.fenced:
-            if run := self._runs.get(id_):
-                run.stop(Stop(StopKind.LOST, FencedError(run.claimed.fence)))
-        for id_ in news.cancelled:
-            self.cancel(id_)
-        for id_, (token, expires) in news.tokens.items():
-            if run := self._runs.get(id_):
-                run.committer.token.renew(token, expires)
-        self._gates.heard(news.providers)
-
-    def cancel(self, id_: UUID) -> None:
-        """Somebody asked for a run to stop."""
-        if run := self._runs.get(id_):
-            run.stop(Stop(StopKind.CANCELLED))
+        self.carrying.heard(news)
 
     # ------------------------------------------------------------------ the end
     async def drain(self) -> None:
@@ -339,13 +193,11 @@ class Worker:
         loop = asyncio.get_running_loop()
         lone_until = loop.time() + DRAIN_S + LETTING_GO_S + LONE_ENDS_S
         self._isolation.end()
-        for run in self._runs.values():
-            run.hand_over()
+        self.carrying.give_away()
         if self._tasks:
-            log.info("giving runs away", runs=len(self._runs))
+            log.info("giving runs away", runs=len(self.carrying))
             await asyncio.wait(self._tasks, timeout=DRAIN_S)
-        for run in list(self._runs.values()):
-            run.stop(Stop(StopKind.HANDED_OVER))
+        self.carrying.let_go()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LETTING_GO_S)
         await self._isolation.ended(within_s=lone_until - loop.time())

@@ -14,30 +14,39 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from stack.program import ROOT
-from tests.faults.points import points_of
+from tests.faults.points import modules_behind, points_of
 
 #: From here on a runner has to do with a run; its start passes some points as well.
 CLAIMS = "runner.worker:Worker._ask _claim before"
 
+#: Where a run's way through a runner begins, and its way through toolsvc.
+_RUNNER = ("runner.worker", "runner.invocations", "runner.hints")
+_TOOLSVC = ("toolsvc.runs.record", "toolsvc.runs.rering", "toolsvc.tool_api")
+
+#: What is not on that way, each for its reason.
+_BESIDE = {
+    "runs that are carried alone, for which tests/faults/test_poison.py kills processes": (
+        *("runner.isolation", "runner.lone_process", "toolsvc.runs.deaths"),
+    ),
+    "waits for the lease, and does nothing": ("runner.own_lease",),
+    "the calls inside have points; these make clients, and close them at the end": (
+        *("runner.models.client", "runner.models.provider", "toolsvc.tool_http"),
+    ),
+    "caches, which a run does without": ("runner.snapshots",),
+    "tests/faults/test_failover.py": ("shared.bus.sentinel",),
+    "called by gateways, or when a process begins": ("shared.db.engine", "shared.db.path"),
+    "what a heartbeat brings along about model servers": ("toolsvc.runs.providers",),
+    "inside transactions, before and behind which there are points": ("toolsvc.runs.resumed",),
+}
+
 #: What lies between the claim of a run and its end.
-MODULES = (
-    *("runner.worker", "runner.run", "runner.agent_loop", "runner.carried", "runner.committer"),
-    *("runner.publisher", "runner.record", "runner.home", "runner.wrap", "runner.hooks"),
-    *("runner.calls", "runner.natives"),
-    *("runner.invocations", "runner.journal", "runner.sessions", "runner.turns", "runner.verdicts"),
-    *("runner.models.journaled", "runner.models.attempts", "runner.models.gate"),
-    *("runner.hints", "baton.tools"),
-    *("shared.bus.append", "shared.bus.doorbell", "shared.bus.events"),
-    *("shared.db.direct", "shared.db.line"),
-    *("toolsvc.runs.api", "toolsvc.runs.claim", "toolsvc.runs.close", "toolsvc.runs.commit"),
-    *("toolsvc.runs.lease", "toolsvc.runs.record", "toolsvc.runs.rering"),
-    *("toolsvc.effects", "toolsvc.execution", "toolsvc.files", "toolsvc.tool_api"),
-)
+MODULES = modules_behind(*_RUNNER, *_TOOLSVC, beside=chain(*_BESIDE.values()))
 
 
 class Act(StrEnum):

@@ -44,11 +44,43 @@ def points_of(modules: Sequence[str]) -> list[str]:
     """All points of these modules, in the order of their source."""
     found: list[str] = []
     for module in modules:
-        file = ROOT / (module.replace(".", "/") + ".py")
         naming = _Naming(module)
-        naming.visit(ast.parse(file.read_text("utf-8")))
+        naming.visit(ast.parse(_file_of(module).read_text("utf-8")))
         found += naming.points
     return found
+
+
+def modules_behind(*roots: str, beside: Iterable[str]) -> tuple[str, ...]:
+    """The modules of ours that await something and are imported from these, directly or not.
+
+    Those `beside` are left out; each of them has to be one.
+    """
+    found: set[str] = set()
+    todo = [*roots]
+    while todo:
+        if (module := todo.pop()) not in found:
+            found.add(module)
+            todo += _imported_by(module)
+    awaiting = {one for one in found if points_of([one])}
+    left_out = set(beside)
+    unknown = left_out - awaiting
+    assert not unknown, f"no module that is imported and awaits something: {sorted(unknown)}"
+    return tuple(sorted(awaiting - left_out))
+
+
+def _imported_by(module: str) -> list[str]:
+    """Modules of ours, in functions as well."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(_file_of(module).read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += (node.module, *(f"{node.module}.{one.name}" for one in node.names))
+        elif isinstance(node, ast.Import):
+            names += (one.name for one in node.names)
+    return [name for name in names if _file_of(name).is_file()]
+
+
+def _file_of(module: str) -> Path:
+    return ROOT / (module.replace(".", "/") + ".py")
 
 
 def sides(*names: str) -> list[str]:

@@ -32,8 +32,8 @@ LEFT_OUT = {
         "runner.hints:listen_for_hints asyncio.sleep",
     ),
     "only where Redis has lost a stream, or holds what others wrote: nothing is done but asking": (
-        "runner.worker:Worker._confirm _record.confirm",
-        "runner.worker:Worker._confirm discard",
+        "runner.carrying:Carrying._confirm _record.confirm",
+        "runner.carrying:Carrying._confirm discard",
         "runner.run:Driver._append_starts run.record.confirm",
         "runner.run:Driver._append_starts discard",
         "runner.run:Driver._append_starts append#2",

@@ -31,7 +31,7 @@ from tests.faults.scene import (
 
 #: The only points before a claim that belong to the path.
 LISTENS = "runner.worker:Worker.listen doorbell.listen before"
-_CARRIES = "runner.worker:Worker._begin _carry before"
+_CARRIES = "runner.worker:Worker._begin carrying.carry before"
 _EARLY = ("runner.worker:Worker.listen", "shared.bus.doorbell:listen")
 
 

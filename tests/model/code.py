@@ -33,7 +33,7 @@ CODE: dict[str, tuple[str, ...]] = {
         "toolsvc.runs.close:_tell",
         "shared.bus.append:append_all",
     ),
-    "confirm": ("runner.worker:Worker._confirm", "toolsvc.runs.lease:confirm"),
+    "confirm": ("runner.carrying:Carrying._confirm", "toolsvc.runs.lease:confirm"),
     "hand over": ("runner.worker:Worker.drain", "toolsvc.runs.lease:release"),
     # a gateway and its client
     "subscribe": ("gateway.open_socket:Socket._subscribe", "gateway.relay.relay:Relay.join"),

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from aiohttp import web
 
+from runner.carrying import Carrying
 from runner.heartbeat import HeartbeatThread
 from runner.models.gate import Gates
 from runner.record import RunToken
@@ -33,16 +34,22 @@ def worker_with(*tokens: RunToken) -> tuple[Worker, list[UUID]]:
         {"redis_url": "redis://127.0.0.1:1", "runner_key": "k" * 32}
     )
     nothing: Any = None
+    carrying = Carrying(
+        settings,
+        redis=nothing,
+        record=nothing,
+        catalog=nothing,
+        exporter=nothing,
+        configs=nothing,
+        gates=Gates(ModelsConfig(providers={"default": Provider()})),
+    )
     worker = Worker(
         "r1",
         settings,
         redis=nothing,
         blocking=nothing,
         record=nothing,
-        catalog=nothing,
-        exporter=nothing,
-        configs=nothing,
-        gates=Gates(ModelsConfig(providers={"default": Provider()})),
+        carrying=carrying,
         isolation=nothing,
     )
     ids = [uuid4() for _ in tokens]
@@ -50,7 +57,7 @@ def worker_with(*tokens: RunToken) -> tuple[Worker, list[UUID]]:
         run: Any = SimpleNamespace(
             claimed=SimpleNamespace(run=id_, fence=7), committer=SimpleNamespace(token=token)
         )
-        worker._runs[id_] = run
+        carrying._runs[id_] = run
     return worker, ids
 
 
@@ -62,7 +69,7 @@ def test_a_heartbeat_brings_the_tokens_that_have_lived_for_half_their_lives() ->
     refused = RunToken("refused", int(time.time()) + 9999, since=now)
     refused.refused()
     worker, ids = worker_with(fresh, old, refused)
-    beat = worker.beat()
+    beat = worker.carrying.beat()
     assert beat.runs[0] == Carried(ids[0], 7, fresh.expires)
     assert [one.run for one in beat.runs] == ids
     assert beat.tokens == {ids[1]: "old", ids[2]: "refused"}

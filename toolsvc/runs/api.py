@@ -4,28 +4,18 @@ Plain Starlette endpoints with one validation each: a commit is on every step's 
 """
 
 import asyncio
-import hmac
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
-from typing import Any, TypeVar
 from uuid import UUID
 
-import psycopg
-from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from shared.bus.connect import AWAY as REDIS_AWAY
 from shared.bus.doorbell import Ring, ring
-from shared.db.engine import is_beyond_limits
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
-    RUNNER_PROOF,
     Catalogue,
     CatalogueAnswer,
     ClaimAnswer,
@@ -40,6 +30,19 @@ from shared.telemetry.logs import bind, get_logger, user_hash
 from shared.telemetry.metrics import CLAIMS, COMMITS, DEATHS, RUNS_ENDED
 from shared.tokens import verify_run_token
 from toolsvc.runs import deaths, lease
+from toolsvc.runs.asking import (
+    answer_with,
+    bearer_of,
+    body_of,
+    for_runner,
+    holder_of,
+    mistakes,
+    parsed,
+    require,
+    run_of,
+    secret_of,
+    transaction,
+)
 from toolsvc.runs.claim import Found, answer_of, claim_alone, claim_next
 from toolsvc.runs.close import close_cancelled, close_senseless
 from toolsvc.runs.commit import apply_commit
@@ -48,14 +51,13 @@ from toolsvc.runs.tokens import renewed_tokens, token_for
 from toolsvc.services import Services
 
 log = get_logger(__name__)
-M = TypeVar("M", bound=BaseModel)
 
 
 async def claims(request: Request) -> Response:
     """Give a runner the run whose turn it is, or nothing."""
-    services = _for_runner(request)
-    wanted = await _body(request, ClaimRequest)
-    with _mistakes():
+    services = for_runner(request)
+    wanted = await body_of(request, ClaimRequest)
+    with mistakes():
         async with services.direct.transaction() as db:
             if wanted.alone:
                 found = Found(await claim_alone(db, wanted))
@@ -70,7 +72,7 @@ async def claims(request: Request) -> Response:
     claim = found.claim
     CLAIMS.labels(_kind(found)).inc()
     if claim is None:
-        return _json(answer)
+        return answer_with(answer)
     row = claim.row
     bind(run=row.public_id, thread=row.thread_public_id, user=user_hash(row.user_id))
     log.info(
@@ -84,23 +86,23 @@ async def claims(request: Request) -> Response:
     token, expires = token_for(services, row, claim.fence)
     try:
         claimed = answer_of(claim, token=token, expires=expires)
-        return _json(answer.model_copy(update={"claimed": claimed}))
+        return answer_with(answer.model_copy(update={"claimed": claimed}))
     except (TypeError, ValueError) as error:  # somebody has altered the conversation by hand
         log.warning("a run makes no sense and is closed", error=str(error))
         await close_senseless(services, claim)
-        return _json(answer)
+        return answer_with(answer)
 
 
 async def heartbeat(request: Request) -> Response:
     """Renew a runner's lease and tell it the news about its runs."""
-    services = _for_runner(request)
-    named = await _body(request, Heartbeat)
+    services = for_runner(request)
+    named = await body_of(request, Heartbeat)
     life_s = services.settings.lease_s
-    async with _transaction(services) as db:
-        news = await lease.renew(db, _holder(request), named, life_s=life_s)
+    async with transaction(services) as db:
+        news = await lease.renew(db, holder_of(request), named, life_s=life_s)
     services.judge.served()
     providers = await consulted(
-        services.direct, _holder(request).id, named.providers, life_s=life_s
+        services.direct, holder_of(request).id, named.providers, life_s=life_s
     )
     by_run = {one.run: one for one in news}
     lost = [
@@ -115,25 +117,25 @@ async def heartbeat(request: Request) -> Response:
         tokens=renewed_tokens(services, named, lost),
         providers=providers,
     )
-    return _json(answer)
+    return answer_with(answer)
 
 
 async def catalogue(request: Request) -> Response:
     """Keep what a runner serves."""
-    services = _for_runner(request)
-    served = await _body(request, Catalogue)
-    async with _transaction(services) as db:
-        await lease.announce(db, _holder(request), served, life_s=services.settings.lease_s)
+    services = for_runner(request)
+    served = await body_of(request, Catalogue)
+    async with transaction(services) as db:
+        await lease.announce(db, holder_of(request), served, life_s=services.settings.lease_s)
         in_use = await lease.code_in_use(db)
-    return _json(CatalogueAnswer(in_use=in_use))
+    return answer_with(CatalogueAnswer(in_use=in_use))
 
 
 async def leave(request: Request) -> Response:
     """A runner ends: what it still carries may be taken over at once."""
-    services = _for_runner(request)
-    async with _transaction(services) as db:
-        await lease.release(db, _holder(request))
-    return _json(CommitAnswer())
+    services = for_runner(request)
+    async with transaction(services) as db:
+        await lease.release(db, holder_of(request))
+    return answer_with(CommitAnswer())
 
 
 async def steps(request: Request) -> Response:
@@ -150,34 +152,34 @@ async def fence(request: Request) -> Response:
     """Whether the token's claim still is the newest of its thread: 200, or 409."""
     services: Services = request.app.state.services
     key = services.settings.run_token_key.get_secret_value()
-    token = verify_run_token(key, _bearer(request))
-    if token.run != _run(request):
+    token = verify_run_token(key, bearer_of(request))
+    if token.run != run_of(request):
         raise BatonError(Code.FORBIDDEN, "The run token was made for another run.")
     async with services.engine.connect() as db:
         await lease.confirm(db, token.run, token.fence)
-    return _json(CommitAnswer())
+    return answer_with(CommitAnswer())
 
 
 async def close(request: Request) -> Response:
     """End a cancelled run soon, by its runner or by us; answers at once."""
     services: Services = request.app.state.services
-    _require(request, services.settings.gateway_key.get_secret_value())
-    run = _run(request)
+    require(request, services.settings.gateway_key.get_secret_value())
+    run = run_of(request)
     closing: set[asyncio.Task[None]] = request.app.state.closing
     task = asyncio.create_task(_close(services, run), name=f"close {run}")
     closing.add(task)
     task.add_done_callback(closing.discard)
-    return _json(CommitAnswer(cancelled=True), status=202)
+    return answer_with(CommitAnswer(cancelled=True), status=202)
 
 
 async def death(request: Request) -> Response:
     """A runner tells how the process ended that it had started for a suspect run."""
-    services = _for_runner(request)
-    run, told = _run(request), await _body(request, Death)
-    async with _transaction(services) as db:
-        found = await deaths.report(db, run, told, _secret(request))
+    services = for_runner(request)
+    run, told = run_of(request), await body_of(request, Death)
+    async with transaction(services) as db:
+        found = await deaths.report(db, run, told, secret_of(request))
     if found is None:
-        return _json(CommitAnswer())
+        return answer_with(CommitAnswer())
     bind(run=found.public_id, thread=found.thread_public_id)
     if found.counted:
         DEATHS.labels("alone").inc()
@@ -188,7 +190,7 @@ async def death(request: Request) -> Response:
         told_to_end=told.told_to_end,
         counted=found.counted,
     )
-    return _json(CommitAnswer())
+    return answer_with(CommitAnswer())
 
 
 ROUTES = [
@@ -206,18 +208,18 @@ ROUTES = [
 
 async def _commit(request: Request, *, ending: bool) -> Response:
     services: Services = request.app.state.services
-    run = _run(request)
+    run = run_of(request)
     key = services.settings.run_token_key.get_secret_value()
-    token = verify_run_token(key, _bearer(request))
+    token = verify_run_token(key, bearer_of(request))
     bind(run=token.public_run, thread=token.public_thread, user=user_hash(token.user))
     raw = await request.body()
-    commit = _parsed(raw, Commit)
+    commit = parsed(raw, Commit)
     if token.run != run or token.fence != commit.fence:
         raise BatonError(Code.FORBIDDEN, "The run token was made for another run or claim.")
     if ending != (commit.end is not None):
         raise BatonError(Code.BAD_INPUT, "`end` belongs to /finish, and /finish needs it.")
     try:
-        with _mistakes():
+        with mistakes():
             async with services.direct.transaction() as db:
                 digest = sha256(raw).digest()
                 done = await apply_commit(db, run, commit, digest, key=services.receipt_key)
@@ -230,7 +232,7 @@ async def _commit(request: Request, *, ending: bool) -> Response:
         log.info("run ended", outcome=commit.end.outcome, code=commit.end.error_code)
     if done.next:
         await _ring(services, done.next)
-    return _json(CommitAnswer(cancelled=done.cancelled))
+    return answer_with(CommitAnswer(cancelled=done.cancelled))
 
 
 def _suspected(found: Found) -> ClaimAnswer:
@@ -245,29 +247,6 @@ def _kind(found: Found) -> str:
     if found.claim is None:
         return "suspect" if found.suspect else "nothing"
     return "rescued" if found.claim.rescued else "queued"
-
-
-@asynccontextmanager
-async def _transaction(services: Services) -> AsyncIterator[AsyncConnection]:
-    """A transaction for what is not asked all the time."""
-    with _mistakes():
-        async with services.engine.begin() as db:
-            yield db
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
-    """What SQL cannot hold, or has no place for, is the caller's mistake."""
-    try:
-        yield
-    except (IntegrityError, psycopg.IntegrityError):
-        raise BatonError(Code.CONFLICT, "Something else stands where this belongs.") from None
-    except (DBAPIError, psycopg.Error) as error:
-        driver = error.orig if isinstance(error, DBAPIError) else error
-        if not (isinstance(driver, psycopg.DataError) or is_beyond_limits(error)):
-            raise
-        why = str(driver).partition("\n")[0]
-        raise BatonError(Code.BAD_INPUT, f"A value cannot be stored: {why}.") from None
 
 
 async def _ring(services: Services, following: Ring) -> None:
@@ -285,53 +264,3 @@ async def _close(services: Services, run: UUID) -> None:
         log.info("a cancelled run was taken over meanwhile", run=str(run))
     except Exception:
         log.exception("could not close a cancelled run; it will be rung for again", run=str(run))
-
-
-def _for_runner(request: Request) -> Services:
-    services: Services = request.app.state.services
-    _require(request, services.settings.runner_key.get_secret_value())
-    return services
-
-
-def _holder(request: Request) -> lease.Holder:
-    return lease.Holder(request.path_params["runner"], _secret(request))
-
-
-def _secret(request: Request) -> bytes | None:
-    secret = request.headers.get(RUNNER_PROOF, "")
-    return sha256(secret.encode()).digest() if secret else None
-
-
-def _require(request: Request, key: str) -> None:
-    if not hmac.compare_digest(_bearer(request).encode(), key.encode()):
-        raise BatonError(Code.NOT_SIGNED_IN, "The service key is missing or wrong.")
-
-
-def _bearer(request: Request) -> str:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return given if scheme.lower() == "bearer" else ""
-
-
-def _run(request: Request) -> UUID:
-    try:
-        return UUID(request.path_params["run"])
-    except ValueError:
-        raise BatonError(Code.NOT_FOUND) from None
-
-
-async def _body(request: Request, shape: type[M]) -> M:
-    return _parsed(await request.body(), shape)
-
-
-def _parsed(raw: bytes, shape: type[M]) -> M:
-    try:
-        return shape.model_validate_json(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BatonError(Code.BAD_INPUT, f"{where or 'body'}: {first['msg']}.") from None
-
-
-def _json(answer: BaseModel, *, status: int = 200) -> Response:
-    body: Any = answer.model_dump_json()
-    return Response(body, status, media_type="application/json")

@@ -8,16 +8,23 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import orjson
-
 from shared.bus.doorbell import Ring
-from shared.chain import ChainedRow, StoredRow, extend, sealed
+from shared.chain import StoredRow, extend, sealed
 from shared.db.direct import Transaction
 from shared.db.line import Statement
 from shared.errors import BatonError, FencedError
 from shared.protocol.codes import Code
 from shared.protocol.record import Commit, End
 from shared.signing import SigningKey
+from toolsvc.runs.brought import (
+    FINISH,
+    SNAPSHOT,
+    STORE,
+    end_columns,
+    event_columns,
+    span_columns,
+    step_columns,
+)
 from toolsvc.runs.receipt import PAST, Past, receipt_of
 from toolsvc.runs.resumed import withdraw
 
@@ -55,85 +62,6 @@ _LOCK = Statement(
     """,
     Locked._make,
 )
-
-# Everything that a commit brings. Rows already there with other content would break the primary
-# key: that is a bug of the writer and ends its commit.
-_BROUGHT = """
-    WITH stored AS (
-        INSERT INTO events (thread_id, fence, seq, seq_to, run_id, type, data, salt, digest, hash)
-        SELECT :thread, fence, seq, seq_to, :run, type, data, salt, digest, hash
-        FROM unnest(CAST(:fences AS bigint[]), CAST(:seqs AS bigint[]), CAST(:seqs_to AS bigint[]),
-            CAST(:types AS text[]), CAST(:datas AS text[]), CAST(:salts AS bytea[]),
-            CAST(:digests AS bytea[]), CAST(:hashes AS bytea[]))
-            AS rows (fence, seq, seq_to, type, data, salt, digest, hash)
-    ), journal AS (
-        INSERT INTO steps (root_id, scope, kind, place, ordinal, run_id, fence, digest, record)
-        SELECT :root, scope, kind, place, number + COALESCE(
-            (SELECT max(ordinal) FROM steps WHERE root_id = :root), 0), :run, :fence, digest, record
-        FROM unnest(CAST(:scopes AS text[]), CAST(:kinds AS text[]), CAST(:places AS text[]),
-            CAST(:step_digests AS text[]), CAST(:records AS text[]))
-            WITH ORDINALITY AS steps (scope, kind, place, digest, record, number)
-    ), trace AS (
-        INSERT INTO spans (id, root_id, parent_id, fence, started_at, ended_at, data, error)
-        SELECT id, :root, parent, :fence, started, ended, CAST(data AS json), CAST(error AS json)
-        FROM unnest(CAST(:span_ids AS text[]), CAST(:parents AS text[]),
-            CAST(:started AS timestamptz[]), CAST(:ended AS timestamptz[]),
-            CAST(:span_datas AS text[]), CAST(:span_errors AS text[]))
-            AS spans (id, parent, started, ended, data, error)
-        ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, data = excluded.data,
-            error = excluded.error
-            WHERE spans.root_id = excluded.root_id
-    )"""
-
-_STORE = Statement(f"""{_BROUGHT}, thread AS (
-        UPDATE threads SET settled = :fence, last_fence = :fence, last_seq = :last_seq,
-            chain = :chain, committed_at = now()
-        WHERE id = :thread
-    )
-    UPDATE runs SET commits = :n, commit_digest = :commit_digest,
-        deaths = CASE WHEN CAST(:progress AS boolean) THEN 0 ELSE deaths END
-    WHERE id = :run
-""")  # noqa: S608
-
-# The same for a run's last commit, and the end of the run. It begins under the thread's lock, so
-# that no run is queued between the look for the next one and the end of this one.
-_FINISH = Statement(
-    f"""{_BROUGHT}, kept AS (
-        INSERT INTO messages (thread_id, id, parent, run_id, role, content)
-        SELECT :thread, id, parent, :run, role, CAST(content AS json)
-        FROM unnest(CAST(:message_ids AS text[]), CAST(:message_parents AS text[]),
-            CAST(:roles AS text[]), CAST(:contents AS text[]))
-            WITH ORDINALITY AS rows (id, parent, role, content, number)
-        ORDER BY number
-        ON CONFLICT (thread_id, id) DO NOTHING
-    ), thread AS (
-        UPDATE threads SET settled = :fence, last_fence = :fence, last_seq = :last_seq,
-            chain = :chain, committed_at = now(), head = :head, updated_at = now()
-        WHERE id = :thread
-    ), forgotten AS (
-        DELETE FROM snapshots WHERE root_id = :root AND :status <> 'interrupted'
-    ), next AS (
-        UPDATE runs SET ready = true WHERE id = (
-            SELECT id FROM runs WHERE thread_id = :thread AND status = 'queued'
-            ORDER BY resumes IS NULL, turn, id LIMIT 1
-        ) RETURNING id, thread_id
-    ), run AS (
-        UPDATE runs SET commits = :n, commit_digest = :commit_digest, status = :status,
-            error_code = :error_code, error_message = :error_message,
-            usage = CAST(:usage AS json), ended_at = now(), runner_id = NULL, receipt = :receipt
-        WHERE id = :run
-    )
-    SELECT id, thread_id FROM next
-    """,  # noqa: S608
-    Ring._make,
-)
-
-# One of each root run, the newest.
-_SNAPSHOT = Statement("""
-    INSERT INTO snapshots (root_id, fence, state) VALUES (:root, :fence, :state)
-    ON CONFLICT (root_id) DO UPDATE SET fence = excluded.fence, state = excluded.state,
-        created_at = now()
-""")
 
 _UNHASHED = Statement(
     """
@@ -226,18 +154,18 @@ async def _store(
         "commit_digest": digest,
         "last_seq": own[-1].seq_to if own else (1 if settling else row.last_seq),
         "chain": chained[-1].hash if chained else row.chain,
-        **_event_columns(new),
-        **_step_columns(commit),
-        **_span_columns(commit),
+        **event_columns(new),
+        **step_columns(commit),
+        **span_columns(commit),
     }
     if starts:
         hashed = [one for one in chained if one.row[:2] in known]
         fences, hashes = [one.row.fence for one in hashed], [one.hash for one in hashed]
         db.add(_HASH(thread=row.thread_id, fences=fences, hashes=hashes))
     if commit.snapshot is not None:
-        db.add(_SNAPSHOT(root=row.root_id, fence=commit.fence, state=commit.snapshot))
+        db.add(SNAPSHOT(root=row.root_id, fence=commit.fence, state=commit.snapshot))
     if commit.end is None:
-        db.add(_STORE(**brought, progress=bool(commit.steps)))
+        db.add(STORE(**brought, progress=bool(commit.steps)))
         await db.commit()
         return None
     receipt = ending and receipt_of(
@@ -256,7 +184,7 @@ async def _finish(db: Transaction, row: Locked, end: End, brought: dict[str, Any
     head = row.head
     if end.withdrawn:
         head = await withdraw(db, row.thread_id, end.withdrawn, head)
-    finished = db.add(_FINISH(**brought, **_end_columns(head, end)))
+    finished = db.add(FINISH(**brought, **end_columns(head, end)))
     await db.commit()
     return finished.row
 
@@ -281,64 +209,3 @@ def _check_order(row: Locked, commit: Commit) -> None:
         if own.seq != expected or own.seq_to < own.seq:
             raise BatonError(Code.GAP, f"Event {expected} comes next, not {own.seq}.")
         expected = own.seq_to + 1
-
-
-def _event_columns(rows: list[ChainedRow]) -> dict[str, list[Any]]:
-    return {
-        "fences": [one.row.fence for one in rows],
-        "seqs": [one.row.seq for one in rows],
-        "seqs_to": [one.row.seq_to for one in rows],
-        "types": [one.row.type for one in rows],
-        "datas": [one.row.data for one in rows],
-        "salts": [one.row.salt for one in rows],
-        "digests": [one.row.digest for one in rows],
-        "hashes": [one.hash for one in rows],
-    }
-
-
-def _step_columns(commit: Commit) -> dict[str, list[Any]]:
-    return {
-        "scopes": [step.scope for step in commit.steps],
-        "kinds": [step.kind for step in commit.steps],
-        "places": [step.place for step in commit.steps],
-        "step_digests": [step.digest for step in commit.steps],
-        "records": [step.record for step in commit.steps],
-    }
-
-
-def _span_columns(commit: Commit) -> dict[str, list[Any]]:
-    """A span that came twice in one commit counts as it came last."""
-    spans = {span.id: span for span in commit.spans}.values()
-    return {
-        "span_ids": [span.id for span in spans],
-        "parents": [span.parent for span in spans],
-        "started": [span.started for span in spans],
-        "ended": [span.ended for span in spans],
-        "span_datas": [_storable(span.data) for span in spans],
-        "span_errors": [_storable(span.error) if span.error else None for span in spans],
-    }
-
-
-def _end_columns(head: str | None, end: End) -> dict[str, Any]:
-    """What closes the run's books."""
-    messages = end.messages
-    ids = [message["id"] for message in messages]
-    return {
-        "message_ids": ids,
-        "message_parents": [head, *ids][: len(ids)],
-        "roles": [message["role"] for message in messages],
-        "contents": [_storable(message) for message in messages],
-        "head": ids[-1] if ids else head,
-        "status": end.outcome,
-        "error_code": end.error_code,
-        "error_message": end.error_message,
-        "usage": _storable(end.usage),
-    }
-
-
-def _storable(value: Any) -> str:
-    try:
-        text_: str = orjson.dumps(value).decode()
-    except TypeError as error:  # an integer beyond 64 bits, for one
-        raise BatonError(Code.BAD_INPUT, f"A value cannot be stored: {error}.") from None
-    return text_
