@@ -1,6 +1,6 @@
 """The rules of one socket, without I/O: frames and moments go in, actions come out.
 
-The shell in open_socket.py performs the actions. Times are monotonic seconds, given by the caller.
+The shell in open_socket.py carries actions out. Times are monotonic seconds, given by the caller.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """Fixtures for all tests: real stores, and a session that fails when CI skipped something."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,19 @@ def redis_url(stores: TestStores) -> str:
     """An empty Redis, with every right: `redis://…`."""
     stores.empty_redis()
     return stores.redis_url
+
+
+@pytest.fixture(scope="session")
+def demo_url() -> Iterator[str]:
+    """The root URL of a demo model, `http://…` without `/v1`, started as people start it."""
+    command = [sys.executable, "-m", "stack.demo_model", "--port", "0"]
+    with subprocess.Popen(command, cwd=program.ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        try:
+            yield line.split()[-1].removesuffix("/v1")
+        finally:
+            server.terminate()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ from fastapi import Path, Query
 from pydantic import Field, RootModel, StringConstraints
 
 from gateway.api.routing import Admin, WithServices, api_router
-from gateway.api.shapes import Body, Cursor, Limit, Page, Shape
+from gateway.api.shapes import Body, Cursor, Limit, Page, Shape, page_of
 from gateway.settle import settle_effect
 from gateway.store import effects
 from gateway.store.effects import EffectRow, Settlement
@@ -167,8 +167,7 @@ async def list_effects(
         rows = await effects.page(
             db, limit=limit + 1, before=cursor, unsettled=status is not None, begins=key
         )
-    more, rows = len(rows) > limit, rows[:limit]
-    return Page(data=[Effect.of(row) for row in rows], next=rows[-1].key if more else None)
+    return page_of(rows, limit, shape=Effect.of, cursor=lambda row: row.key)
 
 
 @router.post("/effects/{key}/settle", operation_id="settleEffect")

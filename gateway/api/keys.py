@@ -16,6 +16,7 @@ from gateway.api.shapes import (
     Line,
     Page,
     Shape,
+    page_of,
     parse_time_cursor,
     time_cursor,
 )
@@ -114,9 +115,9 @@ async def list_keys(
             limit=limit + 1,
             before=before[1] if before else None,
         )
-    more, rows = len(rows) > limit, rows[:limit]
-    following = time_cursor(rows[-1].created_at, rows[-1].id) if more else None
-    return Page(data=[Key.of(row) for row in rows], next=following)
+    return page_of(
+        rows, limit, shape=Key.of, cursor=lambda row: time_cursor(row.created_at, row.id)
+    )
 
 
 @router.delete("/keys/{id}", status_code=204, operation_id="revokeKey")

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from gateway.api.routing import Admin, PathId, SignedIn, WithServices, api_router
 from gateway.api.runs import AcceptedRun
-from gateway.api.shapes import Cursor, Limit, Page, Shape, parse_time_cursor, time_cursor
+from gateway.api.shapes import Cursor, Limit, Page, Shape, page_of, parse_time_cursor, time_cursor
 from gateway.requeue import requeue
 from gateway.store import poisoned
 from gateway.store.poisoned import PoisonedRow
@@ -70,9 +70,9 @@ async def list_poisoned(
     before = parse_time_cursor(cursor)
     async with services.db.reading(caller.user_id) as db:
         rows = await poisoned.page(db, limit=limit + 1, before=before[1] if before else None)
-    more, rows = len(rows) > limit, rows[:limit]
-    following = time_cursor(rows[-1].ended_at, rows[-1].key) if more else None
-    return Page(data=[PoisonedRun.of(row) for row in rows], next=following)
+    return page_of(
+        rows, limit, shape=PoisonedRun.of, cursor=lambda row: time_cursor(row.ended_at, row.key)
+    )
 
 
 @router.post("/runs/{id}/requeue", status_code=202, operation_id="requeueRun")

@@ -9,7 +9,16 @@ from pydantic import Field, ValidationError
 
 from gateway.accept import accept_run, request_cancel
 from gateway.api.routing import PathId, SignedIn, WithServices, api_router
-from gateway.api.shapes import Body, Cursor, Limit, Page, Shape, parse_time_cursor, time_cursor
+from gateway.api.shapes import (
+    Body,
+    Cursor,
+    Limit,
+    Page,
+    Shape,
+    page_of,
+    parse_time_cursor,
+    time_cursor,
+)
 from gateway.api.threads import AgentName
 from gateway.store import runs
 from gateway.store.runs import RunRow
@@ -167,9 +176,9 @@ async def list_runs(
             statuses=statuses,
             thread=thread_id,
         )
-    more, rows = len(rows) > limit, rows[:limit]
-    following = time_cursor(rows[-1].created_at, rows[-1].key) if more else None
-    return Page(data=[shape(row) for row in rows], next=following)
+    return page_of(
+        rows, limit, shape=shape, cursor=lambda row: time_cursor(row.created_at, row.key)
+    )
 
 
 @router.get("/runs/{id}", operation_id="getRun")

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 from uuid import UUID
@@ -15,6 +16,7 @@ from shared.line import one_line
 from shared.protocol.codes import Code
 
 Item = TypeVar("Item")
+Row = TypeVar("Row")
 
 
 def _folded(value: object) -> object:
@@ -56,6 +58,19 @@ class Page(Shape, Generic[Item]):
 
     data: list[Item]
     next: str | None = Field(None, description="Cursor of the next page.")
+
+
+def page_of(
+    rows: Sequence[Row],
+    limit: int,
+    *,
+    shape: Callable[[Row], Item],
+    cursor: Callable[[Row], str],
+) -> Page[Item]:
+    """Up to `limit` rows as a page; one more than that says that there is a following one."""
+    shown = rows[:limit]
+    following = cursor(shown[-1]) if len(rows) > limit else None
+    return Page(data=[shape(row) for row in shown], next=following)
 
 
 Limit = Annotated[int, Query(ge=1, le=100, description="At most so many.")]

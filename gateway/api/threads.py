@@ -16,6 +16,7 @@ from gateway.api.shapes import (
     Line,
     Page,
     Shape,
+    page_of,
     parse_time_cursor,
     time_cursor,
 )
@@ -100,9 +101,9 @@ async def list_threads(
     before = parse_time_cursor(cursor)
     async with services.db.reading(caller.user_id) as db:
         rows = await threads.page(db, caller.user_id, limit=limit + 1, before=before)
-    more, rows = len(rows) > limit, rows[:limit]
-    following = time_cursor(rows[-1].updated_at, rows[-1].key) if more else None
-    return Page(data=[shape(row) for row in rows], next=following)
+    return page_of(
+        rows, limit, shape=shape, cursor=lambda row: time_cursor(row.updated_at, row.key)
+    )
 
 
 @router.get("/threads/{id}", operation_id="getThread")

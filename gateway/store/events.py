@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, text, tuple_
+from sqlalchemy import ColumnElement, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import EVENTS, RUNS
@@ -37,22 +37,22 @@ async def of_thread(
     db: AsyncConnection, thread: UUID, settled: int, after: Position, limit: int
 ) -> Sequence[StoredEvent]:
     """The thread's events after a position."""
-    query = (
-        select(*_ROW)
-        .where(EVENTS.c.thread_id == thread, EVENTS.c.fence <= settled, _place > tuple_(*after))
-        .order_by(EVENTS.c.fence, EVENTS.c.seq)
-        .limit(limit)
-    )
-    return [StoredEvent(*row) for row in await db.execute(query)]
+    return await _read(db, EVENTS.c.thread_id == thread, settled, after, limit)
 
 
 async def of_run(
     db: AsyncConnection, run: UUID, settled: int, after: Position, limit: int
 ) -> Sequence[StoredEvent]:
     """The run's events after a position."""
+    return await _read(db, EVENTS.c.run_id == run, settled, after, limit)
+
+
+async def _read(
+    db: AsyncConnection, whose: ColumnElement[bool], settled: int, after: Position, limit: int
+) -> Sequence[StoredEvent]:
     query = (
         select(*_ROW)
-        .where(EVENTS.c.run_id == run, EVENTS.c.fence <= settled, _place > tuple_(*after))
+        .where(whose, EVENTS.c.fence <= settled, _place > tuple_(*after))
         .order_by(EVENTS.c.fence, EVENTS.c.seq)
         .limit(limit)
     )

@@ -259,3 +259,17 @@ def serving() -> Iterator[StandIn]:
         finally:
             server.should_exit = True
             running.join()
+
+
+def ids(frame: dict[str, Any]) -> tuple[str, str]:
+    """Thread and run that a `run` frame asks for."""
+    return frame["input"]["threadId"], frame["input"]["runId"]
+
+
+async def answer(talk: Talk, frame: dict[str, Any], *deltas: str) -> None:
+    """A run from its beginning to its end."""
+    thread_id, run_id = ids(frame)
+    await talk.event(thread_id, "1-1", started(thread_id, run_id))
+    for seq, delta in enumerate(deltas, 2):
+        await talk.event(thread_id, f"1-{seq}", text(delta))
+    await talk.event(thread_id, f"1-{len(deltas) + 2}", finished(thread_id, run_id))

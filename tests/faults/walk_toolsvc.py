@@ -92,10 +92,15 @@ async def walk_closing(scene: Scene, points: Sequence[str]) -> None:
         await _until_ended(scene, dict(zip(points, victims, strict=True)))
 
 
+#: What a toolsvc passes last as it closes a run.
+_CLOSED = "toolsvc.runs.api:_close close_cancelled after"
+
+
 async def reach_closing(scene: Scene, record: Path) -> set[str]:
     """The points that toolsvc passes as it closes a run."""
     async with _closing(scene, [()], record) as (toolsvc,):
-        await until(lambda: scene.clients[-1].done)
+        # A client hears of the end a moment before toolsvc has its answer.
+        await until(lambda: scene.clients[-1].done and _CLOSED in _points(record))
         await _kill(scene, toolsvc)
     return _points(record)
 

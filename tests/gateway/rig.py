@@ -20,6 +20,7 @@ from gateway.services import Services
 from gateway.store import people
 from gateway.store.turns import Own
 from shared.settings import GatewaySettings
+from tests.until import PATIENCE_S
 
 OPERATOR_KEY = "operator-key-operator-key-operator-key"
 HOST = "http://localhost:8000"
@@ -140,7 +141,7 @@ def run_input(
     return RunAgentInput.model_validate(whole)
 
 
-async def wait_until(fact: Callable[[], Any], *, within_s: float = 5) -> None:
+async def wait_until(fact: Callable[[], Any], *, within_s: float = PATIENCE_S) -> None:
     """Wait for a fact (awaited, if need be)."""
     until = time.monotonic() + within_s
     while True:

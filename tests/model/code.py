@@ -36,9 +36,9 @@ CODE: dict[str, tuple[str, ...]] = {
     "confirm": ("runner.carrying:Carrying._confirm", "toolsvc.runs.lease:confirm"),
     "hand over": ("runner.worker:Worker.drain", "toolsvc.runs.lease:release"),
     # a gateway and its client
-    "subscribe": ("gateway.open_socket:Socket._subscribe", "gateway.relay.relay:Relay.join"),
-    "place": ("gateway.open_socket:Socket._continues", "gateway.relay.relay:Relay.covers"),
-    "reset": ("gateway.open_socket:Socket._reset", "gateway.reset:read_reset"),
+    "subscribe": ("gateway.performer:Performer._subscribe", "gateway.relay.relay:Relay.join"),
+    "place": ("gateway.performer:Performer._continues", "gateway.relay.relay:Relay.covers"),
+    "reset": ("gateway.performer:Performer.reset", "gateway.reset:read_reset"),
     "hear": ("gateway.relay.relay:Relay._spread", "gateway.relay.feed:follows"),
     "read": ("gateway.relay.relay:Relay._pass", "gateway.relay.relay:Relay._entries"),
     "fill": ("gateway.relay.feed:fill", "gateway.relay.sql:read_rows"),

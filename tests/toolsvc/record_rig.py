@@ -38,6 +38,7 @@ GATEWAY_KEY = "gateway-key-of-the-tests-with-32-bytes-or-more"
 RECEIPT_KEY = SigningKey("A" * 43)
 BODY_LIMIT = 1_048_576
 AGENTS = {"Assistant": {"digest": "d"}}
+FINISHED = {"outcome": "finished"}
 
 
 class ToldJudge(LeaseJudge):
@@ -318,6 +319,19 @@ def span(id_: str, *, ended: bool = False, **data: Any) -> dict[str, Any]:
 
 def refused(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
+
+
+async def everything(rig: RecordRig) -> list[Any]:
+    """All that a refused commit must leave as it was."""
+    tables = ("events", "steps", "spans", "messages", "runs", "threads")
+    return [await rig.sql(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables]
+
+
+async def taken_over(rig: RecordRig, claimed: ClaimedRun, name: str = "next") -> ClaimedRun:
+    """The claim of a second runner after the first one died."""
+    await rig.sql("UPDATE runners SET lease_until = now() - interval '1 s'")
+    await rig.sql("UPDATE runs SET deaths = 0")  # else it would go to a process of its own
+    return await (await rig.runner(name)).claim(claimed.run)
 
 
 @asynccontextmanager

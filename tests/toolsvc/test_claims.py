@@ -1,12 +1,10 @@
 """Claims: whose turn it is, one run at a time, and taking over from the dead."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 import pytest
-import pytest_asyncio
 
 from shared.tokens import verify_run_token
 from tests.toolsvc.record_rig import (
@@ -16,7 +14,6 @@ from tests.toolsvc.record_rig import (
     TOKEN_KEY,
     RecordRig,
     event,
-    opened,
     refused,
     row,
     span,
@@ -24,12 +21,6 @@ from tests.toolsvc.record_rig import (
 )
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 # ------------------------------------------------------------------------------ whose turn it is

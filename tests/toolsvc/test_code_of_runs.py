@@ -1,27 +1,19 @@
 """A run goes to a runner that has the code it began with, as long as one lives."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 
 from gateway.store import resumes
 from shared.bus.keys import RUNS, runner_key
-from tests.toolsvc.record_rig import RecordRig, RunnerDouble, opened
+from tests.toolsvc.record_rig import RecordRig, RunnerDouble
 from toolsvc.runs.lease import code_in_use
 from toolsvc.runs.rering import _look
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
 OLD, NEW = {"Assistant": {"digest": "old"}}, {"Assistant": {"digest": "new"}}
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 async def serving(rig: RecordRig, name: str, agents: Any, **more: Any) -> RunnerDouble:

@@ -1,12 +1,10 @@
 """Deaths of carriers: each counts once, progress forgives; alone after two, poisoned by four."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
@@ -15,7 +13,6 @@ from tests.toolsvc.record_rig import (
     GATEWAY_KEY,
     RUNNER_KEY,
     RecordRig,
-    opened,
     refused,
     row,
     step,
@@ -33,12 +30,6 @@ from toolsvc.runs.claim import claim_to_close
 from toolsvc.runs.rering import SUSPECTS_AT_ONCE, _look
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 # ------------------------------------------------------------------------------ what counts

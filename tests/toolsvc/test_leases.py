@@ -1,14 +1,12 @@
 """Leases: kept by heartbeats, judged by the database's clock, and by nobody who has just woken."""
 
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 
 from shared.protocol.record import RUN_TOKEN_LIFE_S, ClaimedRun
 from shared.tokens import LEEWAY_S, RENEWABLE_FOR_S, mint_run_token, verify_run_token
@@ -17,7 +15,6 @@ from tests.toolsvc.record_rig import (
     TOKEN_KEY,
     RecordRig,
     RunnerDouble,
-    opened,
     refused,
 )
 from toolsvc.runs import close
@@ -66,12 +63,6 @@ def test_after_a_failure_the_wait_begins_anew() -> None:
 
 
 # ------------------------------------------------------------------------------ heartbeats
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
-
-
 async def lease_left_s(rig: RecordRig, runner: str) -> float:
     row = await rig.one(
         "SELECT EXTRACT(epoch FROM lease_until - now()) AS left FROM runners WHERE id = :id",

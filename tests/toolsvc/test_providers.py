@@ -1,22 +1,14 @@
 """What a fleet of runners agrees on about a model server, by way of heartbeats and SQL."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from shared.protocol.providers import ProviderNews, State
-from tests.toolsvc.record_rig import RecordRig, RunnerDouble, opened
+from tests.toolsvc.record_rig import RecordRig, RunnerDouble
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 async def say(runner: RunnerDouble, provider: str = "p", **report: Any) -> ProviderNews:

@@ -1,6 +1,5 @@
 """Receipts: made with the end of a run, from what SQL holds, and never changed afterwards."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -8,22 +7,15 @@ from uuid import UUID
 
 import orjson
 import pytest
-import pytest_asyncio
 
 from shared.chain import BEGINNING
 from shared.protocol.record import ClaimedRun
 from shared.receipts import canonical, holds
-from tests.toolsvc.record_rig import GATEWAY_KEY, RECEIPT_KEY, RecordRig, opened, row
+from tests.toolsvc.record_rig import GATEWAY_KEY, RECEIPT_KEY, RecordRig, row
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
 FINISHED = {"outcome": "finished"}
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 async def receipt(rig: RecordRig, run: UUID) -> dict[str, Any]:

@@ -4,23 +4,16 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import pytest_asyncio
 from prometheus_client import REGISTRY
 
 from shared.db.direct import Direct
 from shared.web.middleware import Outermost
-from tests.toolsvc.record_rig import RUNNER_KEY, RecordRig, opened, refused
+from tests.toolsvc.record_rig import RUNNER_KEY, RecordRig, refused
 from toolsvc.runs.record import Record
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
 SENT = {"authorization": f"Bearer {RUNNER_KEY}"}
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 
 from shared.bus import doorbell
 from shared.bus.doorbell import Ring
@@ -33,12 +31,6 @@ LONG_MS = 60_000
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read in a test is as fresh when the test looks."""
     monkeypatch.setattr(doorbell, "LOST_AFTER_MS", LONG_MS // 2)
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 async def look(rig: RecordRig) -> int:

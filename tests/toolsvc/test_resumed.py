@@ -1,13 +1,11 @@
 """A run that resumes another one: made once, claimed with what was left, ended on the path."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import orjson
 import pytest
-import pytest_asyncio
 
 from gateway.store import resumes
 from gateway.store.resumes import Resumed
@@ -15,15 +13,9 @@ from shared.db.path import read_path
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.record import ClaimedRun
-from tests.toolsvc.record_rig import Person, RecordRig, opened, row, step
+from tests.toolsvc.record_rig import Person, RecordRig, row, step
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 def message(id_: str, content: str = "text") -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Retention: what is old goes, what lives or waits stays, and what is left can be verified."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +21,6 @@ from tests.toolsvc.record_rig import (
     Person,
     RecordRig,
     RunnerDouble,
-    opened,
     row,
     span,
     step,
@@ -37,12 +35,6 @@ FINISHED = {"outcome": "finished"}
 #: Everything that has ended by now is older than this.
 SOON = datetime.now(UTC) + timedelta(hours=1)
 TABLES: tuple[Table, ...] = ("steps", "spans", "effects", "files")
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 @pytest_asyncio.fixture

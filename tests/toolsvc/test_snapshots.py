@@ -1,21 +1,14 @@
 """Snapshots of long runs: the newest is kept until the run ends, and given to whoever goes on."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from shared.protocol.record import SNAPSHOT_LIMIT, ClaimedRun
-from tests.toolsvc.record_rig import RecordRig, opened, step
+from tests.toolsvc.record_rig import RecordRig, step
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 @pytest_asyncio.fixture

@@ -218,3 +218,8 @@ def own_valkey(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
             yield valkey.url(), process
         finally:
             process.kill()
+
+
+def ids(fence: int, first: int, last: int) -> list[str]:
+    """Ids of one fence."""
+    return [f"{fence}-{seq}" for seq in range(first, last + 1)]
