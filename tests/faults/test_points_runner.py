@@ -128,6 +128,7 @@ BY_CHANCE = frozenset(
     sides(
         "runner.committer:Committer.finish _working",
         "runner.hints:listen_for_hints channel.listen",
+        "runner.intake:Intake.until_free _given_back.wait",
         "runner.hints:listen_for_hints channel.subscribe after",
         "runner.models.gate:Gate.enter asyncio.wait",
         "runner.worker:Worker.rescue doorbell.rescue",
