@@ -1,26 +1,18 @@
 """Runs that have killed all their carriers are closed, by one instance and whoever lives."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import UUID
 
 import orjson
 import pytest
-import pytest_asyncio
 
 from shared.bus import doorbell
-from tests.toolsvc.record_rig import RecordRig, event, opened
+from tests.toolsvc.record_rig import RecordRig, event
 from tests.toolsvc.suspects import asked_for, carried_alone, dies_with, report, suspect
 from toolsvc.runs.rering import _look
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
-
-
-@pytest_asyncio.fixture
-async def rig(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
-    async with opened(database_url, redis_url) as made:
-        yield made
 
 
 async def killed(rig: RecordRig, run: UUID) -> None:
