@@ -54,11 +54,16 @@ def judge(
 
 
 def judge_evidence(evidence: Evidence, asks: Mapping[str, Ask]) -> Iterator[Violation]:
-    """What a finished run says came from the model, whose log tells of it; else that is blind."""
+    """What a finished run says came from the model, whose log tells of it; else that is blind.
+
+    It tells nothing of what was asked without a mark.
+    """
     called = {call.mark for call in evidence.calls}
     for run, row in evidence.runs.items():
         ask = asks.get(run)
-        if ask and row.status == "finished" and row.answer and ask.mark not in called:
+        if ask is None or row.status != "finished" or ask.mark not in ask.text:
+            continue
+        if row.answer and ask.mark not in called:
             what = "finished with an answer, and the model's log has no call of it"
             yield Violation(kind=Wrong.EVIDENCE, where=run, what=what)
 

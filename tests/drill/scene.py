@@ -23,7 +23,7 @@ def ask(run: str, **fields: Any) -> Ask:
         "run": run,
         "kind": Kind.LEDGER,
         "mark": run.removeprefix("run_"),
-        "text": "",
+        "text": run.removeprefix("run_"),
         "at_s": 0.0,
         "queued": False,
         "answer": "word1 word2 word3",

@@ -271,6 +271,14 @@ def test_an_answer_without_a_call_is_told() -> None:
     assert scene.found() == {Wrong.EVIDENCE}
 
 
+def test_an_answer_to_what_was_asked_without_a_mark_is_not() -> None:
+    scene = Scene()
+    for run, asked in scene.asks.items():
+        scene.asks[run] = replace(asked, text=asked.text.replace(asked.mark, "unmarked"))
+    scene.calls = [one for one in scene.calls if one.mark == scene.calls[0].mark]
+    assert scene.found() == set()
+
+
 def test_calls_that_nobody_saw_are_told() -> None:
     assert Scene(calls_missed=3).found() == {Wrong.EVIDENCE}
 

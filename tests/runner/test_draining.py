@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from runner.record import AwayError
 from runner.worker import DRAIN_S, LETTING_GO_S, LONE_ENDS_S, Worker
 from shared.settings import RunnerSettings
 from shared.settings.common import ENDS_WITHIN_S
@@ -24,28 +25,46 @@ class Isolation:
         self.patience_s = within_s
 
 
-class Nothing:
-    """Takes whatever it is told."""
+class Away:
+    """Toolsvc and Redis cannot be reached."""
 
-    def __getattr__(self, name: str) -> Any:
-        async def done(*_: Any, **__: Any) -> None:
-            return None
+    async def leave(self, _runner: str) -> None:
+        raise AwayError
 
-        return done
+    async def xpending_range(self, *_: Any, **__: Any) -> None:
+        raise ConnectionError
+
+
+class Carrying:
+    """No run is carried here itself."""
+
+    def give_away(self) -> None:
+        """Ask no run."""
+
+    def let_go(self) -> None:
+        """Stop none."""
 
 
 @pytest.mark.asyncio
 async def test_lone_processes_get_the_time_that_a_run_gets_here() -> None:
     """In a container whose first process is this one, they would be killed together with it."""
-    isolation, nothing = Isolation(), Nothing()
+    isolation = Isolation()
     lone: Any = isolation
-    parts: Any = dict.fromkeys(
-        ("redis", "blocking", "record", "catalog", "exporter", "configs", "gates"), nothing
-    )
+    away: Any = Away()
+    carrying: Any = Carrying()
     settings = RunnerSettings.model_validate(
         {"redis_url": "redis://127.0.0.1:1", "runner_key": "k" * 40}
     )
-    await Worker("runner-1", settings, isolation=lone, **parts).drain()
+    worker = Worker(
+        "runner-1",
+        settings,
+        redis=away,
+        blocking=away,
+        record=away,
+        carrying=carrying,
+        isolation=lone,
+    )
+    await worker.drain()
     assert isolation.patience_s > DRAIN_S + LETTING_GO_S
 
 
