@@ -103,6 +103,17 @@ class Committer:
             await self._working
         await self._commit([], end)
 
+    async def leave(self) -> None:
+        """The last commit of a claim that is given away: what only Redis has so far.
+
+        Raises:
+            BatonError: the commit is refused.
+        """
+        self._ending = True
+        if self._working is not None:
+            await self._working
+        await self._commit([], None)
+
     async def give_up(self, end: End, tail: list[ForeignRow] | None) -> None:
         """The last commits of a run whose end was refused: its events, and nothing that may go.
 

@@ -84,7 +84,10 @@ class Driver:
             stop = await self.loop.drive()
         if stop.kind is StopKind.LOST:
             raise stop.error or FencedError(self.claimed.fence)
-        if stop.kind is not StopKind.HANDED_OVER:
+        if stop.kind is StopKind.HANDED_OVER:
+            # Whoever goes on reads it in Redis else, which may forget it before that.
+            await self.run.committer.leave()
+        else:
             await self._finish(stop)
 
     # ------------------------------------------------------------------ beginning

@@ -191,9 +191,11 @@ class Run(SQLModel, table=True):
     commit_digest: bytes | None = None
     #: Deaths of its carrier since its last committed step.
     deaths: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
-    #: The process of its own that shall carry it, or did; and how long others wait for its claim.
+    #: The process of its own that shall carry it, or did; how long others wait for its claim, and
+    #: the runner that starts it, after whose death they wait no longer.
     lone_id: str | None = None
     lone_until: datetime | None = time_or_null()
+    lone_starter: str | None = None
     #: How such a process died last: status, lines of its output.
     last_words: Any = json_column()
     cancel_requested_at: datetime | None = time_or_null()

@@ -127,6 +127,7 @@ LEFT_OUT = {
 BY_CHANCE = frozenset(
     sides(
         "runner.committer:Committer.finish _working",
+        "runner.committer:Committer.leave _working",
         "runner.hints:listen_for_hints channel.listen",
         "runner.intake:Intake.until_free _given_back.wait",
         "runner.hints:listen_for_hints channel.subscribe after",

@@ -199,12 +199,24 @@ async def test_a_refused_step_never_returns_and_leaves_its_number_free() -> None
     assert ([row.seq for row in last.rows], last.steps) == ([2], [])
 
 
+async def test_who_gives_a_run_away_leaves_nothing_to_redis_alone() -> None:
+    bench = Bench()
+    await bench.committer.leave()
+    assert bench.record.commits == []
+    bench.outbox.emit({"type": "CUSTOM", "name": "half"})
+    await bench.committer.leave()
+    (left,) = bench.record.commits
+    assert ([row.type for row in left.rows], left.steps, left.end) == (["CUSTOM"], [], None)
+
+
 async def test_a_lost_fence_is_told_by_the_finish_and_by_the_first_commit() -> None:
     bench = Bench()
     for attempt in (
         bench.committer.settle([ForeignRow(1, 2, "CUSTOM", "{}")]),
         bench.committer.finish(End(outcome=Outcome.FINISHED)),
+        bench.committer.leave(),
     ):
+        bench.outbox.emit({"type": "CUSTOM", "name": "said"})
         bench.record.refuses = FencedError(FENCE)
         with pytest.raises(FencedError):
             await attempt

@@ -149,6 +149,18 @@ async def test_nobody_else_is_asked_while_a_process_starts(rig: RecordRig) -> No
     assert await deaths(rig, run) == 2
 
 
+async def test_nobody_waits_for_a_process_whose_starter_died(rig: RecordRig) -> None:
+    run = await suspect(rig)
+    starter, other = await rig.runner("starter"), await rig.runner("other")
+    assert (await starter.asked(run, lone="lone-1")).suspect == run
+    await starter.lose_lease()
+    await _look(rig.services)
+    assert await rig.rung() == {run}
+    assert (await other.asked(run, lone="lone-2")).suspect == run
+    assert (await (await rig.runner("third")).asked(run, lone="lone-3")).suspect is None
+    assert await deaths(rig, run) == 2  # it was none of the run's doing
+
+
 async def test_a_runner_gets_a_queued_run_beside_the_suspect(rig: RecordRig) -> None:
     run = await suspect(rig)
     queued = await rig.run(await rig.person())

@@ -110,7 +110,7 @@ async def claim_next(db: Transaction, request: ClaimRequest, *, may_judge: bool)
             row = stranded or row
     if aside:
         lone = request.lone if aside.deaths < POISONED else None
-        db.add(set_aside(aside.id, deaths=aside.deaths, lone=lone))
+        db.add(set_aside(aside.id, deaths=aside.deaths, lone=lone, starter=request.runner))
     claim = await _take(db, row, request.runner) if row else None
     if aside is None:
         return Found(claim)

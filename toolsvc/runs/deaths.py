@@ -29,8 +29,10 @@ DIED = """EXISTS (
     SELECT FROM runners WHERE runners.id = runs.runner_id AND runners.lease_until <= now()
         AND runners.agents IS NOT NULL
 )"""
-#: No process is being started for it.
-UNASKED = "(runs.lone_until IS NULL OR runs.lone_until < now())"
+#: No process is being started for it, or whoever should start it has died.
+UNASKED = """(runs.lone_until IS NULL OR runs.lone_until < now() OR EXISTS (
+    SELECT FROM runners WHERE runners.id = runs.lone_starter AND runners.lease_until <= now()
+))"""
 #: Nobody carries it, and nobody is about to.
 STRANDED = f"(runs.status = 'running' AND NOT {LIVES} AND {UNASKED})"
 #: A poisoned run that is tried again begins alone.
@@ -49,6 +51,7 @@ _TOLD_TO_END = ["SIGHUP", "SIGINT", "SIGTERM"]
 _SET_ASIDE = Statement("""
     UPDATE runs SET deaths = :deaths, runner_id = NULL,
         lone_id = COALESCE(CAST(:lone AS text), lone_id),
+        lone_starter = CASE WHEN CAST(:lone AS text) IS NULL THEN lone_starter ELSE :starter END,
         lone_until = CASE WHEN CAST(:lone AS text) IS NULL THEN lone_until
             ELSE now() + make_interval(secs => :starting) END
     WHERE id = :run
@@ -88,9 +91,11 @@ def where_died(deaths: int) -> str:
     return "alone" if deaths > SUSPECT else "shared"
 
 
-def set_aside(run: UUID, *, deaths: int, lone: str | None) -> Command[Any]:
-    """Count a suspect run's death; keep it for process `lone`, which is being started."""
-    return _SET_ASIDE(run=run, deaths=deaths, lone=lone, starting=LONE_STARTS_WITHIN_S)
+def set_aside(run: UUID, *, deaths: int, lone: str | None, starter: str) -> Command[Any]:
+    """Count a suspect run's death; keep it for process `lone`, which `starter` is starting."""
+    return _SET_ASIDE(
+        run=run, deaths=deaths, lone=lone, starter=starter, starting=LONE_STARTS_WITHIN_S
+    )
 
 
 async def report(db: AsyncConnection, run: UUID, death: Death, secret: bytes | None) -> Any:
