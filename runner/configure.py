@@ -64,6 +64,9 @@ class RunConfigs:
             trace_id=base.trace_id,
             group_id=base.group_id,
             trace_metadata=base.trace_metadata,
+            # The code may keep content out of the trace, and never let in what the operator does not.
+            trace_include_sensitive_data=base.trace_include_sensitive_data
+            and asked.trace_include_sensitive_data,
         )
 
     def _provider_for(self, own: Any, timeout_s: float) -> Any:
