@@ -64,7 +64,7 @@ class RunConfigs:
             trace_id=base.trace_id,
             group_id=base.group_id,
             trace_metadata=base.trace_metadata,
-            # The code may keep content out of the trace, and never let in what the operator does not.
+            # The code may keep content out, and never let in what the operator keeps out.
             trace_include_sensitive_data=base.trace_include_sensitive_data
             and asked.trace_include_sensitive_data,
         )
