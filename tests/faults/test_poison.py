@@ -111,6 +111,8 @@ async def test_a_poisoned_run_is_tried_again_until_its_cause_is_gone(
     asked = tool("save_note", text=note) + tool("leave_until", file=str(file))
     async with ada.socket() as socket, pinging(socket):
         thread, first = await say(socket, f"{asked} {note}")
+        await until(lambda: recorded(stack, first))
+        tell(f"{file}.go")
         assert (await socket.finished())["event"]["code"] == "poisoned"
         # As after two deaths in company; so much shorter than waiting for leases.
         second = (await ada.http.post(f"/api/runs/{first}/requeue")).json()["runId"]
@@ -151,6 +153,11 @@ async def test_a_poisoned_run_is_tried_again_until_its_cause_is_gone(
     digests = "SELECT agent_digest FROM runs WHERE public_id = ANY(%s) ORDER BY id"
     had, again, newest = await select(stack, digests, [first, second, third])
     assert had == again != newest
+
+
+def tell(file: str) -> None:
+    """Let the tools go on that wait for the file."""
+    Path(file).touch()
 
 
 def cure(file: Path) -> None:
@@ -236,6 +243,17 @@ async def deaths_alone(stack: Stack) -> list[str]:
         for line in page.splitlines()
         if line.startswith("baton_carrier_deaths") and "alone" in line
     ]
+
+
+async def recorded(stack: Stack, run: str) -> bool:
+    """Whether a tool call of the run is in its journal."""
+    found = await select(
+        stack,
+        "SELECT FROM steps JOIN runs ON runs.id = steps.run_id WHERE public_id = %s"
+        " AND kind = 'tool'",
+        run,
+    )
+    return bool(found)
 
 
 async def tried(file: Path, times: int) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 
 from agents import Agent, function_tool
@@ -33,8 +34,14 @@ def leave(status: int, word: str = "nothing") -> str:
 
 @function_tool
 def leave_until(file: str) -> str:
-    """End the process unless there is a file; and the next one, should it be carried alone."""
+    """End the process unless there is a file; and the next one, should it be carried alone.
+
+    It waits for the word that the other call is recorded: a step that the next process commits
+    would be progress, and the count of deaths would begin anew.
+    """
     note(f"{file}.tries")
+    while not Path(f"{file}.go").exists():
+        time.sleep(0.02)
     if Path(file).exists():
         return "it works"
     if "--alone" in sys.argv:
