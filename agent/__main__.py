@@ -19,7 +19,7 @@ from agent.people import invite, login, logout
 from agent.status import status
 from agent.trace import trace
 from agent.verify import verify
-from shared.settings.common import said
+from shared.wording import said
 
 CONVERSE, OPERATE = "Talk and watch", "Operate"
 

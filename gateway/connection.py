@@ -21,13 +21,12 @@ from shared.protocol.frames import (
 )
 from shared.protocol.position import Position, parse_position
 from shared.protocol.strict_json import NotJsonError, loads
+from shared.wording import first_problem
 
 #: A person's fastest client sends a few frames a second; this is for loops gone wild.
 FRAMES_BURST = 200
 FRAMES_PER_S = 50.0
 MOST_SUBSCRIPTIONS = 1000
-#: A refusal may quote what was sent, but not all of a mebibyte.
-MOST_CHARS_SAID = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class Connection:
         try:
             parsed = CLIENT_FRAME.validate_python(raw)
         except ValidationError as error:
-            return Send(error_frame(Code.BAD_INPUT, _first_problem(error), id=id_))
+            return Send(error_frame(Code.BAD_INPUT, first_problem(error, skipped=1), id=id_))
         except RecursionError:
             return Send(error_frame(Code.BAD_INPUT, "It is nested too deeply.", id=id_))
         if isinstance(parsed, Ping):
@@ -125,11 +124,3 @@ def cursor_of(text: str | None) -> Position | None:
     if position is None:
         raise ValueError("not a cursor")
     return position
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    # The first part names the op, which is the discriminator and no field of the client's.
-    where = ".".join(str(part) for part in first["loc"][1:])
-    said = f"{where}: {first['msg']}" if where else first["msg"]
-    return f"{said[:MOST_CHARS_SAID]}."

@@ -17,7 +17,8 @@ from shared.settings import (
     RunnerSettings,
     ToolsvcSettings,
 )
-from shared.settings.common import BatonSettings, said, variable
+from shared.settings.common import BatonSettings, variable
+from shared.wording import said
 from stack.errors import StackError
 from stack.program import ROOT
 

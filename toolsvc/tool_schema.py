@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError as SchemaError
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
+
+from shared.wording import first_problem, sentence_of
 
 JSON = dict[str, Any]
 
@@ -32,8 +33,6 @@ _NOT_PUBLISHED = frozenset(
 #: Without one of these a schema takes anything.
 _SAYS_WHAT = frozenset({"type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"})
 _BE_PRECISE = "strict modes refuse that, so name its type or use a pydantic model"
-#: Enough to recognise a value by, without sending a whole document back.
-_MAX_PROBLEM_CHARS = 300
 
 
 class SignatureError(TypeError):
@@ -67,11 +66,12 @@ class Parameters:
         try:
             problem = next(self.validator.iter_errors(given), None)
             if problem is not None:
-                raise ArgumentsError(_described(_path(problem), problem.message))
+                raise ArgumentsError(
+                    sentence_of(("arguments", *problem.absolute_path), problem.message)
+                )
             read = self.model.model_validate(given)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            raise ArgumentsError(_described(first["loc"], first["msg"])) from None
+            raise ArgumentsError(first_problem(error, within=["arguments"])) from None
         except RecursionError:
             raise ArgumentsError("arguments: they are nested too deeply.") from None
         return {name: getattr(read, name) for name in read.model_fields_set}
@@ -174,12 +174,3 @@ def _each(value: Any, change: Callable[[JSON], JSON]) -> Any:
     if isinstance(value, list):
         return [_each(item, change) for item in value]
     return value
-
-
-def _path(problem: SchemaError) -> tuple[str | int, ...]:
-    return tuple(problem.absolute_path)
-
-
-def _described(path: tuple[str | int, ...], problem: str) -> str:
-    where = ".".join(["arguments", *map(str, path)])
-    return f"{where}: {problem[:_MAX_PROBLEM_CHARS].rstrip('.')}."

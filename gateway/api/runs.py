@@ -27,6 +27,7 @@ from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.frames import IfBusy, PublicId
 from shared.protocol.ids import new_run_id, trace_id
+from shared.wording import first_problem
 
 router = api_router("runs")
 
@@ -205,6 +206,4 @@ def _run_input(thread_id: str, given: dict[str, Any]) -> RunAgentInput:
     try:
         return RunAgentInput.model_validate(filled)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in ("input", *first["loc"]))
-        raise BatonError(Code.BAD_INPUT, f"{where}: {first['msg']}.") from None
+        raise BatonError(Code.BAD_INPUT, first_problem(error, within=["input"])) from None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from agents import Usage
+from agents.usage import _response_usage_to_usage
 from openai.types.responses import Response
 
 from runner.translate import CALLS
@@ -13,6 +14,9 @@ NOTHING_SAID = (
     "The model server answered without any content. Servers that do not know the requested API or "
     "model sometimes do so: check OPENAI_BASE_URL, AGENT_MODEL and AGENT_FORCE_CHAT_COMPLETIONS."
 )
+
+#: More than JSON's readers take for a whole number is no count.
+_MOST_TOKENS = 2**53
 
 
 def dumped(response: Response) -> dict[str, Any]:
@@ -46,35 +50,31 @@ def says_nothing(response: Response) -> bool:
 
 
 def usage_of(response: Response) -> dict[str, int]:
-    """Tokens in AG-UI's words; counts that the server did not give are left out."""
+    """Tokens in AG-UI's words; what the server did not give, or not as a count, is left out."""
     usage = response.usage
     if usage is None or not (usage.input_tokens or usage.output_tokens):
         return {}
-    found = {
+    asked = getattr(usage, "input_tokens_details", None)
+    answered = getattr(usage, "output_tokens_details", None)
+    given = {
         "inputTokens": usage.input_tokens,
         "outputTokens": usage.output_tokens,
         "totalTokens": usage.total_tokens,
+        "reasoningTokens": getattr(answered, "reasoning_tokens", None) or None,
+        "cachedInputTokens": getattr(asked, "cached_tokens", None) or None,
     }
-    details = getattr(usage, "output_tokens_details", None)
-    if reasoning := getattr(details, "reasoning_tokens", None):
-        found["reasoningTokens"] = reasoning
-    details = getattr(usage, "input_tokens_details", None)
-    if cached := getattr(details, "cached_tokens", None):
-        found["cachedInputTokens"] = cached
-    return found
+    counted = {name: _count(value) for name, value in given.items()}
+    return {name: count for name, count in counted.items() if count is not None}
+
+
+def _count(value: Any) -> int | None:
+    fits = isinstance(value, int | float) and 0 <= value <= _MOST_TOKENS
+    return int(value) if fits else None
 
 
 def sdk_usage(response: Response) -> Usage:
-    """The SDK's own count of a response."""
-    usage = response.usage
-    if usage is None:
-        return Usage()
-    return Usage(
-        requests=1,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        total_tokens=usage.total_tokens,
-    )
+    """The SDK's own count of a response, as in a streamed run."""
+    return _response_usage_to_usage(response.usage) if response.usage else Usage()
 
 
 def gave_up(event: Any) -> BatonError:

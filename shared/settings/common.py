@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bus.sentinel_url import parse_sentinel_url
 from shared.signing import PublicKey, SigningKey
+from shared.wording import said
 
 #: A process that ends with this status would end so again: nobody has to start it anew.
 WRONG_SETTING = 2
@@ -206,25 +207,6 @@ def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:
     problems = error.errors(include_input=False, include_url=False)
     named = [(variable(settings, one["loc"]), said(one["msg"])) for one in problems]
     _end([f"Wrong setting: {name}: {why}." for name, why in named], WRONG_SETTING)
-
-
-#: From pydantic's words to ours, one after the other.
-_WORDS = (
-    (r"^Value error, ", ""),
-    (r", unable to .*", ""),
-    (r"^Value should have (at (?:least|most) \d+) items after.*", r"this must have \1 characters"),
-    (r" after validation, not \d+", ""),
-    (r"^(?:Input|String|List|Tuple|Dictionary|URL) should ", "this must "),
-    (r"^Field required$", "it is missing"),
-    (r"^Extra inputs are not permitted$", "there is no such field"),
-)
-
-
-def said(message: str) -> str:
-    """What is wrong, without pydantic's own words for it."""
-    for theirs, ours in _WORDS:
-        message = re.sub(theirs, ours, message)
-    return message
 
 
 def _end(sentences: list[str], status: int, page: str = "docs/settings.md") -> NoReturn:

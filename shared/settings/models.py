@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.protocol.providers import ProviderName
-from shared.settings.common import HttpUrl, said
+from shared.settings.common import HttpUrl
+from shared.wording import said
 
 DEFAULT_PATH = Path("src/config/models.yaml")
 

@@ -1,7 +1,6 @@
 """Errors over HTTP: `{"error": {"code", "message", "requestId"}}`, never a stack trace."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
@@ -13,6 +12,7 @@ from shared.errors import BatonError, Store, as_away
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
 from shared.telemetry.redact import redact
+from shared.wording import sentence_of
 
 log = get_logger(__name__)
 RETRY_AFTER_S = "1"
@@ -41,7 +41,7 @@ def as_baton_error(error: Exception, stores: Iterable[Store] = ()) -> BatonError
     if away := as_away(error, stores):
         return away
     if isinstance(error, RequestValidationError):
-        return BatonError(Code.BAD_INPUT, _first_problem(error.errors()))
+        return BatonError(Code.BAD_INPUT, _first_problem(error))
     if isinstance(error, HTTPException):
         code = _BY_STATUS.get(error.status_code, Code.BAD_INPUT)
         return BatonError(code, _OF_ROUTES.get(error.status_code, str(error.detail)))
@@ -79,7 +79,7 @@ def install_error_handlers(app: FastAPI, *stores: Store) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def _first_problem(problems: Any) -> str:
-    first = problems[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return f"{where}: {first['msg']}." if where else f"{first['msg']}."
+def _first_problem(error: RequestValidationError) -> str:
+    first = error.errors()[0]
+    place = [part for part in first["loc"] if part not in ("body", "query", "path")]
+    return sentence_of(place, first["msg"])

@@ -8,7 +8,6 @@ import pytest
 from gateway.connection import (
     FRAMES_BURST,
     FRAMES_PER_S,
-    MOST_CHARS_SAID,
     Action,
     CloseWith,
     Connection,
@@ -19,6 +18,7 @@ from gateway.connection import (
 from shared.protocol.codes import Close, Code
 from shared.protocol.frames import HEARTBEAT_LIMIT_MS, MAX_FRAME_BYTES
 from shared.protocol.position import START, Position
+from shared.wording import MOST_CHARS
 
 LIMIT_S = HEARTBEAT_LIMIT_MS / 1000
 NOTHING: dict[str, Any] = {"messages": [], "threadId": "t", "runId": "r"}
@@ -179,7 +179,7 @@ def test_a_refusal_quotes_little_of_what_was_sent() -> None:
     message = {"id": "m", "role": role, "content": "x"}
     refused = answered(say({"op": "run", "id": "1", "input": NOTHING | {"messages": [message]}}))
     assert refused["code"] == Code.BAD_INPUT
-    assert len(refused["message"]) <= MOST_CHARS_SAID + 1
+    assert len(refused["message"]) <= MOST_CHARS + 1
 
 
 # ---------------------------------------------------------------------- what the clock says

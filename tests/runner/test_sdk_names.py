@@ -4,6 +4,7 @@ import inspect
 
 import agents.run
 import agents.tool
+import agents.usage
 from agents import (
     Agent,
     FunctionTool,
@@ -89,6 +90,10 @@ def test_every_private_name_that_the_runner_uses_is_there() -> None:
     # wrap.py: predicates and hand-offs can be replaced in place
     assert {"is_enabled", "needs_approval", "on_invoke_tool"} <= set(FunctionTool.__annotations__)
     assert {"is_enabled", "on_invoke_handoff"} <= set(Handoff.__annotations__)
+    # models/response.py: what the loop of a streamed run counts
+    assert list(inspect.signature(agents.usage._response_usage_to_usage).parameters) == [
+        "response_usage"
+    ]
     # turns.py: a turn's tools are collected by these; verdicts.py: guardrails are asked by `run`
     for name in ("get_all_tools", "get_mcp_tools"):
         assert inspect.iscoroutinefunction(getattr(AgentBase, name)), name

@@ -21,6 +21,7 @@ from shared.db.engine import is_beyond_limits
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.record import RUNNER_PROOF
+from shared.wording import first_problem
 from toolsvc.runs import lease
 from toolsvc.services import Services
 
@@ -98,9 +99,7 @@ def parsed(raw: bytes, shape: type[M]) -> M:
     try:
         return shape.model_validate_json(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BatonError(Code.BAD_INPUT, f"{where or 'body'}: {first['msg']}.") from None
+        raise BatonError(Code.BAD_INPUT, first_problem(error)) from None
 
 
 def answer_with(answer: BaseModel, *, status: int = 200) -> Response:
