@@ -37,7 +37,9 @@ async def _rehearse(agents: Path, kept: Path, out: TextIO) -> None:
             tools = Tools.model_validate_json(line).tools
             catalog = load_catalog(agents, tools, _Unkept(kept))
             continue
-        found = await rehearse(UnderWay.model_validate_json(line).claimed, catalog)
+        one = UnderWay.model_validate_json(line)
+        found = await rehearse(one.claimed, catalog) if one.claimed else one.unreadable
+        assert found is not None, "a line tells of a run"
         out.write(found.model_dump_json() + "\n")
         out.flush()
 

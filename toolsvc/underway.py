@@ -17,14 +17,13 @@ from shared.db.direct import Direct, direct
 from shared.db.line import Statement
 from shared.db.path import PATH, path_of
 from shared.process import answers
-from shared.protocol.record import ClaimedRun
-from shared.protocol.rehearsal import Tools, UnderWay
+from shared.protocol.rehearsal import Ending, Rehearsed, Tools, UnderWay
 from shared.settings import load_settings
 from shared.settings.common import BatonSettings, PostgresUrl, split_commas
 from toolsvc.registry import load_registry
 from toolsvc.runs.claim import HISTORY_LIMIT, Claim, answer_of, base_of, look_back_for
 from toolsvc.runs.past import JOURNAL
-from toolsvc.runs.pick import LOOK, UNDER_WAY
+from toolsvc.runs.pick import LOOK, UNDER_WAY, ClaimRow
 
 _ONLY_READ = Statement("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
@@ -38,7 +37,7 @@ class ReadingSettings(BatonSettings):
     _split = field_validator("tool_folders", mode="before")(split_commas)
 
 
-async def under_way(db: Direct) -> AsyncGenerator[ClaimedRun]:
+async def under_way(db: Direct) -> AsyncGenerator[UnderWay]:
     """Each run that goes on or may be gone on with, and has a journal; the oldest first."""
     async with db.transaction() as reading:
         reading.add(_ONLY_READ())
@@ -54,10 +53,25 @@ async def under_way(db: Direct) -> AsyncGenerator[ClaimedRun]:
             path = reading.add(PATH(thread=row.thread_id, leaf=leaf, limit=HISTORY_LIMIT))
             earlier = look_back_for(reading, row)
             await reading.run()
-        history = path_of(path.rows, HISTORY_LIMIT).messages
-        continued = earlier.read() if earlier else None
-        claim = Claim(row, row.fence, [], history, journal.rows, [], continued=continued)
-        yield answer_of(claim, token="", expires=0)
+        try:
+            history = path_of(path.rows, HISTORY_LIMIT).messages
+            continued = earlier.read() if earlier else None
+            claim = Claim(row, row.fence, [], history, journal.rows, [], continued=continued)
+            yield UnderWay.model_construct(claimed=answer_of(claim, token="", expires=0))
+        except (TypeError, ValueError):  # as at a claim
+            yield UnderWay(unreadable=_unreadable(row, len(journal.rows)))
+
+
+def _unreadable(row: ClaimRow, steps: int) -> Rehearsed:
+    return Rehearsed(
+        run=row.public_id,
+        thread=row.thread_public_id,
+        agent=row.agent,
+        ending=Ending.FAILS,
+        digest=row.agent_digest,
+        steps=steps,
+        why="its conversation cannot be read; somebody has altered it in the database",
+    )
 
 
 async def _tell(settings: ReadingSettings, out: TextIO) -> None:
@@ -66,7 +80,7 @@ async def _tell(settings: ReadingSettings, out: TextIO) -> None:
     url = settings.database_url.get_secret_value()
     async with direct(url, size=1) as db, aclosing(under_way(db)) as found:
         async for run in found:
-            _say(out, UnderWay.model_construct(claimed=run))
+            _say(out, run)
 
 
 def _say(out: TextIO, line: Tools | UnderWay) -> None:

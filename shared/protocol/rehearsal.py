@@ -22,12 +22,6 @@ class Tools(_Line):
     tools: list[dict[str, Any]]
 
 
-class UnderWay(_Line):
-    """A run as a claim would answer it; nobody has claimed it."""
-
-    claimed: ClaimedRun
-
-
 class Ending(StrEnum):
     """What came of a rehearsal."""
 
@@ -58,3 +52,10 @@ class Rehearsed(_Line):
     steps: int
     replayed: int = 0
     why: str | None = None
+
+
+class UnderWay(_Line):
+    """A run as a claim would answer it, which nobody has claimed; or why no claim could."""
+
+    claimed: ClaimedRun | None = None
+    unreadable: Rehearsed | None = None

@@ -102,6 +102,14 @@ def test_runs_of_the_installation_are_rehearsed_and_nothing_is_written(
     )
     assert asyncio.run(read_tables(database_url)) == before
 
+    with psycopg.connect(database_url) as db:
+        db.execute("UPDATE messages SET content = '7'")
+        db.execute("UPDATE runs SET input = jsonb_set(CAST(input AS jsonb), '{messages}', '[7]')")
+    result = rehearsed(baton, database_url, AGENTS)
+    assert result.status == 1
+    assert len(result.json["problems"]) == 3
+    assert all("somebody has altered it" in one for one in result.json["problems"])
+
 
 def rehearsed(baton: Baton, database_url: str, agents: Path) -> Any:
     return baton("deploy-check", "--database", database_url, "--agents", str(agents), "--json")

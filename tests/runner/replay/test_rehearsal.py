@@ -205,6 +205,7 @@ async def test_former_code_that_is_kept_is_tried(tmp_path: Path) -> None:
     """A run of a recorded release, beside new code that would not do."""
     told = (recorded_releases()[-1] / "under-way.ndjson").read_text().splitlines()[1]
     claimed = UnderWay.model_validate_json(told).claimed
+    assert claimed is not None
     digest = claimed.agent_digest or ""
     shutil.copytree(AGENTS / "Recorded", tmp_path / digest / "Recorded")
     tools: Any = {"save_note": {"description": "", "parameters": {}}}
