@@ -104,7 +104,7 @@ class Committer:
         await self._commit([], end)
 
     async def leave(self) -> None:
-        """The last commit of a claim that is given away: what only Redis has so far.
+        """The last commit of a claim that is given away: what only Redis has so far, and the run.
 
         Raises:
             BatonError: the commit is refused.
@@ -112,7 +112,7 @@ class Committer:
         self._ending = True
         if self._working is not None:
             await self._working
-        await self._commit([], None)
+        await self._commit([], None, leaves=True)
 
     async def give_up(self, end: End, tail: list[ForeignRow] | None) -> None:
         """The last commits of a run whose end was refused: its events, and nothing that may go.
@@ -160,14 +160,18 @@ class Committer:
         finally:
             self._working = None
 
-    async def _commit(self, steps: list[StepRecord], end: End | None) -> None:
+    async def _commit(
+        self, steps: list[StepRecord], end: End | None, *, leaves: bool = False
+    ) -> None:
         rows, spans = self._outbox.uncommitted(ending=end is not None), self._spans()
         spans += self._cut_off() if end else []
-        if not (rows or spans or steps or end):
+        if not (rows or spans or steps or end or leaves):
             return
         snapshot, self.snapshot = (self.snapshot, None) if steps else (None, self.snapshot)
         await self._send(
-            self._next(rows=rows, steps=steps, spans=spans, snapshot=snapshot, end=end)
+            self._next(
+                rows=rows, steps=steps, spans=spans, snapshot=snapshot, end=end, leaves=leaves
+            )
         )
         self.steps, self.chain = self.steps + len(steps), chained(self.chain, *steps)
         if rows:

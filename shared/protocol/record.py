@@ -112,6 +112,8 @@ class Commit(_Message):
     #: Where the run stood before the first of the steps: a cache of the runners' own, in base64.
     snapshot: str | None = Field(default=None, max_length=SNAPSHOT_LIMIT)
     end: End | None = None
+    #: The last one of this claim, for the run is given away: whoever is free may take it at once.
+    leaves: bool = False
 
 
 class CatalogueAnswer(_Message):

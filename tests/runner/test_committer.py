@@ -199,14 +199,17 @@ async def test_a_refused_step_never_returns_and_leaves_its_number_free() -> None
     assert ([row.seq for row in last.rows], last.steps) == ([2], [])
 
 
-async def test_who_gives_a_run_away_leaves_nothing_to_redis_alone() -> None:
+@pytest.mark.parametrize("rows", [[], ["CUSTOM"]])
+async def test_who_gives_a_run_away_says_so_and_leaves_nothing_to_redis_alone(
+    rows: list[str],
+) -> None:
     bench = Bench()
-    await bench.committer.leave()
-    assert bench.record.commits == []
-    bench.outbox.emit({"type": "CUSTOM", "name": "half"})
+    for type_ in rows:
+        bench.outbox.emit({"type": type_, "name": "half"})
     await bench.committer.leave()
     (left,) = bench.record.commits
-    assert ([row.type for row in left.rows], left.steps, left.end) == (["CUSTOM"], [], None)
+    assert ([row.type for row in left.rows], left.steps, left.end) == (rows, [], None)
+    assert left.leaves
 
 
 async def test_a_lost_fence_is_told_by_the_finish_and_by_the_first_commit() -> None:

@@ -102,6 +102,19 @@ async def test_the_finish_may_be_repeated_even_after_the_next_run_began(rig: Rec
     assert await rig.refusal(first, 2, rows=[row(3)]) == (409, "fenced")
 
 
+async def test_a_run_that_is_given_away_may_be_taken_at_once(
+    rig: RecordRig, claimed: ClaimedRun
+) -> None:
+    """While the runner that leaves it still carries others, and its lease lives."""
+    await rig.committed(claimed, rows=[row(2)], steps=[step("0")], leaves=True)
+    assert claimed.run in await rig.rung()
+    other = await rig.runner()
+    again = await other.claim(claimed.run)
+    assert (again.run, again.fence, len(again.journal)) == (claimed.run, 2, 1)
+    assert await rig.sql("SELECT deaths FROM runs") == [(0,)]
+    assert await rig.refusal(claimed, 2, rows=[row(3)]) == (409, "fenced")
+
+
 GAPS: dict[str, tuple[int, dict[str, Any]]] = {
     "a commit left out": (2, {"rows": [row(2)]}),
     "an event left out": (1, {"rows": [row(3)]}),

@@ -49,7 +49,8 @@ STORE = Statement(f"""{_BROUGHT}, thread AS (
         WHERE id = :thread
     )
     UPDATE runs SET commits = :n, commit_digest = :commit_digest,
-        deaths = CASE WHEN CAST(:progress AS boolean) THEN 0 ELSE deaths END
+        deaths = CASE WHEN CAST(:progress AS boolean) THEN 0 ELSE deaths END,
+        runner_id = CASE WHEN CAST(:leaves AS boolean) THEN NULL ELSE runner_id END
     WHERE id = :run
 """)  # noqa: S608
 

@@ -165,9 +165,9 @@ async def _store(
     if commit.snapshot is not None:
         db.add(SNAPSHOT(root=row.root_id, fence=commit.fence, state=commit.snapshot))
     if commit.end is None:
-        db.add(STORE(**brought, progress=bool(commit.steps)))
+        db.add(STORE(**brought, progress=bool(commit.steps), leaves=commit.leaves))
         await db.commit()
-        return None
+        return Ring(row.id, row.thread_id) if commit.leaves else None
     receipt = ending and receipt_of(
         ending.past,
         status=commit.end.outcome,
