@@ -34,12 +34,24 @@ async def small_disk(stack: Stack) -> AsyncIterator[Path]:
 @contextmanager
 def full(disk: Path) -> Iterator[None]:
     """Nothing more fits on it for the block."""
-    found = os.statvfs(disk)
-    _mount("-o", f"remount,size={(found.f_blocks - found.f_bfree) * found.f_frsize}", str(disk))
+    while not _shrunk(disk):
+        pass
     try:
         yield
     finally:
         _mount("-o", f"remount,size={_ROOMY}", str(disk))
+
+
+def _shrunk(disk: Path) -> bool:
+    """Make it as large as what is on it; false where something was written meanwhile."""
+    found = os.statvfs(disk)
+    used = (found.f_blocks - found.f_bfree) * found.f_frsize
+    command = ["mount", "-o", f"remount,size={used}", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+        return True
+    now = os.statvfs(disk)
+    assert (now.f_blocks - now.f_bfree) * now.f_frsize > used, "the disk cannot be made smaller"
+    return False
 
 
 @contextmanager

@@ -49,8 +49,9 @@ async def test_a_busy_installation_is_healthy(ada: Person, stack: Stack) -> None
         for _ in range(3):
             quick = await socket.say(new_thread_id(), "[[deltas=40]] [[tokens_per_s=40]]")
             await ada.http.post(f"/api/runs/{quick['runId']}/cancel", json={})
-        looks = [await doctor(stack) for _ in range(3)]
-        assert looks == [(0, [])] * 3
+        for _ in range(3):
+            assert await doctor(stack) == (0, [])
+            await socket.send(op="ping")  # a look may take long on a busy machine
         await ended(socket, 2 * len(threads) + 3)
     assert await doctor(stack) == (0, [])
 
