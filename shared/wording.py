@@ -19,6 +19,9 @@ _WORDS = (
     (r"^Field required$", "it is missing"),
     (r"^Extra inputs are not permitted$", "there is no such field"),
     (r" or (?:instance|object) of .*", ""),
+    (r"a valid dictionary", "an object"),
+    (r"^Unable to extract tag using discriminator '(\w+)'$", r"its \1 is missing"),
+    (r"^Input tag '.*' found using '(\w+)' does not match.*", r"its \1 is none that there is"),
 )
 
 

@@ -48,9 +48,7 @@ def _plain(text: str) -> str:
     return text
 
 
-def test_every_private_name_that_the_runner_uses_is_there() -> None:
-    # invocations.py: what a state began with
-    assert "_original_input" in inspect.getsource(RunState.__init__)
+def test_names_of_tools_and_their_invokers() -> None:
     # wrap.py: the invoker, its parts, and how it is bound to its tool
     invoker = _plain.on_invoke_tool
     assert isinstance(invoker, agents.tool._FailureHandlingFunctionToolInvoker)
@@ -70,6 +68,9 @@ def test_every_private_name_that_the_runner_uses_is_there() -> None:
     )
     assert agents.tool._DEFAULT_FAILURE_HANDLED_ATTR == "_function_tool_default_failure_handled"
     assert "_custom_data" in inspect.getsource(ToolContext.__init__)
+
+
+def test_names_of_tools_that_are_no_functions() -> None:
     # natives.py: one method carries out a call of such a tool
     for action in ACTIONS:
         named = set(inspect.signature(action.execute).parameters)
@@ -78,7 +79,10 @@ def test_every_private_name_that_the_runner_uses_is_there() -> None:
     for kind, name in zip(CALLS, ACTIONS.values(), strict=True):
         assert {"tool_call", name} <= set(kind.__annotations__)
     assert callable(run_context.RunContextWrapper._mark_tool_invocation_executed)
-    # wrap.py: agents as tools and behind hand-offs
+
+
+def test_names_of_agents_as_tools_and_behind_hand_offs() -> None:
+    # wrap.py
     inner = Agent(name="Inner")
     as_tool = inner.as_tool(tool_name="inner", tool_description="Inner.")
     assert isinstance(as_tool, FunctionTool)
@@ -90,6 +94,9 @@ def test_every_private_name_that_the_runner_uses_is_there() -> None:
     # wrap.py: predicates and hand-offs can be replaced in place
     assert {"is_enabled", "needs_approval", "on_invoke_tool"} <= set(FunctionTool.__annotations__)
     assert {"is_enabled", "on_invoke_handoff"} <= set(Handoff.__annotations__)
+
+
+def test_names_of_runs_turns_and_traces() -> None:
     # models/response.py: what the loop of a streamed run counts
     assert list(inspect.signature(agents.usage._response_usage_to_usage).parameters) == [
         "response_usage"
@@ -100,7 +107,9 @@ def test_every_private_name_that_the_runner_uses_is_there() -> None:
     assert inspect.iscoroutinefunction(Agent.get_system_prompt)
     for guardrail in (InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGuardrail):
         assert inspect.iscoroutinefunction(guardrail.run), guardrail
-    # invocations.py: every invocation passes here, whichever way it is made
+    # invocations.py: what a state began with
+    assert "_original_input" in inspect.getsource(RunState.__init__)
+    # and every invocation passes here, whichever way it is made
     for name in ("run", "run_streamed"):
         parameters = list(inspect.signature(getattr(agents.run.AgentRunner, name)).parameters)
         assert parameters[:3] == ["self", "starting_agent", "input"] or hasattr(
