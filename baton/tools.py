@@ -18,6 +18,16 @@ Caller = Callable[[str, Any, str], Awaitable[Any]]
 CALLER: ContextVar[Caller | None] = ContextVar("baton_tool_caller", default=None)
 
 
+#: Toolsvc's tools by name, where this process knows them.
+_KNOWN: dict[str, Mapping[str, Any]] = {}
+
+
+def know(catalogue: Mapping[str, Mapping[str, Any]]) -> None:
+    """Tell what toolsvc has: placeholders made from here on know their schema at once."""
+    _KNOWN.clear()
+    _KNOWN.update(catalogue)
+
+
 class GatewayTool(FunctionTool):
     """A tool that is executed by toolsvc."""
 
@@ -35,7 +45,7 @@ def gateway_tool(name: str) -> GatewayTool:
             raise RuntimeError(f"the tool {name!r} was called outside a run")
         return await caller(name, json.loads(arguments or "{}"), context.tool_call_id)
 
-    return GatewayTool(
+    tool = GatewayTool(
         name=name,
         description="",
         params_json_schema={
@@ -47,6 +57,9 @@ def gateway_tool(name: str) -> GatewayTool:
         on_invoke_tool=invoke,
         strict_json_schema=True,
     )
+    if name in _KNOWN:
+        bind([tool], _KNOWN)
+    return tool
 
 
 def bind(tools: Iterable[object], catalogue: Mapping[str, Mapping[str, Any]]) -> None:

@@ -10,8 +10,10 @@ from agents.items import ToolCallOutputItem
 
 from baton.tools import CALLER
 from runner import codec
+from runner.author_loop import answer_of, made_by
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
 from runner.conversation import as_input
+from runner.drop_ins.exports import Export, Factory
 from runner.failures import failure_of
 from runner.scope import SCOPE, place_of
 from runner.showing import show_result
@@ -33,13 +35,13 @@ class AgentLoop:
     def __init__(
         self,
         run: CarriedRun,
-        agent: Agent[Any],
+        export: Export,
         *,
         max_turns: int,
         replays: asyncio.Semaphore,
         code: str | None = None,
     ) -> None:
-        self.run, self.agent, self.max_turns, self._code = run, agent, max_turns, code
+        self.run, self._export, self.max_turns, self._code = run, export, max_turns, code
         self._replays = replays
 
     async def drive(self) -> Stop:
@@ -85,14 +87,20 @@ class AgentLoop:
         SCOPE.set(self.run.root)
         CALLER.set(self._call_tool)
         async with self._turn_to_replay():
+            if isinstance(self._export, Factory):
+                agent = await made_by(self._export, self.run)
+            elif isinstance(self._export, Agent):
+                agent = self._export
+            else:
+                return Stop(StopKind.FINISHED, result=await answer_of(self._export, self.run))
             if from_snapshot:
-                await self._restore()
-            return await self._stream()
+                await self._restore(agent)
+            return await self._stream(agent)
 
-    async def _restore(self) -> None:
+    async def _restore(self, agent: Agent[Any]) -> None:
         if self._code is not None:
             self.run.restored = await restored(
-                self.run, self.agent, self._input(), code=self._code, max_turns=self.max_turns
+                self.run, agent, self._input(), code=self._code, max_turns=self.max_turns
             )
 
     def _input(self) -> list[dict[str, Any]]:
@@ -112,11 +120,11 @@ class AgentLoop:
         finally:
             leaving.cancel()
 
-    async def _stream(self) -> Stop:
+    async def _stream(self, agent: Agent[Any]) -> Stop:
         found = self.run.restored
         begun_with: Any = found.state if found else self._input()
         result = Runner.run_streamed(
-            self.agent, begun_with, context=self.run.context, max_turns=self.max_turns
+            agent, begun_with, context=self.run.context, max_turns=self.max_turns
         )
         if self._code is not None:
             after = found.position if found else 0

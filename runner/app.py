@@ -104,7 +104,7 @@ async def opened_worker(
         exporter = install_tracing(settings)
         lifetime.push_async_callback(asyncio.to_thread, exporter.shutdown)
         kept = KeptCode(settings.agents_kept)
-        catalog = load_catalog(settings.agents_dir, await record.tools(), kept)
+        catalog = load_catalog(settings.agents_folders, await record.tools(), kept)
         carrying = Carrying(
             settings,
             redis=redis,

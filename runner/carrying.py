@@ -8,8 +8,9 @@ from uuid import UUID
 from agents import Agent
 
 from runner.carried import CarriedRun, Stop, StopKind
-from runner.catalog import Catalog, LoadedAgent
+from runner.catalog import Catalog
 from runner.configure import RunConfigs
+from runner.drop_ins.load import LoadedAgent
 from runner.intake import Place
 from runner.models.gate import Gates
 from runner.outbox import Outbox
@@ -106,7 +107,7 @@ class Carrying:
             run.stop(Stop(StopKind.FAILED, error))
         driver = Driver(
             run,
-            loaded.agent if loaded else Agent(name=run.claimed.agent),
+            loaded.export if loaded else Agent(name=run.claimed.agent),
             redis=self.redis,
             publisher=self.publisher,
             max_turns=self.settings.max_turns,

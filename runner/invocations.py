@@ -38,17 +38,21 @@ def patch_runner() -> None:
                 return await run(self, starting_agent, input, **kwargs)
         finally:
             SCOPE.reset(inside)
-            if scope.nested:
+            if scope.of_author:
                 carried.leave(scope)
 
     def journaled_streamed(self: Any, starting_agent: Any, input: Any, **kwargs: Any) -> Any:  # noqa: A002
         # The scope is taken in this call: its task copies the context here.
-        _, scope = _enter(starting_agent, input, kwargs)
+        carried, scope = _enter(starting_agent, input, kwargs)
         inside = SCOPE.set(scope)
         try:
-            return run_streamed(self, starting_agent, input, **kwargs)
+            result = run_streamed(self, starting_agent, input, **kwargs)
         finally:
             SCOPE.reset(inside)
+        if scope.of_author and not scope.nested and result.run_loop_task is not None:
+            # Inside a tool it is known to have ended when the tool has.
+            result.run_loop_task.add_done_callback(lambda _: carried.leave(scope))
+        return result
 
     _patch_tools()
     patch_guardrails()

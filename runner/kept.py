@@ -10,6 +10,8 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from runner.drop_ins.find import FILE
+from runner.drop_ins.source import Source, code_files
 from shared.protocol.ids import uuid7
 from shared.telemetry.logs import get_logger
 
@@ -25,25 +27,40 @@ class KeptCode:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def keep(self, name: str, digest: str, source: Path) -> None:
-        """Copy an agent's folder, unless it is here; a copy that fails costs later take-overs."""
-        target = self.folder / digest / name
+    def keep(self, source: Source) -> None:
+        """Copy an agent's code, unless it is here; a copy that fails costs later take-overs."""
+        target = self._place(source.name, source.digest)
         if target.is_dir():
             return
         half = target.with_name(f".{uuid7().hex}")  # beside it, so that it can be renamed
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, half, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+            half.mkdir(parents=True)
+            for file in [source.file] if source.single else code_files(source.folder):
+                path = file.relative_to(source.folder)
+                (half / path).parent.mkdir(parents=True, exist_ok=True)
+                if (content := source.python.get(path.as_posix())) is not None:
+                    (half / path).write_bytes(content)
+                else:
+                    shutil.copyfile(file, half / path)
             half.rename(target)
         except OSError as error:
             shutil.rmtree(half, ignore_errors=True)
             if not target.is_dir():  # another runner of this machine may have been faster
-                log.warning("an agent's code could not be kept", agent=name, error=str(error))
+                log.warning(
+                    "an agent's code could not be kept", agent=source.name, error=str(error)
+                )
 
     def find(self, name: str, digest: str) -> Path | None:
-        """The folder of an agent's former code."""
-        found = self.folder / digest / name
-        return found if len(digest) == 64 and digest.isalnum() and found.is_dir() else None
+        """The file of an agent's former code."""
+        if len(digest) != 64 or not digest.isalnum():
+            return None
+        folder = self._place(name, digest)
+        files = (folder / FILE, folder / f"{name}.py")
+        return next((file for file in files if file.is_file()), None)
+
+    def _place(self, name: str, digest: str) -> Path:
+        """Names of agents in folders have slashes."""
+        return self.folder / digest / name.replace("/", "%2F")
 
     def digests(self) -> list[str]:
         """Of all the code that is kept."""

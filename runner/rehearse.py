@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from runner.catalog import Catalog, load_catalog
+from runner.drop_ins.source import Source
 from runner.home import ToolThreads
 from runner.invocations import patch_runner
 from runner.kept import KeptCode
@@ -24,7 +25,7 @@ from shared.protocol.rehearsal import Tools, UnderWay
 class _Unkept(KeptCode):
     """Former code that is looked at, and not added to."""
 
-    def keep(self, name: str, digest: str, source: Path) -> None:
+    def keep(self, source: Source) -> None:
         """See KeptCode."""
 
 
@@ -35,7 +36,7 @@ async def _rehearse(agents: Path, kept: Path, out: TextIO) -> None:
     for line in sys.stdin.buffer:
         if catalog is None:
             tools = Tools.model_validate_json(line).tools
-            catalog = load_catalog(agents, tools, _Unkept(kept))
+            catalog = load_catalog([agents], tools, _Unkept(kept))
             continue
         one = UnderWay.model_validate_json(line)
         found = await rehearse(one.claimed, catalog) if one.claimed else one.unreadable

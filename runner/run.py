@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-from agents import Agent
 
 from runner import codec
 from runner.agent_loop import AgentLoop
 from runner.carried import CarriedRun, Stop, StopKind
+from runner.drop_ins.exports import Export
 from runner.intake import Place
 from runner.publisher import Publisher
 from runner.record import LOST
@@ -40,7 +40,7 @@ class Driver:
     def __init__(
         self,
         run: CarriedRun,
-        agent: Agent[Any],
+        export: Export,
         *,
         redis: Redis,
         publisher: Publisher,
@@ -50,7 +50,7 @@ class Driver:
         code: str | None = None,
     ) -> None:
         self.run, self._place = run, place
-        self.loop = AgentLoop(run, agent, max_turns=max_turns, replays=replays, code=code)
+        self.loop = AgentLoop(run, export, max_turns=max_turns, replays=replays, code=code)
         self.redis, self.publisher = redis, publisher
         self.claimed, self.outbox = run.claimed, run.outbox
         #: Whether SQL has what was written before this claim.

@@ -46,6 +46,8 @@ class Scope:
     context: ContextWatch | None = None
     #: What was found before the model call of each position: enabled tools, tools of MCP servers.
     notes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    #: Whether the agent's own code calls the Runner here, and not we for it.
+    authors: bool = False
     #: The newest answers of `is_enabled`, by agent and tool.
     enabled: dict[str, bool] = field(default_factory=dict)
     #: What events show of it.
@@ -62,6 +64,11 @@ class Scope:
     def nested(self) -> bool:
         """Whether this invocation runs inside a tool or guardrail of another."""
         return self.parent is not None and self.parent.parent is not None
+
+    @property
+    def of_author(self) -> bool:
+        """Whether the agent's own code made this invocation, and gets to know how it ends."""
+        return self.nested or (self.parent is not None and self.parent.authors)
 
     @property
     def has_invocations(self) -> bool:

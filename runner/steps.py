@@ -33,6 +33,7 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "guardrail": {"shown": list, "info": object},
     "error": {"shown": list, "error": dict},
     "session": {"shown": list, "items": list},
+    "answer": {"shown": list},
 }
 
 

@@ -105,7 +105,7 @@ class JournaledModel(Model):
 async def _failing_again(run: CarriedRun, scope: Scope, digest: str) -> AsyncIterator[None]:
     """Keep an error that the author's code may catch, and raise it again where it was recorded.
 
-    The outermost invocation is ours: an error there ends the run.
+    An invocation of ours is the outermost one: an error there ends the run.
     """
     key = Key(scope.name, "error", f"{scope.position}.{scope.failures}")
     if run.journal.holds(key):
@@ -114,7 +114,7 @@ async def _failing_again(run: CarriedRun, scope: Scope, digest: str) -> AsyncIte
     try:
         yield
     except Exception as error:
-        if scope.nested and (kept := described(error)) is not None:
+        if scope.of_author and (kept := described(error)) is not None:
             scope.failures += 1
 
             async def failed() -> dict[str, Any]:

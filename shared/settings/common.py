@@ -112,6 +112,7 @@ def _folder(path: Path) -> Path:
 
 #: A folder that others fill: one that is not there is a mistake, and no empty one.
 Folder = Annotated[Path, AfterValidator(_folder)]
+FolderList = Annotated[tuple[Folder, ...], NoDecode]
 
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -138,6 +139,13 @@ def split_commas(value: object) -> object:
     """`"a, b"` → `("a", "b")`; anything but a string is left to pydantic."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def split_paths(value: object) -> object:
+    """`"/a:/b"` → `("/a", "/b")`, as PATH is written here; else left to pydantic."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(os.pathsep) if part.strip())
     return value
 
 

@@ -9,12 +9,14 @@ from pydantic import Field, SecretStr, field_validator
 
 from shared.settings.common import (
     Folder,
+    FolderList,
     HttpUrl,
     HttpUrlList,
     ProcessSettings,
     RedisUrl,
     ServiceSecret,
     split_commas,
+    split_paths,
 )
 from shared.settings.models import DEFAULT_PATH
 
@@ -55,6 +57,11 @@ class RunnerSettings(ProcessSettings):
         alias="BATON_AGENTS_HOME",
         validate_default=True,
         description="Folder of the agents.",
+    )
+    more_agents: FolderList = Field(
+        (),
+        alias="BATON_AGENTS_DIR",
+        description="More folders of agents, separated as in `PATH`.",
     )
     agents_kept: Path = Field(
         Path(".baton/agents"),
@@ -129,6 +136,12 @@ class RunnerSettings(ProcessSettings):
     )
 
     _split = field_validator("toolsvc_urls", mode="before")(split_commas)
+    _split_paths = field_validator("more_agents", mode="before")(split_paths)
+
+    @property
+    def agents_folders(self) -> tuple[Path, ...]:
+        """All folders of agents."""
+        return (self.agents_dir, *self.more_agents)
 
     @property
     def at_openai(self) -> bool:

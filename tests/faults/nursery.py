@@ -34,6 +34,9 @@ _BESIDE = {
     "runs that are carried alone, for which tests/faults/test_poison.py kills processes": (
         *("runner.isolation", "runner.lone_process", "toolsvc.runs.deaths"),
     ),
+    "agents that their own code makes or runs: tests/runner/replay/test_authors_code.py": (
+        "runner.author_loop",
+    ),
     "waits for the lease, and does nothing": ("runner.own_lease",),
     "the calls inside have points; these make clients, and close them at the end": (
         *("runner.models.client", "runner.models.provider", "toolsvc.tool_http"),

@@ -53,6 +53,10 @@ LEFT_OUT = {
         "runner.committer:Committer.give_up _send",
         "runner.committer:Committer.give_up _send#2",
     ),
+    "agents that their own code makes or runs: tests/runner/replay/test_authors_code.py": (
+        "runner.agent_loop:AgentLoop._run_agent made_by",
+        "runner.agent_loop:AgentLoop._run_agent answer_of",
+    ),
     "the run has been stopped, and waits here for nothing": (
         "runner.agent_loop:AgentLoop._call_tool run.park",
         "runner.carried:CarriedRun.step park",

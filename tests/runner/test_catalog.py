@@ -2,13 +2,15 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from baton.tools import GatewayTool
-from runner.catalog import Catalog, digest_of_folder, load_catalog
+from runner.catalog import Catalog, load_catalog
+from runner.drop_ins.source import read_source
 from runner.kept import KEPT_ANYWAY_S, KeptCode
 
 GOOD = "from agents import Agent\nagent = Agent(name='{name}', handoff_description='Helps.')\n"
@@ -18,7 +20,7 @@ TOOLS: list[dict[str, Any]] = [
 
 
 def loaded(folder: Path, tools: list[dict[str, Any]]) -> Catalog:
-    return load_catalog(folder, tools, KeptCode(folder / ".kept"))
+    return load_catalog([folder], tools, KeptCode(folder / ".kept"))
 
 
 def agent(folder: Path, name: str, text: str = GOOD) -> Path:
@@ -29,13 +31,12 @@ def agent(folder: Path, name: str, text: str = GOOD) -> Path:
 
 
 def test_each_folder_with_an_agent_is_one_and_hidden_ones_are_not(tmp_path: Path) -> None:
-    for name in ("One", "Two", "_three", ".four"):
+    for name in ("One", "Two", "_three", ".four", "_team/Five"):
         agent(tmp_path, name)
-    agent(tmp_path, "deep/Inner")
+    agent(tmp_path, "team/Inner")
     (tmp_path / "Empty").mkdir()
-    (tmp_path / "agent.py").write_text(GOOD)
     catalog = loaded(tmp_path, [])
-    assert sorted(catalog.agents) == ["One", "Two"]
+    assert sorted(catalog.agents) == ["One", "Two", "team/Inner"]
     assert catalog.broken == {}
     about = catalog.agents["Two"].described()
     assert (about["name"], about["title"], about["description"]) == ("Two", "Two", "Helps.")
@@ -111,15 +112,20 @@ def test_placeholders_get_description_and_schema_from_toolsvc(tmp_path: Path) ->
 
 
 def test_the_digest_is_of_all_the_agents_files_and_no_others(tmp_path: Path) -> None:
-    folder = agent(tmp_path, "One").parent
-    first = digest_of_folder(folder)
+    file = agent(tmp_path, "One")
+    folder = file.parent
+
+    def digest() -> str:
+        return read_source("One", file).digest
+
+    first = digest()
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "x.pyc").write_bytes(b"x")
-    assert digest_of_folder(folder) == first
+    assert digest() == first
     (folder / "prompt.md").write_text("Hello")
-    second = digest_of_folder(folder)
+    second = digest()
     (folder / "prompt.md").rename(folder / "other.md")
-    assert len({first, second, digest_of_folder(folder)}) == 3
+    assert len({first, second, digest()}) == 3
 
 
 def test_former_code_serves_the_runs_that_began_with_it(tmp_path: Path) -> None:
@@ -146,9 +152,9 @@ def test_former_code_that_was_changed_where_it_is_kept_is_not_run(tmp_path: Path
     catalog = loaded(tmp_path, [])
     kept = catalog.kept.find("One", before.digest)
     assert kept is not None
-    (kept / "agent.py").write_text("raise SystemExit")
+    kept.write_text("raise SystemExit")
     assert catalog.of("One", before.digest) is catalog.agents["One"]
-    (kept / "agent.py").write_text(GOOD.replace("Helps", "Harms"))
+    kept.write_text(GOOD.replace("Helps", "Harms"))
     assert catalog.of("One", before.digest) is catalog.agents["One"]
 
 
@@ -158,10 +164,10 @@ def test_former_code_is_looked_for_by_digest_alone(tmp_path: Path, digest: str) 
 
 
 def test_old_code_that_no_run_needs_is_dropped(tmp_path: Path) -> None:
-    source = agent(tmp_path, "One").parent
+    source = read_source("One", agent(tmp_path, "One"))
     kept = KeptCode(tmp_path / "kept")
     for digest in ("a" * 64, "b" * 64, "c" * 64):
-        kept.keep("One", digest, source)
+        kept.keep(replace(source, digest=digest))
     long_ago = time.time() - KEPT_ANYWAY_S - 1
     for digest in ("a" * 64, "b" * 64):
         os.utime(kept.folder / digest, (long_ago, long_ago))
@@ -173,5 +179,5 @@ def test_old_code_that_no_run_needs_is_dropped(tmp_path: Path) -> None:
 def test_code_that_cannot_be_kept_does_not_keep_the_agent_from_serving(tmp_path: Path) -> None:
     agent(tmp_path, "One")
     (tmp_path / "file").write_text("")
-    catalog = load_catalog(tmp_path, [], KeptCode(tmp_path / "file"))
+    catalog = load_catalog([tmp_path], [], KeptCode(tmp_path / "file"))
     assert list(catalog.agents) == ["One"]

@@ -28,6 +28,7 @@ from openai.types.responses import (
 from runner.agent_loop import AgentLoop
 from runner.carried import CarriedRun, Stop, StopKind
 from runner.configure import RunConfigs
+from runner.drop_ins.exports import Export
 from runner.home import ToolThreads
 from runner.models.digest import digest_of
 from runner.models.provider import journaled
@@ -188,7 +189,7 @@ class Outcome:
 
 
 #: Makes the agent of an attempt, for a world.
-Program = Callable[[World], Agent[Any]]
+Program = Callable[[World], Export]
 
 
 async def attempt(
@@ -220,7 +221,8 @@ async def attempt(
     before = len(world.asked)
     journal, others = run.journal, asyncio.all_tasks()
     agent = program(world)
-    wrap_agent(agent)
+    if isinstance(agent, Agent):
+        wrap_agent(agent)
     loop = AgentLoop(
         run, agent, max_turns=max_turns, replays=replays or asyncio.Semaphore(1), code=code
     )

@@ -11,7 +11,8 @@ from agents import GuardrailFunctionOutput as Verdict
 from agents.memory import Session
 
 from agent.release import recorded_releases
-from runner.catalog import Catalog, LoadedAgent
+from runner.catalog import Catalog
+from runner.drop_ins.load import LoadedAgent
 from runner.kept import KeptCode
 from runner.rehearsal import rehearse
 from runner.wrap import wrap_agent

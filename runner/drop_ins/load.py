@@ -1,0 +1,91 @@
+"""From an agent's code to what can be run: import it, find what it offers, make it ready."""
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import finalize
+
+from agents import Agent
+
+from baton.tools import bind
+from runner.drop_ins.exports import Export, Helper, RunnerFactory, export_of, known_to
+from runner.drop_ins.imports import import_source, unload
+from runner.drop_ins.source import Source
+from runner.theirs import storable
+from runner.wrap import wrap_agent
+
+#: What toolsvc's tools are, by name.
+Tools = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class LoadedAgent:
+    """An agent that can be run."""
+
+    name: str
+    digest: str
+    export: Export
+
+    @property
+    def agent(self) -> Agent[Any]:
+        """The agent itself, where the file has one rather than code that makes or runs one."""
+        if not isinstance(self.export, Agent):
+            raise TypeError(f"{self.name} has its agents made or run by its own code")
+        return self.export
+
+    def described(self) -> dict[str, Any]:
+        """What gateways tell people: AG-UI capabilities, and words for the list."""
+        about: dict[str, Any] = storable(self._about(known_to(self.export)))
+        return about
+
+    def _about(self, graph: list[Agent[Any]]) -> dict[str, Any]:
+        first = self.export if isinstance(self.export, Agent) else None
+        others = [{"name": one.name} for one in (graph[1:] if first else graph)]
+        return {
+            "name": self.name,
+            "title": self.name,
+            "description": self._description(),
+            "digest": self.digest,
+            "starters": [],
+            "capabilities": {
+                "identity": {"name": self.name, "type": "openai-agents"},
+                "transport": {"streaming": True, "websocket": True, "resumable": True},
+                "tools": {"supported": any(one.tools for one in graph)},
+                "output": {"structuredOutput": bool(first and first.output_type is not None)},
+                "multiAgent": {
+                    "supported": len(graph) > 1,
+                    "delegation": len(graph) > 1,
+                    "handoffs": any(one.handoffs for one in graph),
+                    "subAgents": others,
+                },
+                "reasoning": {"supported": True, "streaming": True},
+            },
+        }
+
+    def _description(self) -> str:
+        if isinstance(self.export, Agent):
+            return self.export.handoff_description or ""
+        function = self.export.answer if isinstance(self.export, Helper) else self.export.make
+        return (function.__doc__ or "").strip().partition("\n")[0]
+
+
+def load(source: Source, tools: Tools) -> LoadedAgent:
+    """Import an agent's code and make what it offers ready to be run.
+
+    Its modules go when nobody holds the loaded agent any more.
+
+    Raises:
+        BaseException: whatever its code raises, or what it offers is nothing.
+    """
+    module = import_source(source)
+    try:
+        export = export_of(module)
+        for one in known_to(export):
+            bind(one.tools, tools)
+            if not isinstance(export, (Helper, RunnerFactory)):
+                wrap_agent(one)
+    except BaseException:
+        unload(module)
+        raise
+    loaded = LoadedAgent(source.name, source.digest, export)
+    finalize(loaded, unload, module).atexit = False
+    return loaded
