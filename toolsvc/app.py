@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 from fastapi import FastAPI
 from sqlalchemy import text
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from shared.bus.connect import REDIS, commands_client
@@ -24,6 +25,8 @@ from shared.telemetry.logs import get_logger
 from shared.web.errors import install_error_handlers
 from shared.web.health import Check, health_router
 from shared.web.middleware import Outermost
+from toolsvc.mcp_door import PATH as MCP_PATH
+from toolsvc.mcp_door import McpDoor
 from toolsvc.registry import load_registry
 from toolsvc.retention.loop import keep_deleting
 from toolsvc.runs.lease import LeaseJudge
@@ -43,6 +46,7 @@ DIRECT_SIZE = 8
 
 def make_app(settings: ToolsvcSettings) -> ASGIApp:
     """The ASGI app; nothing connects before its lifespan begins."""
+    mcp = McpDoor()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -59,10 +63,12 @@ def make_app(settings: ToolsvcSettings) -> ASGIApp:
             finally:
                 for loop in loops:
                     loop.cancel()
+                await mcp.close()
                 await asyncio.gather(*loops, *app.state.closing, return_exceptions=True)
 
     app = FastAPI(title="Baton toolsvc", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(tool_router)
+    app.router.routes.append(Route(MCP_PATH, mcp))
     stores = (POSTGRES, REDIS)
     install_error_handlers(app, *stores)
     return Outermost(Record(app), process="toolsvc", body_limit=BODY_LIMIT, stores=stores)

@@ -15,6 +15,7 @@ from shared.protocol.frames import CLIENT_FRAME, CLIENT_OPS
 from shared.protocol.position import parse_position
 from shared.settings import GatewaySettings
 from tests.docs.pages import blocks, code, page, rows, section
+from toolsvc.mcp_door import PATH as MCP_PATH
 from toolsvc.runs.api import ROUTES
 from toolsvc.tool_api import router
 
@@ -73,7 +74,7 @@ def test_every_route_of_toolsvc_is_there() -> None:
     shown = {code(cells[0])[0] for cells in rows(section(PAGE, "## Between the processes"))}
     record = {f"{method} {route.path}" for route in ROUTES for method in _methods(route)}
     tools = {f"{method} {_path(route)}" for route in router.routes for method in _methods(route)}
-    assert shown == record | tools
+    assert shown == record | tools | {f"POST {MCP_PATH}"}
 
 
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/callback"])

@@ -12,8 +12,8 @@ import pytest_asyncio
 from shared.protocol.ids import uuid7
 from tests.toolsvc.tool_rig import Rig, opened
 from tests.toolsvc.tool_world import World
+from toolsvc.calling import canonical_json
 from toolsvc.effects import Claimant, EffectKey, Outcome, Standing, claim, settle
-from toolsvc.tool_api import canonical_json
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 

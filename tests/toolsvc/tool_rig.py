@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.routing import Route
 
 from shared.db.engine import POSTGRES, engine
 from shared.protocol.ids import uuid7
@@ -17,6 +18,8 @@ from shared.settings import ToolsvcSettings
 from shared.tokens import RunClaims, mint_run_token
 from shared.web.errors import install_error_handlers
 from shared.web.middleware import Outermost
+from toolsvc.mcp_door import PATH as MCP_PATH
+from toolsvc.mcp_door import McpDoor
 from toolsvc.registry import Registry, load_registry
 from toolsvc.tool import Tool
 from toolsvc.tool_api import router
@@ -42,6 +45,7 @@ class Rig:
     """The routes, a run that may call every tool, and SQL to look behind the scenes."""
 
     http: httpx.AsyncClient
+    app: FastAPI
     engine: AsyncEngine
     claims: RunClaims
     registry: Registry
@@ -130,6 +134,9 @@ async def opened(
         await _seed(made, claims, "ada@example.com")
         app = FastAPI()
         app.include_router(router)
+        mcp = McpDoor()
+        lifetime.push_async_callback(mcp.close)
+        app.router.routes.append(Route(MCP_PATH, mcp))
         install_error_handlers(app, POSTGRES)
         app.state.services = SimpleNamespace(
             engine=made,
@@ -140,7 +147,7 @@ async def opened(
         )
         transport = httpx.ASGITransport(Outermost(app, process="toolsvc"))
         async with httpx.AsyncClient(transport=transport, base_url="http://toolsvc") as http:
-            yield Rig(http, made, claims, registry)
+            yield Rig(http, app, made, claims, registry)
 
 
 async def _seed(made: AsyncEngine, claims: RunClaims, email: str) -> None:
