@@ -23,6 +23,9 @@ EmitDelta = Callable[[str, str, str], object]
 
 _TEXT = frozenset({"response.output_text.delta", "response.refusal.delta"})
 _REASONING = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
+ARGUMENTS = "response.function_call_arguments.delta"
+#: All deltas that mean something here.
+DELTAS = frozenset({*_TEXT, *_REASONING, ARGUMENTS})
 
 
 #: Items of a response that are calls of tools, which are carried out here.
@@ -91,7 +94,7 @@ class Translator:
             self._write(event.delta)
         elif kind in _REASONING:
             self._think(event.delta)
-        elif kind == "response.function_call_arguments.delta":
+        elif kind == ARGUMENTS:
             self._argue(event.output_index, event.delta)
         elif kind == "response.output_item.added" and event.item.type == "function_call":
             self._begin_call(event.output_index, event.item.call_id, event.item.name)

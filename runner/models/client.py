@@ -1,8 +1,9 @@
 """The client for the model server, lean where it counts: in every delta and every turn.
 
 The stock client validates each event of a stream against the union of all kinds, which costs more
-than everything else that is done with a delta. Deltas, and events that nobody reads, are handed on
-as the plain values they came as; all others are built as ever, though from their own class at once.
+than everything else that is done with a delta. Here a journalled call's stream is read through its
+tap, which keeps the plain deltas. Other deltas, and events that nobody reads, are handed on as the
+plain values they came as; the rest is built as ever, though from its own class at once.
 
 It also walks through the whole conversation at each request, to rename fields which no type of a
 conversation has: most of what a turn costs, and more with each turn. Here the conversation and the
@@ -14,10 +15,12 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import httpx2
-from openai import AsyncOpenAI, omit
+from openai import AsyncOpenAI
 from openai.resources.chat import AsyncChat, AsyncCompletions
 from openai.resources.responses import AsyncResponses
 from openai.types.responses import ResponseStreamEvent
+
+from runner.models.tap import TAP
 
 #: Said again by events that are read, so that the translator passes over these.
 _UNREAD = frozenset(
@@ -59,6 +62,10 @@ class LeanClient(AsyncOpenAI):
         """See AsyncOpenAI."""
         return _Chat(self)
 
+    def _make_sse_decoder(self) -> Any:
+        """See BaseClient: asked once for each stream, in the context of its call."""
+        return TAP.get() or super()._make_sse_decoder()
+
     def _process_response_data(
         self, *, data: object, cast_to: Any, response: httpx2.Response
     ) -> Any:
@@ -93,8 +100,9 @@ class _Completions(AsyncCompletions):
 def _as_it_is(asked: dict[str, Any], *large: str) -> dict[str, Any]:
     """The arguments with the large ones in `extra_body`, which is sent as it is.
 
-    What the caller has there himself comes before it, as ever.
+    An empty list keeps each one's place, so that the body is the stock client's to the byte. What
+    the caller has in `extra_body` himself comes before it, as ever.
     """
     moved = {name: asked[name] for name in large if isinstance(asked.get(name), list)}
     body = moved | (asked.get("extra_body") or {})
-    return asked | dict.fromkeys(moved, omit) | {"extra_body": body}
+    return asked | {name: [] for name in moved} | {"extra_body": body}

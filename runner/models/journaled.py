@@ -30,6 +30,7 @@ from runner.models.response import (
     sdk_usage,
     usage_of,
 )
+from runner.models.tap import tapped
 from runner.scope import SCOPE, NoRunContextError, Scope
 from runner.showing import show_hand_offs
 from runner.theirs import theirs
@@ -240,19 +241,24 @@ class _Call:
     async def _consume(self, translator: Translator) -> Response:
         final: Response | None = None
         items: list[Any] = []
+
+        def show(event: Any) -> None:
+            if event.type.endswith(".delta"):
+                self._first_delta()
+            translator.feed(event)
+
         stream: Any = self.model.inner.stream_response(*self.args, **self.kwargs)
-        async with aclosing(stream) as events:
-            async for event in events:
-                kind = event.type
-                if kind.endswith(".delta"):
-                    self._first_delta()
-                translator.feed(event)
-                if kind == "response.output_item.done":
-                    items.append(event.item)
-                elif kind == "response.completed":
-                    final = event.response
-                elif kind in ("response.failed", "response.incomplete"):
-                    raise gave_up(event)
+        with tapped(show) as tap:
+            async with aclosing(stream) as events:
+                async for event in events:
+                    tap.pass_on(event)
+                    kind = event.type
+                    if kind == "response.output_item.done":
+                        items.append(event.item)
+                    elif kind == "response.completed":
+                        final = event.response
+                    elif kind in ("response.failed", "response.incomplete"):
+                        raise gave_up(event)
         if final is None:
             raise BatonError(Code.UPSTREAM_INVALID, "The model server's answer has no end.")
         # Some servers leave the last event's output empty after streaming its items.
