@@ -2,7 +2,7 @@
 
 The outcome is that of openai's own decoder, quirks included (a byte order mark hides the first
 line, an id is never forgotten), for a part of the time: lines are split by the whole read, and the
-two kinds that matter are known by how they begin.
+kinds that matter are known by how they begin.
 """
 
 from collections.abc import Iterator
@@ -54,6 +54,8 @@ class EventSplitter:
     def _line(self, line: str) -> tuple[str | None, str] | None:
         if line.startswith("data:"):
             self._data.append(line[6:] if line.startswith(" ", 5) else line[5:])
+        elif line.startswith("event:"):
+            self._name = line[7:] if line.startswith(" ", 6) else line[6:]
         elif line:
             self._field(line)
         elif self._data or self._name or self._id or self._retry:
