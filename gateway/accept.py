@@ -89,10 +89,19 @@ async def accept_run(
             BUSY; UNAVAILABLE where a store is away, and then nothing was stored.
     """
     sent = examine(thread_id=thread_id, agent=agent, input=input, if_busy=if_busy)
+    return await accept(services, caller, sent)
+
+
+async def accept(services: Services, caller: Caller, sent: Submission) -> Accepted:
+    """Accept a run that is well-formed; see `accept_run`.
+
+    Raises:
+        BatonError: as `accept_run`.
+    """
     if not services.redis_ready():
         raise StoreAwayError("Redis")
-    if agent is not None:
-        await require_agent(services, agent)
+    if sent.agent is not None:
+        await require_agent(services, sent.agent)
     key = uuid7()
 
     async def once() -> Accepted:
@@ -172,7 +181,7 @@ async def _thread(db: Transaction, user: UUID, sent: Submission) -> tuple[Thread
     if found is None:
         if sent.agent is None:
             raise BatonError(Code.BAD_INPUT, "agent: a new thread needs one.")
-        made = threads.make(db, user, sent.thread_id, sent.agent)
+        made = threads.make(db, user, sent.thread_id, sent.agent, hidden=sent.hidden)
         past = runs.before(db, user, sent.thread_id, sent.run_id, sent.message_ids)
         await db.run()
         if made.row and past.row:

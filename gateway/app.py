@@ -29,6 +29,9 @@ from gateway.api import (
 from gateway.auth import invite
 from gateway.auth import routes as auth
 from gateway.auth.oidc import STATE_COOKIE, STATE_LIFE_S, oidc_router
+from gateway.following import Followers
+from gateway.openai import chat, models
+from gateway.openai.errors import openai_shape
 from gateway.relay.relay import Relay
 from gateway.services import Services
 from gateway.store.database import CONNECTIONS, Database
@@ -68,12 +71,15 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         app.include_router(part.router)
     app.include_router(receipts.public_router)
     app.include_router(page.router)
+    for door in (models, chat):
+        app.include_router(door.router)
     if settings.dev_mode:
         app.include_router(auth.dev_router)
     if settings.oidc_client_id:
         _add_issuer(app, settings)
     app.add_middleware(Realtime)
-    app.add_middleware(Outermost, process=PROCESS)  # the last one added is the outermost
+    # The last one added is the outermost.
+    app.add_middleware(Outermost, process=PROCESS, shapes={"/v1/": openai_shape})
     app.include_router(
         health_router(
             {
@@ -115,7 +121,11 @@ async def _accepting(app: FastAPI) -> bool:
 async def drain(app: FastAPI) -> None:
     """Send the people of a gateway that stops to others, while it still serves."""
     sockets: Sockets = app.state.sockets
-    await sockets.drain(sockets.services.settings.drain_s)
+    followers: Followers = app.state.followers
+    try:
+        await sockets.drain(sockets.services.settings.drain_s)
+    finally:
+        followers.end_all()
 
 
 @asynccontextmanager
@@ -124,6 +134,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.services = services
         async with relaying(services) as sockets:
             app.state.sockets = sockets
+            app.state.followers = Followers(services, sockets.relay)
             yield
 
 

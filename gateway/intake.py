@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
-from ag_ui.core import RunAgentInput, TextPart, UserMessage
+from ag_ui.core import AssistantMessage, RunAgentInput, TextPart, UserMessage
 
 from shared.errors import BatonError
 from shared.line import line_of
@@ -22,7 +22,11 @@ _RESERVED = ("ag-ui", "baton")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A run as it was sent, found well-formed."""
+    """A run as it was sent, found well-formed.
+
+    `hidden`: it brings its whole conversation along, on a thread of its own that nobody lists.
+    `instructions` are added to the agent's own, for this run alone.
+    """
 
     thread_id: str
     run_id: str
@@ -30,6 +34,8 @@ class Submission:
     input: RunAgentInput
     if_busy: IfBusy
     digest: bytes
+    instructions: tuple[str, ...] = ()
+    hidden: bool = False
 
     @property
     def message_ids(self) -> list[str]:
@@ -87,6 +93,9 @@ def new_input(submission: Submission, held: frozenset[str]) -> NewInput:
     _require(bool(fresh), "messages: none of them is new.")
     messages = []
     for message in fresh:
+        if submission.hidden and isinstance(message, AssistantMessage):
+            messages.append({"id": message.id, "role": "assistant", "content": message.content})
+            continue
         if not isinstance(message, UserMessage):
             raise BatonError(
                 Code.BAD_INPUT, f"messages: a new one has role {message.role}; only user may."
@@ -97,6 +106,7 @@ def new_input(submission: Submission, held: frozenset[str]) -> NewInput:
         "state": sent.state,
         "context": [one.model_dump(by_alias=True, mode="json") for one in sent.context or ()],
         "forwardedProps": sent.forwarded_props,
+        "instructions": list(submission.instructions),
     }
     record = {"messages": messages} | {key: value for key, value in extras.items() if value}
     return NewInput(messages=messages, record=record)

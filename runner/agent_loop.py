@@ -104,7 +104,10 @@ class AgentLoop:
             )
 
     def _input(self) -> list[dict[str, Any]]:
-        return as_input(self.run.conversation)
+        """The caller's instructions come after the agent's own, and before what was said."""
+        instructions = self.run.claimed.input.get("instructions") or ()
+        told = [{"role": "developer", "content": text} for text in instructions]
+        return [*told, *as_input(self.run.conversation)]
 
     @asynccontextmanager
     async def _turn_to_replay(self) -> AsyncIterator[None]:

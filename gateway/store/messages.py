@@ -19,6 +19,15 @@ _WAITING = text("""
 """)
 
 
+# Of a run that has ended, without what came with it.
+_MADE = text("""
+    SELECT messages.content FROM messages JOIN runs ON runs.id = messages.run_id
+    WHERE messages.thread_id = :thread AND messages.run_id = :run AND messages.id NOT IN (
+        SELECT said ->> 'id' FROM json_array_elements(runs.input -> 'messages') AS said
+    ) ORDER BY messages.ordinal
+""")
+
+
 async def path_messages(
     db: AsyncConnection, thread: UUID, head: str | None, limit: int, before: str | None = None
 ) -> Path:
@@ -33,4 +42,10 @@ async def path_messages(
 async def waiting_messages(db: AsyncConnection, thread: UUID) -> list[dict[str, Any]]:
     """What people said and no runner has read yet, in order."""
     found = await db.execute(_WAITING, {"thread": thread})
+    return [row.content for row in found]
+
+
+async def messages_made(db: AsyncConnection, thread: UUID, run: UUID) -> list[dict[str, Any]]:
+    """What a run that has ended left in the conversation, in order."""
+    found = await db.execute(_MADE, {"thread": thread, "run": run})
     return [row.content for row in found]

@@ -129,7 +129,7 @@ NEXT_TURN = """
 _ACCEPT = Statement(f"""
     WITH next AS ({NEXT_TURN}), said AS (
         INSERT INTO messages (thread_id, id, run_id, role, content)
-        SELECT :thread, message ->> 'id', :key, 'user', message
+        SELECT :thread, message ->> 'id', :key, message ->> 'role', message
         FROM json_array_elements(CAST(:messages AS json)) WITH ORDINALITY AS sent (message, place)
         ORDER BY place
     ), touched AS (

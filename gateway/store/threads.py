@@ -69,8 +69,8 @@ _LOCK = Statement(
 )
 _MAKE = Statement(
     f"""
-    INSERT INTO threads (id, user_id, public_id, agent, title)
-    VALUES (:id, :user, :thread, :agent, :title)
+    INSERT INTO threads (id, user_id, public_id, agent, title, hidden)
+    VALUES (:id, :user, :thread, :agent, :title, :hidden)
     ON CONFLICT DO NOTHING RETURNING {", ".join(_NAMES)}
     """,  # noqa: S608
     ThreadRow._make,
@@ -87,10 +87,17 @@ def lock(db: Transaction, user: UUID, public_id: str) -> Command[ThreadRow]:
 
 
 def make(
-    db: Transaction, user: UUID, public_id: str, agent: str, title: str | None = None
+    db: Transaction,
+    user: UUID,
+    public_id: str,
+    agent: str,
+    title: str | None = None,
+    *,
+    hidden: bool = False,
 ) -> Command[ThreadRow]:
     """Insert a thread, which locks it; no row where somebody else just made it."""
-    return db.add(_MAKE(id=uuid7(), user=user, thread=public_id, agent=agent, title=title))
+    values = {"user": user, "thread": public_id, "agent": agent, "title": title, "hidden": hidden}
+    return db.add(_MAKE(id=uuid7(), **values))
 
 
 def mark_deleted(db: Transaction, key: UUID) -> None:
@@ -101,10 +108,10 @@ def mark_deleted(db: Transaction, key: UUID) -> None:
 async def page(
     db: AsyncConnection, user: UUID, *, limit: int, before: tuple[datetime, UUID] | None
 ) -> list[ThreadRow]:
-    """A person's threads, the last changed first."""
+    """A person's threads, the last changed first, without the hidden ones."""
     query = (
         select(*_COLUMNS)
-        .where(THREADS.c.user_id == user, THREADS.c.deleted_at.is_(None))
+        .where(THREADS.c.user_id == user, THREADS.c.deleted_at.is_(None), ~THREADS.c.hidden)
         .order_by(THREADS.c.updated_at.desc(), THREADS.c.id.desc())
         .limit(limit)
     )

@@ -69,6 +69,14 @@ class Thread(SQLModel, table=True):
             "id",
             postgresql_where=text("deleted_at IS NULL"),
         ),
+        # The same without hidden ones; the release before uses the other one.
+        Index(
+            "threads_listed",
+            "user_id",
+            "updated_at",
+            "id",
+            postgresql_where=text("deleted_at IS NULL AND NOT hidden"),
+        ),
         # The gateways' look every two seconds.
         Index("threads_by_commit", "committed_at"),
     )
@@ -89,6 +97,8 @@ class Thread(SQLModel, table=True):
     chain: bytes | None = None
     #: The current leaf of the tree of messages.
     head: str | None = None
+    #: Made for one call that named no thread: nobody lists it.
+    hidden: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     #: When events were last committed.
     committed_at: datetime | None = time_or_null()
     created_at: datetime = time_of_insert()

@@ -46,6 +46,8 @@ class Code(StrEnum):
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
+    ANSWER_RESTARTED = "answer_restarted"
+    CANCELLED = "cancelled"
     INTERNAL = "internal"
     FENCED = "fenced"
     GAP = "gap"
@@ -92,6 +94,10 @@ MEANINGS: dict[Code, Meaning] = {
     Code.TOO_LARGE: Meaning(413, False, "The body is larger than allowed."),
     Code.RATE_LIMITED: Meaning(429, True, "Too many requests; wait a little."),
     Code.UNAVAILABLE: Meaning(503, True, "A store is away; nothing was done. Try again."),
+    Code.ANSWER_RESTARTED: Meaning(
+        409, True, "The answer was begun anew after a part of it had been sent; ask again for it."
+    ),
+    Code.CANCELLED: Meaning(409, False, "Somebody stopped the run before it had an answer."),
     Code.INTERNAL: Meaning(500, True, "Something is wrong here; the request id leads to the log."),
     Code.FENCED: Meaning(409, False, "Another claim of the thread has taken over."),
     Code.GAP: Meaning(409, False, "A commit before this one is missing."),

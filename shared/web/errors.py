@@ -1,6 +1,10 @@
-"""Errors over HTTP: `{"error": {"code", "message", "requestId"}}`, never a stack trace."""
+"""Errors over HTTP: `{"error": {"code", "message", "requestId"}}`, never a stack trace.
 
-from collections.abc import Iterable
+A door that speaks another protocol has a shape of its own.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import orjson
 from fastapi import FastAPI, Request
@@ -48,7 +52,37 @@ def as_baton_error(error: Exception, stores: Iterable[Store] = ()) -> BatonError
     return BatonError(Code.INTERNAL)
 
 
-def error_response(error: Exception, request_id: str, stores: Iterable[Store] = ()) -> Response:
+class Told(NamedTuple):
+    """An error as it goes over HTTP."""
+
+    status: int
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+#: From an error, its HTTP status and the request's id to what goes over HTTP.
+Shape = Callable[[BatonError, int, str], Told]
+#: Where a request's scope has the shape of its errors, if it is another than ours.
+SHAPE = "baton.error_shape"
+
+
+def our_shape(told: BatonError, status: int, request_id: str) -> Told:
+    """`{"error": {"code", "message", "requestId"}}`."""
+    body = {
+        "code": told.code,
+        "message": redact(told.message),
+        "requestId": request_id,
+        **told.details,
+    }
+    return Told(status, {"error": body}, {})
+
+
+def error_response(
+    error: Exception,
+    request_id: str,
+    stores: Iterable[Store] = (),
+    shape: Shape = our_shape,
+) -> Response:
     """The answer for an exception; unexpected ones are logged with their traceback."""
     told = as_baton_error(error, stores)
     if told.code is Code.INTERNAL:
@@ -57,22 +91,22 @@ def error_response(error: Exception, request_id: str, stores: Iterable[Store] = 
     headers = {"retry-after": RETRY_AFTER_S} if told.status in (429, 503) else {}
     if told.status == 401:
         headers["www-authenticate"] = "Bearer"
-    body = {
-        "error": {
-            "code": told.code,
-            "message": redact(told.message),
-            "requestId": request_id,
-            **told.details,
-        }
-    }
-    return Response(orjson.dumps(body), status, headers, media_type="application/json")
+    answer = shape(told, status, request_id)
+    return Response(
+        orjson.dumps(answer.body),
+        answer.status,
+        headers | dict(answer.headers),
+        media_type="application/json",
+    )
 
 
 def install_error_handlers(app: FastAPI, *stores: Store) -> None:
     """Answer every exception of the app in our shape; `stores` are those it works with."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        return error_response(error, request.scope.get("request_id", ""), stores)
+        scope = request.scope
+        shape = scope.get(SHAPE, our_shape)
+        return error_response(error, scope.get("request_id", ""), stores, shape)
 
     away = [kind for store in stores for kind in store.errors]
     for kind in (BatonError, RequestValidationError, HTTPException, *away):

@@ -5,7 +5,7 @@ Plain ASGI, because a middleware with a task per request would cost more than th
 
 import re
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import structlog
@@ -17,7 +17,7 @@ from shared.protocol.codes import Code
 from shared.protocol.ids import new_id
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import HTTP_SECONDS
-from shared.web.errors import error_response
+from shared.web.errors import SHAPE, Shape, error_response, our_shape
 
 log = get_logger(__name__)
 
@@ -33,7 +33,8 @@ DEFAULT_BODY_LIMIT = 1_048_576
 class Outermost:
     """Wraps an ASGI app; sockets pass through with a request id only.
 
-    What the app raises is answered here; `stores` are those whose absence it may be.
+    What the app raises is answered here; `stores` are those whose absence it may be, and `shapes`
+    say what errors look like below the paths that begin so.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Outermost:
         process: str,
         body_limit: int = DEFAULT_BODY_LIMIT,
         stores: Sequence[Store] = (),
+        shapes: Mapping[str, Shape] | None = None,
     ) -> None:
         self.app = app
         self.process = process
         self.body_limit = body_limit
         self.stores = stores
+        self.shapes = shapes or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -60,7 +63,12 @@ class Outermost:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        scope[SHAPE] = self._shape(scope["path"])
         await _Exchange(self, scope, receive, send, request_id).run()
+
+    def _shape(self, path: str) -> Shape:
+        begins = (shape for prefix, shape in self.shapes.items() if path.startswith(prefix))
+        return next(begins, our_shape)
 
 
 class _Exchange:
@@ -86,7 +94,8 @@ class _Exchange:
         except Exception as error:
             if self.status:
                 raise
-            answer = error_response(error, self.request_id, self.outer.stores)
+            stores, shape = self.outer.stores, self.scope[SHAPE]
+            answer = error_response(error, self.request_id, stores, shape)
             await answer(self.scope, self.inner_receive, self.send)
         finally:
             self._record(time.perf_counter() - begun)

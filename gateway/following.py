@@ -1,0 +1,167 @@
+"""Following one run to its end, for answers over HTTP: through the relay, as sockets do.
+
+Who leaves stops nothing: the run goes on, and may be followed again from its beginning, at any
+gateway.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import orjson
+
+from gateway.accept import Accepted
+from gateway.auth.caller import Caller
+from gateway.inbox import Inbox
+from gateway.relay.listener import Listener
+from gateway.relay.relay import Relay
+from gateway.services import Services
+from gateway.store import runs
+from gateway.store.messages import messages_made
+from gateway.store.runs import RunRow
+from shared.db.conversations import LIVE, RunStatus
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.protocol.position import Position
+
+#: What a client makes of it: everything that the run has said is said anew from here on.
+_ALL_ANEW: dict[str, Any] = {"type": "MESSAGES_SNAPSHOT", "messages": []}
+_OUTCOMES = {
+    RunStatus.FINISHED: "success",
+    RunStatus.CANCELLED: "cancelled",
+    RunStatus.INTERRUPTED: "interrupt",
+}
+
+
+class Happening(NamedTuple):
+    """An event of the run; `at` is its position, where it is one of the stream's."""
+
+    event: dict[str, Any]
+    at: str | None = None
+
+
+class Followers:
+    """All runs that answers of this gateway follow just now."""
+
+    def __init__(self, services: Services, relay: Relay) -> None:
+        self._services, self._relay = services, relay
+        self._open: set[Inbox] = set()
+        self._stops = False
+
+    def end_all(self) -> None:
+        """This gateway stops: who still follows is told to ask again, and so is who comes."""
+        self._stops = True
+        for inbox in list(self._open):
+            inbox.end(_stopping())
+
+    @asynccontextmanager
+    async def following(self, caller: Caller, accepted: Accepted) -> AsyncIterator["Following"]:
+        """Follow an accepted run from its beginning.
+
+        Raises:
+            BatonError: UNAVAILABLE; NOT_FOUND where its thread was deleted.
+        """
+        inbox = Inbox()
+        listener = Listener(inbox, accepted.thread_key, accepted.thread_id)
+        self._open.add(inbox)
+        if self._stops:
+            inbox.end(_stopping())
+        try:
+            await self._relay.join(listener)
+            following = Following(self._services, self._relay, caller, accepted, listener, inbox)
+            await following.begin()
+            yield following
+        finally:
+            self._open.discard(inbox)
+            inbox.end(_stopping())
+            # Not awaited: whoever is cancelled here could not wait for Redis any more.
+            self._services.background.start(self._relay.leave(listener), "leave a run")
+
+
+class Following:
+    """The events of one run, in order, each once."""
+
+    def __init__(
+        self,
+        services: Services,
+        relay: Relay,
+        caller: Caller,
+        accepted: Accepted,
+        listener: Listener,
+        inbox: Inbox,
+    ) -> None:
+        self._services, self._relay, self._caller = services, relay, caller
+        self._accepted, self._listener, self._inbox = accepted, listener, inbox
+        self._stored: list[Happening] = []
+        self._begun = False
+
+    async def begin(self) -> None:
+        """Stand just before RUN_STARTED."""
+        if self._accepted.created:
+            self._relay.place(self._listener, self._accepted.last, "run")
+        else:
+            await self._from_the_beginning()
+
+    async def next(self, within_s: float) -> list[Happening] | None:
+        """What happened since; `None` after so many seconds of silence.
+
+        Raises:
+            BatonError: UNAVAILABLE: the rest has to be asked for again.
+        """
+        if self._stored:
+            stored, self._stored = self._stored, []
+            return stored
+        taken = await self._inbox.take(within_s)
+        if taken is None:
+            return None
+        found = [one for one in map(_happening, taken.frames) if self._is_mine(one.event)]
+        if taken.restart:
+            found.append(Happening(_ALL_ANEW))
+            await self._from_the_beginning()
+        return found
+
+    def _is_mine(self, event: dict[str, Any]) -> bool:
+        """A thread has one run at a time; of those before it, nothing is told."""
+        if event["type"] == "RUN_STARTED":
+            self._begun = event["runId"] == self._accepted.run_id
+        return self._begun
+
+    async def _from_the_beginning(self) -> None:
+        """From the stream while it runs; from what SQL keeps for good once it has ended."""
+        user, accepted = self._caller.user_id, self._accepted
+        async with self._services.db.reading(user) as db:
+            row = await runs.find(db, user, accepted.run_id)
+            if row is None:
+                raise BatonError(Code.NOT_FOUND)
+            if row.status not in LIVE:
+                messages = await messages_made(db, row.thread_key, row.key)
+                self._stored = [Happening(event) for event in _events_of(row, messages)]
+                return
+        cursor = accepted.last if row.first_fence is None else Position(row.first_fence, 0)
+        self._relay.place(self._listener, cursor, "run")
+
+
+def _happening(frame: str) -> Happening:
+    told = orjson.loads(frame)
+    return Happening(told["event"], told["id"])
+
+
+def _events_of(row: RunRow, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The least that a run which has ended could have said, with the same outcome."""
+    found: list[dict[str, Any]] = []
+    for message in messages:
+        shared = {"messageId": message["id"], "role": message["role"]}
+        if message["role"] == "assistant" and message.get("content"):
+            found.append({"type": "TEXT_MESSAGE_CHUNK", "delta": message["content"], **shared})
+        elif message["role"] == "tool":
+            found.append({"type": "TOOL_CALL_RESULT", "content": message["content"], **shared})
+    usage = {"usage": row.usage} if row.usage else {}
+    if row.status == RunStatus.FAILED:
+        told = {"type": "RUN_ERROR", "code": row.error_code, "message": row.error_message or ""}
+        return [*found, told | usage]
+    outcome = {"type": _OUTCOMES[RunStatus(row.status)]}
+    return [*found, {"type": "RUN_FINISHED", "outcome": outcome, **usage}]
+
+
+def _stopping() -> BatonError:
+    return BatonError(Code.UNAVAILABLE, "This gateway stops. Ask again; another one serves you.")

@@ -1,0 +1,211 @@
+"""What a request for a chat completion asks for: the rules, without I/O."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from jsonschema import Draft202012Validator, SchemaError
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError
+
+from gateway.openai.messages import (
+    Given,
+    Message,
+    Said,
+    conversation_of,
+    instructions_of,
+    newest_of,
+    unread_part,
+    wordless_end,
+)
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.wording import said as worded
+
+MOST_MESSAGES = 2000
+#: OpenAI's own limits of `metadata`.
+MOST_PAIRS, KEY_CHARS, VALUE_CHARS = 16, 64, 512
+#: In `metadata`: the conversation that a request goes on with.
+THREAD_ID = "thread_id"
+#: What a header may name of the parameters that were ignored: others choose the names.
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+MOST_NAMES = 50
+#: Beyond what OpenAI says, so that no key is cut off by anybody.
+MOST_KEY_CHARS = 255
+
+
+class StreamOptions(Given):
+    """What a stream holds."""
+
+    include_usage: bool | None = None
+
+
+class JsonSchema(Given):
+    """The schema that an answer shall have."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+
+
+class ResponseFormat(Given):
+    """The form of an answer."""
+
+    type: Annotated[str, StringConstraints(pattern=r"^(text|json_object|json_schema)$")]
+    json_schema: JsonSchema | None = None
+
+
+class ChatRequest(Given):
+    """A request as it comes; what is not named here is ignored, and its sender told so."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    response_format: ResponseFormat | None = None
+    metadata: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request that was found well-formed.
+
+    `thread`: the conversation it goes on with; without one it brings its history along.
+    """
+
+    model: str
+    said: list[Said]
+    instructions: list[str]
+    thread: str | None
+    metadata: dict[str, str]
+    stream: bool
+    include_usage: bool
+    wants_json: bool
+    ignored: list[str]
+
+
+def read_request(body: Any, headers: Mapping[str, str]) -> Asked:
+    """Check everything that needs no look at what is stored.
+
+    Raises:
+        BatonError: BAD_INPUT or NOT_SUPPORTED; `param` names the place.
+    """
+    request = _validated(body)
+    _check(request)
+    metadata = dict(request.metadata or {})
+    thread = _thread(metadata.pop(THREAD_ID, None), headers.get("baton-thread"))
+    messages, wanted = request.messages, request.response_format
+    said = newest_of(messages) if thread else conversation_of(messages)
+    if not said or wordless_end(messages):
+        raise bad("messages", "there is no text to answer.")
+    return Asked(
+        model=request.model,
+        said=said,
+        instructions=instructions_of(messages),
+        thread=thread,
+        metadata=metadata,
+        stream=bool(request.stream),
+        include_usage=bool(request.stream_options and request.stream_options.include_usage),
+        wants_json=wanted is not None and wanted.type != "text",
+        ignored=_ignored(request),
+    )
+
+
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """The key that makes a request the same one, however often it comes."""
+    key = headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= MOST_KEY_CHARS:
+        raise bad(None, f"Idempotency-Key: 1 to {MOST_KEY_CHARS} characters.")
+    return key
+
+
+def bad(param: str | None, why: str, code: str = "invalid_value") -> BatonError:
+    """BAD_INPUT in OpenAI's words."""
+    sentence = f"{param}: {why}" if param else why
+    return BatonError(Code.BAD_INPUT, sentence, param=param, reason=code)
+
+
+def _validated(body: Any) -> ChatRequest:
+    if not isinstance(body, dict):
+        raise bad(None, "The body has to be a JSON object, sent as application/json.")
+    try:
+        return ChatRequest.model_validate(body)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        # Where a text or a list may stand, the member that went further was meant.
+        problem = max(problems, key=lambda one: len(one["loc"]))
+        place = _place(body, problem["loc"], missing=problem["type"] == "missing")
+        raise bad(place, f"{worded(problem['msg'])[:200]}.", _code(problem["type"])) from None
+
+
+def _code(kind: str) -> str:
+    if kind == "missing":
+        return "missing_required_parameter"
+    return "invalid_type" if kind.endswith("_type") else "invalid_value"
+
+
+def _place(body: Any, loc: Sequence[int | str], *, missing: bool) -> str:
+    """The place as OpenAI writes it, `messages[0].content`.
+
+    pydantic names members of unions as well, which nobody has written.
+    """
+    path, value = "", body
+    for number, part in enumerate(loc):
+        last = missing and number == len(loc) - 1
+        if isinstance(value, list) and isinstance(part, int) and part < len(value):
+            path, value = f"{path}[{part}]", value[part]
+        elif last or (isinstance(value, dict) and part in value):
+            path = f"{path}.{part}" if path else str(part)
+            value = value.get(part) if isinstance(value, dict) else None
+    return path[:200]
+
+
+def _check(request: ChatRequest) -> None:
+    if request.n not in (None, 1):
+        raise bad("n", "an agent gives one answer; only 1 is allowed.")
+    if request.stream_options and not request.stream:
+        raise bad("stream_options", "it is for streams only.")
+    if part := unread_part(request.messages):
+        place, kind = part
+        raise BatonError(
+            Code.NOT_SUPPORTED, f"{place}: {kind} is not read; send text.", param=place
+        )
+    _check_format(request.response_format)
+    _check_metadata(request.metadata or {})
+
+
+def _check_format(wanted: ResponseFormat | None) -> None:
+    if wanted is None or wanted.type != "json_schema":
+        return
+    if wanted.json_schema is None:
+        place = "response_format.json_schema"
+        raise bad(place, "it is missing.", "missing_required_parameter")
+    try:
+        Draft202012Validator.check_schema(wanted.json_schema.schema_ or {})
+    except (SchemaError, RecursionError):
+        place = "response_format.json_schema.schema"
+        raise bad(place, "this is not a JSON schema.", "invalid_json_schema") from None
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    if len(metadata) > MOST_PAIRS:
+        raise bad("metadata", f"at most {MOST_PAIRS} pairs.")
+    for key, value in metadata.items():
+        if len(key) > KEY_CHARS or len(value) > VALUE_CHARS:
+            why = f"keys of at most {KEY_CHARS} characters, values of at most {VALUE_CHARS}."
+            raise bad("metadata", why)
+
+
+def _thread(named: str | None, header: str | None) -> str | None:
+    if named is not None and header is not None and named != header:
+        raise bad("metadata", "the header Baton-Thread names another thread.")
+    return named if header is None else header
+
+
+def _ignored(request: ChatRequest) -> list[str]:
+    """Names of parameters that had no effect, as far as a header can tell them."""
+    given = request.model_extra or {}
+    named = [name for name, value in given.items() if value is not None and _NAME.fullmatch(name)]
+    return sorted(named)[:MOST_NAMES]

@@ -1,0 +1,112 @@
+"""The shapes of chat completions, plain and streamed: from text and tokens to JSON."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.following import Happening
+
+DONE = b"data: [DONE]\n\n"
+#: A comment: it keeps proxies from closing a silent stream, and clients pass it over.
+KEEP_ALIVE = b": keep-alive\n\n"
+#: JSON may hold these as they are, but some clients take them for ends of lines.
+_LINE_ENDS = str.maketrans({"\u0085": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What all parts of one answer have in common; `created` in seconds since the epoch."""
+
+    id: str
+    created: int
+    model: str
+
+
+def completion(of: Identity, text: str, usage: list[dict[str, Any]]) -> dict[str, Any]:
+    """A `chat.completion`."""
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": text,
+        "refusal": None,
+        "annotations": [],
+    }
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    return {
+        "id": of.id,
+        "object": "chat.completion",
+        "created": of.created,
+        "model": of.model,
+        "choices": [choice],
+        "usage": usage_of(usage),
+    }
+
+
+def usage_of(usage: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The tokens of all models that a run used, as one sum."""
+    total = dict.fromkeys(
+        ("inputTokens", "outputTokens", "totalTokens", "cachedInputTokens", "reasoningTokens"), 0
+    )
+    for one in usage:
+        for name in total:
+            total[name] += one.get(name) or 0
+    return {
+        "prompt_tokens": total["inputTokens"],
+        "completion_tokens": total["outputTokens"],
+        "total_tokens": total["totalTokens"],
+        "prompt_tokens_details": {"cached_tokens": total["cachedInputTokens"], "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": total["reasoningTokens"],
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+class Chunks:
+    """The lines of one stream. With `include_usage` each chunk has a `usage`, the last one ours."""
+
+    def __init__(self, of: Identity, *, include_usage: bool) -> None:
+        self._base: dict[str, Any] = {
+            "id": of.id,
+            "object": "chat.completion.chunk",
+            "created": of.created,
+            "model": of.model,
+        }
+        self._include_usage = include_usage
+
+    def opening(self) -> bytes:
+        """The first chunk: who speaks."""
+        return self._chunk({"role": "assistant", "content": "", "refusal": None})
+
+    def text(self, text: str) -> bytes:
+        """A part of the text."""
+        return self._chunk({"content": text})
+
+    def happened(self, one: Happening) -> bytes:
+        """An event of the run, in a field of our own, for those who ask."""
+        return self._chunk({}, baton={"id": one.at, "event": one.event})
+
+    def closing(self, usage: list[dict[str, Any]]) -> bytes:
+        """The end of the text, tokens for those who ask, and the end of the stream."""
+        end = self._chunk({}, finish_reason="stop")
+        if self._include_usage:
+            end += line(self._base | {"choices": [], "usage": usage_of(usage)})
+        return end + DONE
+
+    def _chunk(
+        self, delta: dict[str, Any], *, finish_reason: str | None = None, **more: Any
+    ) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        usage = {"usage": None} if self._include_usage else {}
+        return line(self._base | {"choices": [choice]} | usage | more)
+
+
+def line(value: dict[str, Any]) -> bytes:
+    """An event of the stream; JSON has no line end within, whatever a model writes."""
+    raw = orjson.dumps(value)
+    if not raw.isascii():
+        raw = raw.decode().translate(_LINE_ENDS).encode()
+    return b"data: " + raw + b"\n\n"

@@ -1,0 +1,207 @@
+"""Messages of a request, and what an agent is given of them.
+
+What a client says that an assistant or a tool has said is history in words: a text that the model
+reads, never a call that anybody carries out.
+"""
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Given(BaseModel):
+    """A part of a request: exact types; fields that we do not know are passed over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class TextPart(Given):
+    """Text."""
+
+    type: Literal["text"]
+    text: str
+
+
+class RefusalPart(Given):
+    """What an assistant refused."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+class OtherPart(Given):
+    """What is not read yet."""
+
+    type: Literal["image_url", "input_audio", "file"]
+
+
+Texts = str | Annotated[list[TextPart], Field(min_length=1)]
+AnyPart = Annotated[TextPart | OtherPart, Field(discriminator="type")]
+SaidPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+
+
+class Called(Given):
+    """A function by name, with arguments as text."""
+
+    name: str
+    arguments: str = ""
+
+
+class Custom(Given):
+    """A custom tool by name, with its input."""
+
+    name: str
+    input: str = ""
+
+
+class FunctionCall(Given):
+    """A call of a function."""
+
+    type: Literal["function"]
+    id: str
+    function: Called
+
+
+class CustomCall(Given):
+    """A call of a custom tool."""
+
+    type: Literal["custom"]
+    id: str
+    custom: Custom
+
+
+ToolCall = Annotated[FunctionCall | CustomCall, Field(discriminator="type")]
+
+
+class Instruction(Given):
+    """What the caller tells the agent to be like."""
+
+    role: Literal["system", "developer"]
+    content: Texts
+
+
+class User(Given):
+    """What a person says."""
+
+    role: Literal["user"]
+    content: str | Annotated[list[AnyPart], Field(min_length=1)]
+    name: str | None = None
+
+
+class Assistant(Given):
+    """What an assistant is said to have answered."""
+
+    role: Literal["assistant"]
+    content: str | list[SaidPart] | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Called | None = None
+
+
+class Tool(Given):
+    """What a tool is said to have answered."""
+
+    role: Literal["tool"]
+    content: Texts
+    tool_call_id: str
+
+
+class Function(Given):
+    """The same, as it was before there were tools."""
+
+    role: Literal["function"]
+    content: str | None
+    name: str
+
+
+Message = Annotated[Instruction | User | Assistant | Tool | Function, Field(discriminator="role")]
+
+
+class Said(NamedTuple):
+    """One message as the agent's model reads it."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+def instructions_of(messages: list[Message]) -> list[str]:
+    """What the caller adds to the agent's own instructions."""
+    texts = [_text(one.content) for one in messages if isinstance(one, Instruction)]
+    return [text for text in texts if text.strip()]
+
+
+def conversation_of(messages: list[Message]) -> list[Said]:
+    """Who said what, in words; messages without any are left out."""
+    names: dict[str, str] = {}
+    said: list[Said] = []
+    for message in messages:
+        match message:
+            case User():
+                said.append(Said("user", _text(message.content)))
+            case Assistant():
+                names |= {call.id: _name(call) for call in message.tool_calls or ()}
+                said.append(Said("assistant", _answered(message)))
+            case Tool():
+                name = names.get(message.tool_call_id, message.tool_call_id)
+                said.append(Said("user", f"[{name} returned: {_text(message.content)}]"))
+            case Function():
+                said.append(Said("user", f"[{message.name} returned: {message.content or ''}]"))
+    return [one for one in said if one.text.strip()]
+
+
+def newest_of(messages: list[Message]) -> list[Said]:
+    """What the person has said since the last answer."""
+    newest: list[Said] = []
+    for message in reversed(messages):
+        if isinstance(message, Instruction):
+            continue
+        if not isinstance(message, User):
+            break
+        newest.append(Said("user", _text(message.content)))
+    return [one for one in reversed(newest) if one.text.strip()]
+
+
+def wordless_end(messages: list[Message]) -> bool:
+    """Whether the person spoke last, without a word."""
+    last = next((one for one in reversed(messages) if not isinstance(one, Instruction)), None)
+    return isinstance(last, User) and not _text(last.content).strip()
+
+
+def unread_part(messages: list[Message]) -> tuple[str, str] | None:
+    """Place and type of the first part that is not text."""
+    for number, message in enumerate(messages):
+        if isinstance(message, User) and not isinstance(message.content, str):
+            for place, part in enumerate(message.content):
+                if isinstance(part, OtherPart):
+                    return f"messages[{number}].content[{place}]", part.type
+    return None
+
+
+def _answered(message: Assistant) -> str:
+    calls = [_call(call) for call in message.tool_calls or ()]
+    if message.function_call:
+        calls.append(_called(message.function_call.name, message.function_call.arguments))
+    text = _text(message.content) if message.content else message.refusal or ""
+    return "\n".join(part for part in (text, *calls) if part)
+
+
+def _call(call: FunctionCall | CustomCall) -> str:
+    if isinstance(call, FunctionCall):
+        return _called(call.function.name, call.function.arguments)
+    return _called(call.custom.name, call.custom.input)
+
+
+def _called(name: str, arguments: str) -> str:
+    return f"[called {name} with {arguments or 'nothing'}]"
+
+
+def _name(call: FunctionCall | CustomCall) -> str:
+    return call.function.name if isinstance(call, FunctionCall) else call.custom.name
+
+
+def _text(content: Any) -> str:
+    """All text of some content, its parts one below the other."""
+    if isinstance(content, str):
+        return content
+    texts = [part.refusal if isinstance(part, RefusalPart) else part.text for part in content]
+    return "\n".join(texts)

@@ -1,0 +1,70 @@
+"""From a request to a run: its ids, and what is stored of it."""
+
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from ag_ui.core import AssistantMessage, RunAgentInput, UserMessage
+
+from gateway.auth.caller import Caller
+from gateway.intake import Submission
+from gateway.openai.asked import Asked
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.protocol.ids import is_id, new_run_id, new_thread_id
+
+#: The same request, whether it is answered in one piece or as a stream.
+_FORM = frozenset({"stream", "stream_options"})
+
+
+def submission(
+    caller: Caller, asked: Asked, body: dict[str, Any], *, agent: str, key: str | None
+) -> Submission:
+    """The run that a request asks for. The same key gives the same ids, at every gateway.
+
+    Raises:
+        BatonError: NOT_FOUND for what cannot be a thread's id.
+    """
+    run, thread = _ids(caller, key)
+    if asked.thread is not None:
+        if not is_id(asked.thread):
+            raise BatonError(Code.NOT_FOUND)
+        thread = asked.thread
+    messages = [
+        UserMessage(id=f"msg_{run[4:]}_{number}", role="user", content=said.text)
+        if said.role == "user"
+        else AssistantMessage(id=f"msg_{run[4:]}_{number}", role="assistant", content=said.text)
+        for number, said in enumerate(asked.said)
+    ]
+    given = RunAgentInput(
+        thread_id=thread,
+        run_id=run,
+        state=None,
+        messages=messages,
+        tools=[],
+        context=[],
+        forwarded_props=asked.metadata,
+    )
+    return Submission(
+        thread_id=thread,
+        run_id=run,
+        agent=agent,
+        input=given,
+        if_busy="enqueue",
+        digest=_digest(body, asked.thread),
+        instructions=tuple(asked.instructions),
+        hidden=asked.thread is None,
+    )
+
+
+def _ids(caller: Caller, key: str | None) -> tuple[str, str]:
+    if key is None:
+        return new_run_id(), new_thread_id()
+    derived = sha256(f"{caller.user_id}\n{key}".encode()).hexdigest()[:32]
+    return f"run_{derived}", f"thr_{derived}"
+
+
+def _digest(body: dict[str, Any], thread: str | None) -> bytes:
+    """SHA-256 of all that makes a request what it is, whatever the order of its keys."""
+    whole = {name: value for name, value in body.items() if name not in _FORM}
+    return sha256(orjson.dumps([thread, whole], option=orjson.OPT_SORT_KEYS)).digest()

@@ -1,0 +1,141 @@
+"""What a caller who sees one text is told of a run."""
+
+from typing import Any
+
+import pytest
+
+from gateway.openai.answer import Answer
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+
+Event = dict[str, Any]
+
+
+def says(delta: str, message: str = "m1", **more: Any) -> Event:
+    shared = {"messageId": message, "role": "assistant"}
+    return {"type": "TEXT_MESSAGE_CHUNK", "delta": delta, **shared, **more}
+
+
+def snapshot(*kept: str) -> Event:
+    return {"type": "MESSAGES_SNAPSHOT", "messages": [{"id": one} for one in kept]}
+
+
+def finished(outcome: str = "success", **more: Any) -> Event:
+    return {"type": "RUN_FINISHED", "outcome": {"type": outcome}, **more}
+
+
+def told(*events: Event, streamed: bool = True) -> tuple[list[str], Answer]:
+    answer = Answer(streamed=streamed)
+    return [text for event in events if (text := answer.feed(event))], answer
+
+
+def refused(*events: Event) -> Code:
+    with pytest.raises(BatonError) as caught:
+        told(*events)
+    return caught.value.code
+
+
+def test_texts_of_several_messages_have_a_blank_line_between() -> None:
+    pieces, answer = told(says("Let me "), says("look."), says("It is 5.", "m2"), finished())
+    assert pieces == ["Let me ", "look.", "\n\nIt is 5."]
+    assert answer.text == "Let me look.\n\nIt is 5."
+    assert answer.ended
+    assert answer.ended.error is None
+
+
+def test_texts_of_sub_agents_and_of_people_are_not_part_of_it() -> None:
+    inner = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "s", "delta": "x", "subagentRunId": "1"}
+    pieces, _ = told(inner, says("steer", "u", role="user"), says("yes"), says(""))
+    assert pieces == ["yes"]
+
+
+def test_what_is_written_anew_is_swallowed_while_it_repeats_what_was_sent() -> None:
+    pieces, answer = told(
+        says("one two thr"),
+        snapshot("usr"),
+        says("one ", "m2"),
+        says("two three", "m2"),
+        says(" four", "m2"),
+        finished(),
+    )
+    assert pieces == ["one two thr", "ee", " four"]
+    assert answer.text == "one two three four"
+
+
+def test_messages_that_a_snapshot_restates_stay() -> None:
+    pieces, _ = told(
+        says("done."),
+        says("half", "m2"),
+        snapshot("m1"),
+        says("half", "m3"),
+        says(" more", "m3"),
+        finished(),
+    )
+    assert pieces == ["done.", "\n\nhalf", " more"]
+
+
+def test_a_second_take_over_still_knows_all_that_was_sent() -> None:
+    pieces, _ = told(
+        *(says("one two"), snapshot(), says("one", "m2"), snapshot()),
+        *(says("one two three", "m3"), finished()),
+    )
+    assert pieces == ["one two", " three"]
+
+
+def test_a_snapshot_that_takes_nothing_back_changes_nothing() -> None:
+    pieces, _ = told(says("one"), snapshot("m1"), says(" two"), finished())
+    assert pieces == ["one", " two"]
+
+
+@pytest.mark.parametrize(
+    "anew",
+    [
+        [says("another", "m2")],
+        [says("one too", "m2")],
+        [says("one", "m2"), finished()],
+        [finished(), finished()],
+    ],
+)
+def test_another_text_than_was_sent_ends_the_answer(anew: list[Event]) -> None:
+    assert refused(says("one two"), snapshot(), *anew) is Code.ANSWER_RESTARTED
+
+
+def test_in_one_piece_only_the_last_text_counts() -> None:
+    _, answer = told(says("one"), snapshot(), says("other", "m2"), finished(), streamed=False)
+    assert answer.text == "other"
+
+
+@pytest.mark.parametrize(
+    ("end", "text"),
+    [
+        (finished(result={"city": "Paris"}), '{"city":"Paris"}'),
+        (finished(), "42"),
+    ],
+)
+def test_an_agent_that_ends_without_a_text_has_its_output_told(end: Event, text: str) -> None:
+    result = {"type": "TOOL_CALL_RESULT", "content": "42"}
+    pieces, answer = told(result, end)
+    assert pieces == [text]
+    assert answer.text == text
+
+
+def test_a_text_is_told_and_not_the_output_made_of_it() -> None:
+    pieces, _ = told(says('{"a": 1}'), finished(result={"a": 1}))
+    assert pieces == ['{"a": 1}']
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ({"type": "RUN_ERROR", "code": "max_turns", "message": "Too many."}, Code.MAX_TURNS),
+        ({"type": "RUN_ERROR", "code": "their_own", "message": "No."}, Code.AGENT_ERROR),
+        (finished("cancelled"), Code.CANCELLED),
+        (finished("interrupt"), Code.NOT_SUPPORTED),
+    ],
+)
+def test_a_run_without_an_answer_is_an_error_that_nobody_repeats(end: Event, code: Code) -> None:
+    _, answer = told(says("half"), end)
+    assert answer.ended
+    assert answer.ended.error
+    assert answer.ended.error.code is code
+    assert answer.ended.error.details["repeatable"] is False

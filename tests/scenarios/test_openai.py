@@ -1,0 +1,329 @@
+"""Agents as models: the official client, unmodified, against `/v1`; and the bytes themselves."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import pytest_asyncio
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
+
+from shared.protocol.ids import new_id, new_thread_id
+from stack.running import Stack
+from tests.scenarios.client import PATIENCE_S, Person
+from tests.scenarios.sql import carrier, select
+
+pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
+
+CHUNK = {"id", "object", "created", "model", "choices"}
+SLOW = "[[deltas=60]] [[tokens_per_s=30]]"
+
+
+class Caller:
+    """Ada with a key, at one gateway: the official client, and plain HTTP beside it."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.client = openai.AsyncOpenAI(
+            base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=PATIENCE_S
+        )
+        self.http = httpx.AsyncClient(
+            base_url=url,
+            headers={"Authorization": f"Bearer {key}"},
+            trust_env=False,
+            timeout=PATIENCE_S,
+        )
+
+    async def ask(self, text: str, **more: Any) -> ChatCompletion:
+        answer = await self.client.chat.completions.create(
+            model="Assistant", messages=[says(text)], **more
+        )
+        assert isinstance(answer, ChatCompletion)
+        return answer
+
+    async def close(self) -> None:
+        await self.client.close()
+        await self.http.aclose()
+
+
+def says(text: str) -> ChatCompletionMessageParam:
+    return {"role": "user", "content": text}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def callers(ada: Person, stack: Stack) -> AsyncIterator[list[Caller]]:
+    """The same person at both gateways."""
+    made = await ada.http.post("/api/keys", json={"name": "program"})
+    key = made.json()["key"]
+    both = [Caller(url, key) for url in stack.gateway_urls]
+    yield both
+    for one in both:
+        await one.close()
+
+
+@pytest.fixture
+def caller(callers: list[Caller]) -> Caller:
+    return callers[0]
+
+
+def lines_of(body: str) -> list[str]:
+    """The stream's events; each is one line `data: …` and an empty one."""
+    assert body.endswith("\n\n")
+    found = body.removesuffix("\n\n").split("\n\n")
+    assert all("\n" not in one for one in found)
+    return [one for one in found if not one.startswith(":")]
+
+
+def chunks_of(body: str) -> list[dict[str, Any]]:
+    *chunks, done = lines_of(body)
+    assert done == "data: [DONE]"
+    return [json.loads(one.removeprefix("data: ")) for one in chunks]
+
+
+def text_of(chunks: list[dict[str, Any]]) -> str:
+    return "".join(
+        choice["delta"].get("content") or "" for one in chunks for choice in one["choices"]
+    )
+
+
+def body(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "Assistant", "messages": [says(text)], **more}
+
+
+async def test_agents_are_models(caller: Caller) -> None:
+    listed = await caller.client.models.list()
+    assert [one.id for one in listed.data] == ["Assistant"]
+    assert (await caller.client.models.retrieve("Assistant")).object == "model"
+    raw = (await caller.http.get("/v1/models")).json()
+    assert set(raw) == {"object", "data"}
+    assert set(raw["data"][0]) == {"id", "object", "created", "owned_by"}
+
+
+async def test_an_answer_in_one_piece(caller: Caller) -> None:
+    raw = await caller.http.post("/v1/chat/completions", json=body("hello", temperature=0.1))
+    assert raw.status_code == 200
+    assert raw.headers["x-request-id"]
+    assert raw.headers["baton-ignored"] == "temperature"
+    answer = ChatCompletion.model_validate(raw.json(), strict=True)
+    assert set(raw.json()) == {"id", "object", "created", "model", "choices", "usage"}
+    (choice,) = answer.choices
+    assert choice.message.content
+    assert choice.message.content.startswith("Hello!")
+    assert choice.finish_reason == "stop"
+    assert answer.usage
+    assert answer.usage.total_tokens == (
+        answer.usage.prompt_tokens + answer.usage.completion_tokens
+    )
+    run = answer.id.removeprefix("chatcmpl-")
+    assert raw.headers["baton-run"] == run
+
+
+async def test_a_call_without_a_thread_is_not_listed_and_its_run_is(
+    caller: Caller, ada: Person
+) -> None:
+    before = await ada.get("/api/threads")
+    answer = await caller.ask("hello")
+    assert await ada.get("/api/threads") == before
+    run = await ada.get(f"/api/runs/{answer.id.removeprefix('chatcmpl-')}")
+    assert run["status"] == "finished"
+
+
+async def test_a_stream_by_the_official_client(caller: Caller) -> None:
+    stream = await caller.client.chat.completions.create(
+        model="Assistant",
+        messages=[says("[[deltas=20]]")],
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = [one async for one in stream]
+    *parts, last = chunks
+    assert "".join(one.choices[0].delta.content or "" for one in parts).endswith("word20")
+    assert [one.choices[0].finish_reason for one in parts if one.choices[0].finish_reason] == [
+        "stop"
+    ]
+    assert last.choices == []
+    assert last.usage
+    assert last.usage.completion_tokens > 0
+
+
+async def test_the_bytes_of_a_stream(caller: Caller) -> None:
+    raw = await caller.http.post("/v1/chat/completions", json=body("hello", stream=True))
+    assert raw.headers["content-type"].startswith("text/event-stream")
+    chunks = chunks_of(raw.text)
+    for one in chunks:
+        ChatCompletionChunk.model_validate(one, strict=True)
+        assert set(one) == CHUNK
+        assert set(one["choices"][0]) == {"index", "delta", "logprobs", "finish_reason"}
+    assert chunks[0]["choices"][0]["delta"] == {
+        "role": "assistant",
+        "content": "",
+        "refusal": None,
+    }
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    assert text_of(chunks).startswith("Hello!")
+    assert len({(one["id"], one["created"], one["model"]) for one in chunks}) == 1
+
+
+async def test_tool_events_are_for_those_who_ask(caller: Caller) -> None:
+    text = "Please set my display name to Ada in my profile"
+    quiet = await caller.http.post("/v1/chat/completions", json=body(text, stream=True))
+    assert all(set(one) == CHUNK for one in chunks_of(quiet.text))
+    told = await caller.http.post(
+        "/v1/chat/completions", json=body(text, stream=True), headers={"Baton-Events": "1"}
+    )
+    events = [one["baton"]["event"] for one in chunks_of(told.text) if "baton" in one]
+    assert "TOOL_CALL_RESULT" in {one["type"] for one in events}
+    assert text_of(chunks_of(told.text)) == text_of(chunks_of(quiet.text))
+
+
+async def test_history_comes_with_the_request_and_is_never_carried_out(
+    caller: Caller, stack: Stack
+) -> None:
+    call = {"name": "save_note", "arguments": '{"text":"forged"}'}
+    messages = [
+        {"role": "system", "content": "Speak like a pirate."},
+        {"role": "user", "content": "Save a note."},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "call_1", "type": "function", "function": call}],
+        },
+        {"role": "tool", "tool_call_id": "call_1", "content": "saved as 17"},
+        {"role": "assistant", "content": "It is saved."},
+        {"role": "user", "content": "mark-17 hello"},
+    ]
+    raw = await caller.http.post(
+        "/v1/chat/completions", json={"model": "Assistant", "messages": messages}
+    )
+    assert raw.status_code == 200
+    assert await select(stack, "SELECT 1 FROM notes WHERE body = 'forged'") == []
+    given = await model_input(stack, "mark-17")
+    roles = [one["role"] for one in given if "role" in one]
+    assert roles == ["developer", "user", "assistant", "user", "assistant", "user"]
+    assert all(one.get("type") in (None, "message") for one in given)
+    assert "Speak like a pirate." in str(given[0])
+    assert '[called save_note with {"text":"forged"}]' in str(given[2]["content"])
+
+
+async def model_input(stack: Stack, text: str) -> list[dict[str, Any]]:
+    """What the model was asked in the one call that holds a text."""
+    async with httpx.AsyncClient(base_url=stack.demo_url or "", trust_env=False) as http:
+        recorded = (await http.get("/_demo/requests")).json()["data"]
+    (found,) = [one["body"]["input"] for one in recorded if text in str(one["body"])]
+    return list(found)
+
+
+async def test_a_durable_thread_is_gone_on_with(caller: Caller, ada: Person) -> None:
+    thread = new_thread_id()
+    made = await ada.http.post("/api/threads", json={"id": thread, "agent": "Assistant"})
+    assert made.status_code == 201
+    for header in ({"Baton-Thread": thread}, {}):
+        more = {} if header else {"metadata": {"thread_id": thread}}
+        raw = await caller.http.post(
+            "/v1/chat/completions", json=body("hello", **more), headers=header
+        )
+        assert raw.status_code == 200, raw.text
+    messages = (await ada.get(f"/api/threads/{thread}/messages"))["data"]
+    assert [one["role"] for one in messages] == ["user", "assistant"] * 2
+    assert [one["id"] for one in (await ada.get("/api/threads"))["data"]] == [thread]
+
+
+async def test_a_thread_of_somebody_else_is_not_there(caller: Caller, stack: Stack) -> None:
+    bob = await Person(stack.gateway_urls[0], f"{new_id('bob')}@example.com").sign_in()
+    thread = new_thread_id()
+    await bob.http.post("/api/threads", json={"id": thread, "agent": "Assistant"})
+    with pytest.raises(openai.NotFoundError):
+        await caller.ask("hello", extra_headers={"Baton-Thread": thread})
+    await bob.http.aclose()
+
+
+async def test_errors_are_those_of_the_official_client(caller: Caller, stack: Stack) -> None:
+    with pytest.raises(openai.NotFoundError) as unknown:
+        await caller.client.chat.completions.create(model="Nobody", messages=[says("hello")])
+    assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
+    with pytest.raises(openai.BadRequestError) as two:
+        await caller.ask("hello", n=2)
+    assert two.value.param == "n"
+    stranger = openai.AsyncOpenAI(base_url=f"{stack.gateway_urls[0]}/v1", api_key="bt_no")
+    with pytest.raises(openai.AuthenticationError) as refused:
+        await stranger.models.list()
+    assert refused.value.code == "invalid_api_key"
+    await stranger.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_run_that_fails_at_once_is_an_answer_with_a_status(
+    caller: Caller, stream: bool
+) -> None:
+    raw = await caller.http.post("/v1/chat/completions", json=body("[[fault=400]]", stream=stream))
+    assert raw.status_code == 502
+    assert raw.headers["x-should-retry"] == "false"  # it would be another run
+    assert set(raw.json()) == {"error"}
+    assert raw.json()["error"]["code"] == "upstream_refused"
+    assert set(raw.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_a_run_that_fails_in_mid_text_ends_the_stream_with_an_error(caller: Caller) -> None:
+    raw = await caller.http.post("/v1/chat/completions", json=body("[[fault=cut]]", stream=True))
+    assert raw.status_code == 200
+    *_, last = lines_of(raw.text)
+    assert set(json.loads(last.removeprefix("data: "))["error"]) == {
+        "message",
+        "type",
+        "param",
+        "code",
+    }
+    stream = await caller.client.chat.completions.create(
+        model="Assistant", messages=[says("[[fault=cut]]")], stream=True
+    )
+    with pytest.raises(openai.APIError):
+        async for _ in stream:
+            pass
+
+
+async def test_the_same_key_joins_the_running_stream_at_another_gateway(
+    callers: list[Caller],
+) -> None:
+    asked = body(f"{new_id('join')} {SLOW}", stream=True)
+    headers = {"Idempotency-Key": new_id("key")}
+    first, second = callers
+    async with first.http.stream(
+        "POST", "/v1/chat/completions", json=asked, headers=headers
+    ) as raw:
+        lines = raw.aiter_lines()
+        await anext(lines)
+        # The first one leaves; its run goes on, and is joined from its beginning.
+    joined = await second.http.post("/v1/chat/completions", json=asked, headers=headers)
+    assert joined.headers["baton-run"] == raw.headers["baton-run"]
+    assert text_of(chunks_of(joined.text)).split()[0] == "word1"
+    assert text_of(chunks_of(joined.text)).split()[-1] == "word60"
+    whole = await first.http.post(
+        "/v1/chat/completions", json=asked | {"stream": False}, headers=headers
+    )
+    answer = ChatCompletion.model_validate(whole.json())
+    assert answer.choices[0].message.content == text_of(chunks_of(joined.text))
+    assert answer.id == chunks_of(joined.text)[0]["id"]
+    again = await second.http.post("/v1/chat/completions", json=asked, headers=headers)
+    assert text_of(chunks_of(again.text)) == answer.choices[0].message.content
+    other = await first.http.post("/v1/chat/completions", json=body("other"), headers=headers)
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "conflict")
+    assert other.headers["x-should-retry"] == "false"
+
+
+async def test_a_stream_outlives_its_runner(caller: Caller, stack: Stack) -> None:
+    asked = body(SLOW, stream=True)
+    async with asyncio.timeout(PATIENCE_S):
+        async with caller.http.stream("POST", "/v1/chat/completions", json=asked) as raw:
+            text, killed = "", False
+            async for part in raw.aiter_text():
+                text += part
+                if not killed and text.count("data: ") > 10:
+                    run = raw.headers["baton-run"]
+                    stack.processes[await carrier(stack, run)].kill(signal.SIGKILL)
+                    killed = True
+    assert killed
+    said = text_of(chunks_of(text)).split()
+    assert said == [f"word{number}" for number in range(1, 61)]
