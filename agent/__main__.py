@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from agent import effects, keys, runs, threads
 from agent.agents import agents
+from agent.approvals import approve, reject
 from agent.chat import chat
 from agent.deploy_check import deploy_check
 from agent.doctor import doctor
@@ -49,6 +50,8 @@ def make_app() -> typer.Typer:
     )
     app.command(rich_help_panel=CONVERSE)(chat)
     app.command(rich_help_panel=CONVERSE)(agents)
+    app.command(rich_help_panel=CONVERSE)(approve)
+    app.command(rich_help_panel=CONVERSE)(reject)
     app.add_typer(threads.app, name="threads", rich_help_panel=CONVERSE)
     app.add_typer(runs.app, name="runs", rich_help_panel=CONVERSE)
     app.command(rich_help_panel=CONVERSE)(trace)

@@ -16,9 +16,11 @@ from psycopg import IntegrityError
 
 from gateway.agents import require_agent
 from gateway.auth.caller import Caller
+from gateway.decide import Decided, announce, decide
 from gateway.intake import NewInput, Submission, examine, new_input, title_of
 from gateway.services import Services
-from gateway.store import runs, threads
+from gateway.store import interrupts, runs, threads
+from gateway.store.resumes import Named
 from gateway.store.threads import ThreadRow
 from gateway.toolsvc import close_run
 from shared.db.conversations import LIVE, RunStatus
@@ -59,6 +61,10 @@ class Accepted:
     #: The thread's newest settled event before this run existed.
     last: Position
     stopped: list[runs.Stopped] = field(default_factory=list)
+    #: Open questions: so long as nobody decides them, nothing else goes on in the thread.
+    waits_for: list[str] = field(default_factory=list)
+    #: What came of the decisions that were sent.
+    decided: Decided | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +85,7 @@ async def accept_run(
     input: RunAgentInput,  # noqa: A002
     if_busy: IfBusy = "enqueue",
 ) -> Accepted:
-    """Accept a run: store it with its messages, then wake a runner.
+    """Accept a run: store it with its messages, then wake a runner; or one that resumes another.
 
     The same `runId` with the same body is the same run, however often it comes. A thread that does
     not exist is made.
@@ -106,10 +112,12 @@ async def accept(services: Services, caller: Caller, sent: Submission) -> Accept
 
     async def once() -> Accepted:
         async with services.db.locking(caller.user_id) as db:
-            return await _store(db, caller.user_id, key, sent)
+            return await _store(db, caller, key, sent)
 
     accepted = await _retried(once)
-    if accepted.created:
+    if accepted.decided:
+        announce(services, caller, accepted.decided)
+    elif accepted.created:
         _after_commit(services, caller, accepted)
     return accepted
 
@@ -146,19 +154,24 @@ def announce_stops(
             services.tell(caller.user_id, "queue", thread_id)
 
 
-async def _store(db: Transaction, user: UUID, key: UUID, sent: Submission) -> Accepted:
+async def _store(db: Transaction, caller: Caller, key: UUID, sent: Submission) -> Accepted:
     """One transaction: thread, idempotency, messages, run."""
+    user = caller.user_id
     thread, past = await _thread(db, user, sent)
     if past.known:
         return _same(past.known, key, thread, sent)
+    if sent.verdicts:
+        return await _resume(db, caller, thread, past, sent)
     new = new_input(sent, past.held)
     stopped: list[runs.Stopped] = []
     if past.busy and sent.if_busy == "reject":
         raise BatonError(Code.BUSY)
     if past.busy and sent.if_busy == "interrupt":
         stopping = runs.ask_to_stop(db, thread.key)
+        if past.asked:
+            interrupts.supersede(db, thread.key, by=caller.email)
         await db.run()
-        stopped = stopping.rows
+        stopped, past = stopping.rows, past._replace(asked=[])
     run = _run(user, key, thread, sent, new, ready=not past.busy)
     runs.accept(db, run)
     return Accepted(
@@ -172,13 +185,41 @@ async def _store(db: Transaction, user: UUID, key: UUID, sent: Submission) -> Ac
         created=True,
         last=thread.last,
         stopped=stopped,
+        waits_for=past.asked,
+    )
+
+
+async def _resume(
+    db: Transaction, caller: Caller, thread: ThreadRow, past: runs.Before, sent: Submission
+) -> Accepted:
+    """Record decisions; with the last one the run that they are about goes on, as `runId`.
+
+    While something is left to decide, that run is what the answer speaks of.
+    """
+    if any(one.id not in past.held for one in sent.input.messages):
+        raise BatonError(Code.NOT_SUPPORTED, "messages: a new one needs a run of its own.")
+    named = Named(sent.run_id, sent.digest)
+    decided = await decide(db, caller, sent.verdicts, thread=thread.public_id, named=named)
+    ended, made = decided.ended, decided.resumed
+    return Accepted(
+        run_key=made.key if made else ended.key,
+        thread_key=thread.key,
+        run_id=made.public_id if made else ended.public_id,
+        thread_id=thread.public_id,
+        agent=thread.agent,
+        status=made.status if made else ended.status,
+        queued=bool(made and made.status in LIVE and not made.ready),
+        created=bool(made and made.created),
+        last=thread.last,
+        waits_for=decided.open,
+        decided=decided,
     )
 
 
 async def _thread(db: Transaction, user: UUID, sent: Submission) -> tuple[ThreadRow, runs.Before]:
     """The thread, locked, and what was before; made where it does not exist."""
     found = await _locked(db, user, sent)
-    if found is None:
+    if found is None and not sent.verdicts:
         if sent.agent is None:
             raise BatonError(Code.BAD_INPUT, "agent: a new thread needs one.")
         made = threads.make(db, user, sent.thread_id, sent.agent, hidden=sent.hidden)

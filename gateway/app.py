@@ -10,6 +10,7 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from gateway.api import (
     agents,
+    approvals,
     doctor,
     effects,
     events,
@@ -49,7 +50,7 @@ from shared.web.middleware import Outermost
 
 PROCESS = "gateway"
 RESOURCES = (
-    *(me, agents, threads, messages, events, runs, receipts, trace),
+    *(me, agents, threads, messages, events, runs, approvals, receipts, trace),
     *(files, keys, invites, status, effects, poisoned, doctor),
 )
 

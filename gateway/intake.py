@@ -6,8 +6,9 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
-from ag_ui.core import AssistantMessage, RunAgentInput, TextPart, UserMessage
+from ag_ui.core import AssistantMessage, ResumeEntry, RunAgentInput, TextPart, UserMessage
 
+from shared.db.interrupts import InterruptStatus
 from shared.errors import BatonError
 from shared.line import line_of
 from shared.protocol.codes import Code
@@ -16,8 +17,24 @@ from shared.protocol.ids import is_id
 
 #: A thread's first title is this much of its first message.
 TITLE_CHARS = 60
+#: Of what a person says with a decision.
+MOST_CHARS = 2000
 #: Keys of a message's metadata that only the protocol and we ourselves may set.
 _RESERVED = ("ag-ui", "baton")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a person says about one question; `message` is what the model is told of a refusal."""
+
+    interrupt: str
+    approved: bool
+    message: str | None = None
+
+    @property
+    def status(self) -> InterruptStatus:
+        """As the table has it."""
+        return InterruptStatus.APPROVED if self.approved else InterruptStatus.REJECTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +53,8 @@ class Submission:
     digest: bytes
     instructions: tuple[str, ...] = ()
     hidden: bool = False
+    #: What it says to questions of a run that waits; then it is a resume, and says nothing else.
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def message_ids(self) -> list[str]:
@@ -66,8 +85,6 @@ def examine(
     _require(is_id(thread_id), "threadId: letters, digits, _ and -, at most 64.")
     _require(is_id(input.run_id), "runId: letters, digits, _ and -, at most 64.")
     _require(input.thread_id == thread_id, "input.threadId: it names another thread.")
-    if input.resume:
-        raise BatonError(Code.NOT_SUPPORTED, "input.resume: answering approvals comes later.")
     if if_busy in ("rollback", "steer"):
         raise BatonError(Code.NOT_SUPPORTED, f"ifBusy: {if_busy} comes later.")
     ids = [message.id for message in input.messages]
@@ -80,7 +97,33 @@ def examine(
         input=input,
         if_busy=if_busy,
         digest=_digest(thread_id, agent, input),
+        verdicts=_verdicts(input.resume or ()),
     )
+
+
+def _verdicts(resume: Sequence[ResumeEntry]) -> tuple[Verdict, ...]:
+    _require(len({one.interrupt_id for one in resume}) == len(resume), "resume: one comes twice.")
+    return tuple(map(_verdict, resume))
+
+
+def _verdict(entry: ResumeEntry) -> Verdict:
+    """One answer as AG-UI has it; a question that was called off is a refusal without words."""
+    _require(is_id(entry.interrupt_id), "resume: an interruptId is malformed.")
+    if entry.status == "cancelled":
+        return Verdict(entry.interrupt_id, approved=False)
+    said = entry.payload if isinstance(entry.payload, dict) else {}
+    _require(
+        isinstance(said.get("approved"), bool),
+        "resume: a payload needs `approved`, true or false.",
+    )
+    if said.keys() - {"approved", "message"}:
+        raise BatonError(Code.NOT_SUPPORTED, "resume: a payload has `approved` and `message`.")
+    message = said.get("message")
+    _require(
+        message is None or (isinstance(message, str) and 0 < len(message) <= MOST_CHARS),
+        f"resume: a message is text of at most {MOST_CHARS:,} characters.",
+    )
+    return Verdict(entry.interrupt_id, said["approved"], message)
 
 
 def new_input(submission: Submission, held: frozenset[str]) -> NewInput:

@@ -110,7 +110,13 @@ class Performer:
             input=asked.input,
             if_busy=asked.if_busy,
         )
-        ack = frame("ack", id=asked.id, run_id=accepted.run_id, queued=accepted.queued)
+        ack = frame(
+            "ack",
+            id=asked.id,
+            run_id=accepted.run_id,
+            queued=accepted.queued,
+            waits_for=accepted.waits_for or None,
+        )
         self._out.put(ack)
         if accepted.thread_id not in self._listeners:
             try:

@@ -136,8 +136,10 @@ class AgentLoop:
             if event.type == "run_item_stream_event" and event.name == "tool_output":
                 self._show_uncalled(event.item)
         if result.interruptions:
-            names = ", ".join(sorted({repr(one.tool_name) for one in result.interruptions}))
-            raise BatonError(Code.AGENT_ERROR, f"{names} needs an approval that nobody can give.")
+            if self.run.committer.cancelled:
+                return Stop(StopKind.CANCELLED)
+            asked = self.run.approvals.questions(result.interruptions)
+            return Stop(StopKind.INTERRUPTED, asked=asked)
         return Stop(StopKind.FINISHED, result=result.final_output)
 
     def _show_uncalled(self, item: Any) -> None:

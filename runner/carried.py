@@ -12,6 +12,7 @@ import orjson
 from agents import RunConfig
 
 from baton.context import RunContext
+from runner.approvals import Approvals, Question
 from runner.committer import Committer
 from runner.contexts import ContextWatch
 from runner.earlier import Earlier
@@ -39,6 +40,7 @@ class StopKind(StrEnum):
     FINISHED = "finished"  #: the agent has a final output
     FAILED = "failed"  #: it cannot go on
     CANCELLED = "cancelled"  #: somebody asked for it
+    INTERRUPTED = "interrupted"  #: a person has to decide something first
     LOST = "lost"  #: another claim has the thread
     HANDED_OVER = "handed_over"  #: this process ends, another one goes on
 
@@ -51,6 +53,8 @@ class Stop:
     error: BatonError | None = None
     #: The final output, where the agent came to its end.
     result: Any = None
+    #: What a person has to decide.
+    asked: tuple[Question, ...] = ()
 
 
 class CarriedRun:
@@ -114,6 +118,7 @@ class CarriedRun:
         #: Context objects by the name of the scope that brought them in.
         self.contexts: dict[str, ContextWatch] = {}
         self.sessions = Sessions(self.step)
+        self.approvals = Approvals(claimed.decisions)
         self._call_ids: set[str] = set()
 
     # ------------------------------------------------------------------ stopping

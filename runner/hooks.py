@@ -86,7 +86,10 @@ class ComposedHooks(RunHooks[Any]):
                 await self._author.on_llm_start(context, agent, system_prompt, input_items)
 
     async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
-        """The author's hook."""
+        """A model has answered: what people have decided about its calls is told to the SDK."""
+        run, scope = CARRIED.get(), SCOPE.get()
+        if run is not None and scope is not None:
+            run.approvals.decide(scope, context, agent, response)
         if turn_ended():
             with theirs():
                 await self._author.on_llm_end(context, agent, response)

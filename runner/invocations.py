@@ -35,7 +35,9 @@ def patch_runner() -> None:
         inside = SCOPE.set(scope)
         try:
             with carried.home.visiting():
-                return await run(self, starting_agent, input, **kwargs)
+                result = await run(self, starting_agent, input, **kwargs)
+            scope.suspended = bool(result.interruptions)
+            return result
         finally:
             SCOPE.reset(inside)
             if scope.of_author:

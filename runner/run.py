@@ -191,7 +191,8 @@ class Driver:
     # ------------------------------------------------------------------ ending
     async def _finish(self, stop: Stop) -> None:
         """Close what is open, commit the end, and only then publish the terminal event."""
-        await self._write_sessions()
+        if stop.kind is not StopKind.INTERRUPTED:  # whoever goes on reads them as they were
+            await self._write_sessions()
         for event in self.outbox.brackets.closing():
             self.outbox.emit(event)
         self.outbox.hold_back(self._terminal(stop))
@@ -204,6 +205,7 @@ class Driver:
                 usage=self._usage(),
                 messages=self.run.messages(),
                 withdrawn=self.run.earlier.withdrawn,
+                asked=[one.record for one in stop.asked],
             )
         )
         await self._publish_the_end()
@@ -239,7 +241,7 @@ class Driver:
             "type": "RUN_FINISHED",
             "threadId": self.claimed.thread_id,
             "runId": self.claimed.run_id,
-            "outcome": {"type": "success" if stop.kind is StopKind.FINISHED else "cancelled"},
+            "outcome": _outcome(stop),
             **usage,
         }
         if stop.result is not None and not isinstance(stop.result, str):
@@ -254,4 +256,11 @@ _OUTCOMES = {
     StopKind.FINISHED: Outcome.FINISHED,
     StopKind.CANCELLED: Outcome.CANCELLED,
     StopKind.FAILED: Outcome.FAILED,
+    StopKind.INTERRUPTED: Outcome.INTERRUPTED,
 }
+
+
+def _outcome(stop: Stop) -> dict[str, Any]:
+    if stop.kind is StopKind.INTERRUPTED:
+        return {"type": "interrupt", "interrupts": [one.event for one in stop.asked]}
+    return {"type": "success" if stop.kind is StopKind.FINISHED else "cancelled"}

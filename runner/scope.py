@@ -53,6 +53,9 @@ class Scope:
     #: What events show of it.
     step: str | None = None
     subagent: str | None = None
+    #: The same after its end; and whether that waits for a person.
+    left_as: str | None = None
+    suspended: bool = False
     _children: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -33,8 +33,10 @@ class Stage:
         for one in reversed(inside):
             self._end_step(one)
             self._open.remove(one)
-            self._emit({"type": "SUBAGENT_FINISHED", "subagentRunId": one.shown_as()})
-            one.subagent = None
+            ended = {"type": "SUBAGENT_FINISHED", "subagentRunId": one.shown_as()}
+            outcome = {"outcome": {"type": "suspended"}} if one.suspended else {}
+            self._emit(ended | outcome)
+            one.left_as, one.subagent = one.subagent, None
         self._end_step(scope)
 
     def subagent(self, scope: Scope) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents import Agent, FunctionTool, Handoff, HostedMCPTool, Model
+from agents.agent_tool_state import get_agent_tool_state_scope, peek_agent_tool_run_result
 from agents.tool import _DEFAULT_FAILURE_HANDLED_ATTR as FAILED_AS_TEXT
 from agents.tool import _SYNC_FUNCTION_TOOL_MARKER as SYNC_MARKER
 from agents.tool import _FailureHandlingFunctionToolInvoker as SdkInvoker
@@ -140,6 +141,8 @@ class _Journaling:
     ) -> Any:
         """An agent as tool: replay goes through its own steps; only what was shown is recorded."""
         output = await self._plain(context, arguments)
+        if _waits_for_a_person(context):
+            return output  # of which the SDK makes nothing: the agent inside has not ended
         await run.sessions.write(inside)
 
         async def live() -> dict[str, Any]:
@@ -150,6 +153,15 @@ class _Journaling:
         digest = call_digest(self.inner.name, arguments)
         await shown_step(run, scope, key, digest, live)
         return output
+
+
+def _waits_for_a_person(context: ToolContext[Any]) -> bool:
+    """Whether the agent inside an agent as tool has ended with calls that need an approval."""
+    if context.tool_call is None:
+        return False
+    place = get_agent_tool_state_scope(context)
+    inside = peek_agent_tool_run_result(context.tool_call, scope_id=place)
+    return bool(inside is not None and inside.interruptions)
 
 
 def _beside(context: ToolContext[Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from shared.settings import load_settings
 from shared.settings.common import BatonSettings, PostgresUrl, split_commas
 from toolsvc.registry import load_registry
 from toolsvc.runs.claim import HISTORY_LIMIT, Claim, answer_of, base_of, look_back_for
-from toolsvc.runs.past import JOURNAL
+from toolsvc.runs.past import DECISIONS, JOURNAL
 from toolsvc.runs.pick import LOOK, UNDER_WAY, ClaimRow
 
 _ONLY_READ = Statement("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -50,13 +50,23 @@ async def under_way(db: Direct) -> AsyncGenerator[UnderWay]:
                 continue  # it has ended meanwhile
             leaf = base_of(row)
             journal = reading.add(JOURNAL(root=row.root_id))
+            decisions = reading.add(DECISIONS(root=row.root_id))
             path = reading.add(PATH(thread=row.thread_id, leaf=leaf, limit=HISTORY_LIMIT))
             earlier = look_back_for(reading, row)
             await reading.run()
         try:
             history = path_of(path.rows, HISTORY_LIMIT).messages
             continued = earlier.read() if earlier else None
-            claim = Claim(row, row.fence, [], history, journal.rows, [], continued=continued)
+            claim = Claim(
+                row,
+                row.fence,
+                [],
+                history,
+                journal.rows,
+                [],
+                continued=continued,
+                decisions=decisions.rows,
+            )
             yield UnderWay.model_construct(claimed=answer_of(claim, token="", expires=0))
         except (TypeError, ValueError):  # as at a claim
             yield UnderWay(unreadable=_unreadable(row, len(journal.rows)))

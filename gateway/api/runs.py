@@ -57,6 +57,9 @@ class AcceptedRun(Shape):
     thread_id: str
     status: RunStatus
     queued: bool = Field(description="It waits for another run of its thread.")
+    waits_for: list[str] = Field(
+        [], description="Ids of what a person has to decide before the thread goes on."
+    )
 
 
 class StoppedRun(Shape):
@@ -151,6 +154,7 @@ async def start_run(
         thread_id=accepted.thread_id,
         status=RunStatus(accepted.status),
         queued=accepted.queued,
+        waits_for=accepted.waits_for,
     )
 
 

@@ -34,6 +34,8 @@ _NEXT = Statement(
     ) AND NOT EXISTS (
         SELECT FROM runs WHERE thread_id = :thread
             AND (status = 'running' OR status = 'queued' AND ready)
+    ) AND NOT EXISTS (
+        SELECT FROM interrupts WHERE thread_id = :thread AND status = 'open'
     ) RETURNING id
     """,
     lambda columns: UUID(str(columns[0])),

@@ -53,6 +53,9 @@ _STUCK = text("""
     WHERE runs.status = 'queued' AND NOT EXISTS (
         SELECT FROM runs AS first WHERE first.thread_id = runs.thread_id
             AND (first.status = 'running' OR first.status = 'queued' AND first.ready)
+    ) AND NOT EXISTS (
+        SELECT FROM interrupts
+        WHERE interrupts.thread_id = runs.thread_id AND interrupts.status = 'open'
     ) GROUP BY threads.id, threads.public_id
 """)
 _CROWDED = text("""

@@ -27,6 +27,13 @@ class Ended(NamedTuple):
     root: UUID
 
 
+class Named(NamedTuple):
+    """What a client calls the run that resumes another, and the digest of what it sent."""
+
+    public_id: str
+    digest: bytes
+
+
 class Resumed(NamedTuple):
     """The run that resumes another one. `created` is false where it was there already."""
 
@@ -69,8 +76,12 @@ _RESUME = Statement(
     SELECT :key, old.root_id, old.public_id, :public_id, old.user_id, old.thread_id, old.agent,
         CASE WHEN CAST(:newest_code AS boolean) THEN NULL ELSE old.agent_digest END, 'queued',
         NOT EXISTS (
-            SELECT FROM runs WHERE thread_id = old.thread_id AND status IN ('queued', 'running')
-        ), old.priority, next.turn, old.base, old.message_id, old.input, old.input_digest,
+            SELECT FROM runs WHERE thread_id = old.thread_id AND (status = 'running'
+                OR status = 'queued' AND (ready OR resumes IS NOT NULL))
+        ) AND NOT EXISTS (
+            SELECT FROM interrupts WHERE thread_id = old.thread_id AND status = 'open'
+        ), old.priority, next.turn, old.base, old.message_id, old.input,
+        COALESCE(CAST(:digest AS bytea), old.input_digest),
         old.project_id, 0
     FROM runs AS old, next WHERE old.id = :run
     RETURNING id, public_id, status, ready, true
@@ -91,7 +102,9 @@ async def lock(db: Transaction, run: UUID) -> Ended:
     return found
 
 
-async def resume(db: Transaction, ended: Ended, *, newest_code: bool = False) -> Resumed:
+async def resume(
+    db: Transaction, ended: Ended, *, newest_code: bool = False, named: Named | None = None
+) -> Resumed:
     """Queue a run that resumes this one, whose thread the caller has locked; once for each run.
 
     It goes on with the code that the other one had, or with the newest of its agent.
@@ -113,7 +126,8 @@ async def resume(db: Transaction, ended: Ended, *, newest_code: bool = False) ->
     made = await db.one(
         _RESUME(
             key=uuid7(),
-            public_id=new_run_id(),
+            public_id=named.public_id if named else new_run_id(),
+            digest=named.digest if named else None,
             run=ended.key,
             user=ended.owner,
             newest_code=newest_code,

@@ -28,14 +28,21 @@ class Before(NamedTuple):
     """What matters of the time before a run is accepted."""
 
     known: Known | None
-    busy: bool
+    #: Whether a run goes on or waits for its turn, and what the thread asks a person.
+    live: bool
+    asked: list[str]
     held: frozenset[str]
 
     @classmethod
     def of(cls, columns: Sequence[Any]) -> "Before":
         """A row of `before`."""
-        *known, busy, held = columns
-        return cls(Known(*known) if known[0] else None, busy, frozenset(held))
+        *known, live, asked, held = columns
+        return cls(Known(*known) if known[0] else None, live, asked, frozenset(held))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a new run has to wait."""
+        return self.live or bool(self.asked)
 
 
 class NewRun(NamedTuple):
@@ -96,6 +103,9 @@ _BEFORE = Statement(
     SELECT known.id, known.input_digest, known.agent, known.status, known.ready,
         EXISTS (
             SELECT FROM runs WHERE thread_id = threads.id AND status IN ('queued', 'running')
+        ),
+        ARRAY(
+            SELECT id FROM interrupts WHERE thread_id = threads.id AND status = 'open' ORDER BY id
         ),
         ARRAY(SELECT id FROM messages WHERE thread_id = threads.id AND id = ANY(:ids))
     FROM threads LEFT JOIN runs AS known ON known.user_id = :user AND known.public_id = :run

@@ -4,6 +4,7 @@ from sqlmodel import SQLModel
 
 from shared.db.conversations import Message, Run, Thread
 from shared.db.files import File
+from shared.db.interrupts import Interrupt
 from shared.db.people import ApiKey, Invite, Note, SignIn, User
 from shared.db.providers import ModelProvider, ProviderLoad
 from shared.db.records import Effect, Event, Head, Runner, Snapshot, Span, Step
@@ -17,6 +18,7 @@ __all__ = [
     "Event",
     "File",
     "Head",
+    "Interrupt",
     "Invite",
     "Message",
     "ModelProvider",

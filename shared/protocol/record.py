@@ -85,6 +85,32 @@ def _with_id_and_role(message: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
+class Asked(_Message):
+    """What a person has to decide before a call is carried out."""
+
+    id: str = Field(max_length=64)
+    reason: str
+    #: Where in the run the call was made, and its place in the journal there.
+    scope: str
+    call_id: str
+    agent: str
+    tool: str
+    #: As the model wrote them, for people; what is decided counts for the digest.
+    arguments: str
+    digest: str
+
+
+class Decision(_Message):
+    """What a person has decided about a call; it counts for these arguments alone."""
+
+    scope: str
+    call_id: str
+    digest: str
+    approved: bool
+    #: What the model is told of a refusal.
+    message: str | None = None
+
+
 class End(_Message):
     """How a run ended, and what it leaves in the conversation."""
 
@@ -95,6 +121,8 @@ class End(_Message):
     messages: list[Annotated[dict[str, Any], AfterValidator(_with_id_and_role)]] = []
     #: Ids of messages that a run resumed by this one left half-written: they go.
     withdrawn: list[str] = []
+    #: Of an interrupted run.
+    asked: list[Asked] = []
 
 
 class Commit(_Message):
@@ -178,6 +206,8 @@ class ClaimedRun(_Message):
     #: What the client sent besides messages.
     input: dict[str, Any]
     journal: list[StepRecord] = []
+    #: What people have decided about calls of the root run and its resumes.
+    decisions: list[Decision] = []
     #: The newest snapshot of the root run, as a runner made it.
     snapshot: str | None = None
     #: Events of this run in SQL that open or close something, as JSON texts.

@@ -13,7 +13,10 @@ CLOCKS_DIFFER = timedelta(days=1)
 #: A run `r` that is not over, or ended for a decision that nobody has made yet, or too lately.
 KEPT = """(
     r.status IN ('queued', 'running')
-    OR (r.status = 'interrupted' OR r.error_code = 'tool_outcome_unknown') AND NOT EXISTS (
+    OR (r.status = 'interrupted' AND NOT EXISTS (
+        SELECT FROM interrupts WHERE interrupts.root_id = r.root_id
+            AND interrupts.run_id = r.id AND interrupts.status = 'superseded'
+    ) OR r.error_code = 'tool_outcome_unknown') AND NOT EXISTS (
         SELECT FROM runs AS later WHERE later.user_id = r.user_id AND later.resumes = r.public_id
     )
     OR COALESCE(r.ended_at, 'infinity') >= :before

@@ -55,7 +55,8 @@ STORE = Statement(f"""{_BROUGHT}, thread AS (
 """)  # noqa: S608
 
 # The same for a run's last commit, and the end of the run. It begins under the thread's lock, so
-# that no run is queued between the look for the next one and the end of this one.
+# that no run is queued between the look for the next one and the end of this one. A thread that
+# waits for a person goes on with nothing else.
 FINISH = Statement(
     f"""{_BROUGHT}, kept AS (
         INSERT INTO messages (thread_id, id, parent, run_id, role, content)
@@ -71,9 +72,20 @@ FINISH = Statement(
         WHERE id = :thread
     ), forgotten AS (
         DELETE FROM snapshots WHERE root_id = :root AND :status <> 'interrupted'
+    ), asked AS (
+        INSERT INTO interrupts (id, thread_id, root_id, run_id, ordinal, reason, scope, call_id,
+            agent, tool, arguments, digest, status)
+        SELECT id, :thread, :root, :run, number, reason, scope, call_id, agent, tool, arguments,
+            digest, 'open'
+        FROM unnest(CAST(:asked_ids AS text[]), CAST(:reasons AS text[]),
+            CAST(:asked_scopes AS text[]), CAST(:call_ids AS text[]), CAST(:agents AS text[]),
+            CAST(:tools AS text[]), CAST(:arguments AS text[]), CAST(:asked_digests AS text[]))
+            WITH ORDINALITY
+            AS rows (id, reason, scope, call_id, agent, tool, arguments, digest, number)
     ), next AS (
         UPDATE runs SET ready = true WHERE id = (
-            SELECT id FROM runs WHERE thread_id = :thread AND status = 'queued'
+            SELECT id FROM runs
+            WHERE thread_id = :thread AND status = 'queued' AND :status <> 'interrupted'
             ORDER BY resumes IS NULL, turn, id LIMIT 1
         ) RETURNING id, thread_id
     ), run AS (
@@ -147,6 +159,14 @@ def end_columns(head: str | None, end: End) -> dict[str, Any]:
         "error_code": end.error_code,
         "error_message": end.error_message,
         "usage": _storable(end.usage),
+        "asked_ids": [one.id for one in end.asked],
+        "reasons": [one.reason for one in end.asked],
+        "asked_scopes": [one.scope for one in end.asked],
+        "call_ids": [one.call_id for one in end.asked],
+        "agents": [one.agent for one in end.asked],
+        "tools": [one.tool for one in end.asked],
+        "arguments": [one.arguments for one in end.asked],
+        "asked_digests": [one.digest for one in end.asked],
     }
 
 

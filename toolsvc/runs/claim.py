@@ -20,6 +20,7 @@ from shared.protocol.record import (
     ClaimedRun,
     ClaimRequest,
     Continued,
+    Decision,
     ForeignRow,
     SpanRecord,
     StepRecord,
@@ -71,6 +72,7 @@ class Claim:
     cut_off: list[SpanRecord] = field(default_factory=list)
     continued: Continued | None = None
     snapshot: str | None = None
+    decisions: list[Decision] = field(default_factory=list)
 
     @property
     def first(self) -> bool:
@@ -166,6 +168,7 @@ async def _take(db: Transaction, row: ClaimRow, owner: str) -> Claim:
         cut_off=past.cut_off.rows,
         continued=earlier.read() if earlier else None,
         snapshot=past.snapshot.row,
+        decisions=past.decisions.rows,
     )
 
 
@@ -273,6 +276,7 @@ def answer_of(claim: Claim, *, token: str, expires: int) -> ClaimedRun:
         continued=claim.continued,
         journal=claim.journal,
         snapshot=claim.snapshot,
+        decisions=claim.decisions,
         brackets=claim.brackets,
         cut_off=claim.cut_off,
         cancelled=row.cancelled,

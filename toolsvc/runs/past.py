@@ -6,7 +6,7 @@ from uuid import UUID
 from shared.db.direct import Transaction
 from shared.db.line import Command, Statement
 from shared.protocol.brackets import BRACKETS
-from shared.protocol.record import ForeignRow, SpanRecord, StepRecord
+from shared.protocol.record import Decision, ForeignRow, SpanRecord, StepRecord
 
 _STARTS = Statement(
     """
@@ -17,12 +17,21 @@ _STARTS = Statement(
 )
 _SPAN = ("id", "parent", "started", "ended", "data", "error")
 _STEP = ("scope", "kind", "place", "digest", "record")
+_DECISION = ("scope", "call_id", "digest", "approved", "message")
 JOURNAL = Statement(
     f"SELECT {', '.join(_STEP)} FROM steps WHERE root_id = :root ORDER BY ordinal",  # noqa: S608
     lambda columns: StepRecord.model_construct(**dict(zip(_STEP, columns, strict=True))),
 )
 _SNAPSHOT = Statement(
     "SELECT state FROM snapshots WHERE root_id = :root", lambda columns: str(columns[0])
+)
+# A call that was asked about twice counts as it was decided last.
+DECISIONS = Statement(
+    """
+    SELECT scope, call_id, digest, status = 'approved', message FROM interrupts
+    WHERE root_id = :root AND status IN ('approved', 'rejected') ORDER BY decided_at
+    """,
+    lambda columns: Decision.model_construct(**dict(zip(_DECISION, columns, strict=True))),
 )
 # What was under way when the predecessor died will not end any more.
 _CLOSE_SPANS = Statement(
@@ -50,6 +59,7 @@ class Past(NamedTuple):
     journal: Command[StepRecord]
     brackets: Command[str]
     snapshot: Command[str]
+    decisions: Command[Decision]
 
 
 def look_at_past(db: Transaction, *, run: UUID, root: UUID) -> Past:
@@ -60,6 +70,7 @@ def look_at_past(db: Transaction, *, run: UUID, root: UUID) -> Past:
         db.add(JOURNAL(root=root)),
         db.add(_BRACKETS(run=run, types=sorted(BRACKETS))),
         db.add(_SNAPSHOT(root=root)),
+        db.add(DECISIONS(root=root)),
     )
 
 

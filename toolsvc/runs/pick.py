@@ -139,8 +139,10 @@ TO_CLOSE = Statement(
 _UNDER_WAY = f"""
     {_FROM} WHERE EXISTS (SELECT FROM steps WHERE steps.root_id = runs.root_id) AND (
         runs.status IN ('running', 'queued')
-        OR (runs.status = 'interrupted'
-            OR runs.error_code IN ('poisoned', 'tool_outcome_unknown')
+        OR (runs.status = 'interrupted' AND NOT EXISTS (
+                SELECT FROM interrupts WHERE interrupts.root_id = runs.root_id
+                    AND interrupts.run_id = runs.id AND interrupts.status = 'superseded'
+            ) OR runs.error_code IN ('poisoned', 'tool_outcome_unknown')
         ) AND NOT EXISTS (
             SELECT FROM runs AS later
             WHERE later.user_id = runs.user_id AND later.resumes = runs.public_id

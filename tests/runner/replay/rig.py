@@ -34,7 +34,14 @@ from runner.models.digest import digest_of
 from runner.models.provider import journaled
 from runner.outbox import Outbox
 from runner.wrap import wrap_agent
-from shared.protocol.record import ClaimedRun, Commit, CommitAnswer, Continued, StepRecord
+from shared.protocol.record import (
+    ClaimedRun,
+    Commit,
+    CommitAnswer,
+    Continued,
+    Decision,
+    StepRecord,
+)
 from shared.settings.runner import TraceContent
 
 CODE = "the agent's code"
@@ -54,13 +61,17 @@ class World:
     snapshot: str | None = None
     #: What toolsvc was told, as it was told.
     commits: list[Commit] = field(default_factory=list)
+    #: What people have decided.
+    decisions: list[Decision] = field(default_factory=list)
 
     def do(self, what: str) -> None:
         self.done.append(what)
 
     def copy(self) -> "World":
         """The same once more, to go another way from here."""
-        return World(list(self.journal), list(self.asked), list(self.done), self.snapshot)
+        copied = World(list(self.journal), list(self.asked), list(self.done), self.snapshot)
+        copied.decisions = list(self.decisions)
+        return copied
 
 
 Items = list[dict[str, Any]]
@@ -265,6 +276,7 @@ def _carried(
         input={},
         journal=journal,
         snapshot=world.snapshot,
+        decisions=world.decisions,
         continued=continued,
         token="token",
         token_expires=0,
