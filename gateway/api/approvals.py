@@ -88,7 +88,11 @@ class Decision(Body):
 class Decisions(Body):
     """What is said about some of a run's questions, or all of them."""
 
-    decisions: list[Decision] = Field(min_length=1, max_length=100)
+    decisions: list[Decision] = Field(
+        min_length=1,
+        max_length=100,
+        examples=[[{"id": "int_01993b7c5d5e7c0f8a51c6f7b1f2a3d4", "approved": True}]],
+    )
 
 
 @router.get("/runs/{id}/approvals", operation_id="listApprovals")

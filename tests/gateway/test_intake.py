@@ -21,6 +21,11 @@ def submit(
     )
 
 
+def answer(interrupt: str, **payload: Any) -> dict[str, Any]:
+    payload = {"approved": True} | payload
+    return {"interruptId": interrupt, "status": "resolved", "payload": payload}
+
+
 def test_what_is_stored_is_the_message_without_what_only_we_may_say() -> None:
     message = user_message("msg_1", "Hello") | {
         "name": "Ada",
@@ -132,7 +137,14 @@ def test_a_media_part_is_named_in_the_refusal() -> None:
         ({"runId": "run_1\n"}, Code.BAD_INPUT),
         ({"messages": [user_message("../x")]}, Code.BAD_INPUT),
         ({"messages": [user_message("a"), user_message("a")]}, Code.BAD_INPUT),
-        ({"resume": [{"interruptId": "i", "status": "resolved"}]}, Code.NOT_SUPPORTED),
+        ({"resume": [{"interruptId": "i", "status": "resolved"}]}, Code.BAD_INPUT),
+        ({"resume": [answer("i"), answer("i")]}, Code.BAD_INPUT),
+        ({"resume": [answer("../i")]}, Code.BAD_INPUT),
+        ({"resume": [answer("i", approved="yes")]}, Code.BAD_INPUT),
+        ({"resume": [answer("i", message="")]}, Code.BAD_INPUT),
+        ({"resume": [answer("i", message=7)]}, Code.BAD_INPUT),
+        ({"resume": [answer("i", message="x" * 2001)]}, Code.BAD_INPUT),
+        ({"resume": [answer("i", editedArgs={})]}, Code.NOT_SUPPORTED),
     ],
 )
 def test_a_malformed_submission_is_refused(change: dict[str, Any], code: Code) -> None:

@@ -136,9 +136,13 @@ REFUSED: dict[str, tuple[Frame, str]] = {
     "run of an agent by path": (run(message()) | {"agent": "../Assistant"}, "unknown_agent"),
     "run in an unknown mood": (run(message()) | {"ifBusy": "shout"}, "bad_input"),
     "run with rollback": (run(message()) | {"ifBusy": "rollback"}, "not_supported"),
-    "run with resume": (
+    "run with a resume without an answer": (
         run(message(), resume=[{"interruptId": "i", "status": "resolved"}]),
-        "not_supported",
+        "bad_input",
+    ),
+    "run with an answer that nobody asked for": (
+        run(resume=[{"interruptId": "i", "status": "cancelled"}]),
+        "not_found",
     ),
     "an assistant's message": (run(message(role="assistant")), "bad_input"),
     "an assistant's call": (run(message(role="assistant", toolCalls=[CALL])), "bad_input"),

@@ -21,6 +21,8 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("GET", "/api/runs/{run}/trace", None),
     ("GET", "/api/runs/{run}/receipt", None),
     ("GET", "/api/runs/{run}/export", None),
+    ("GET", "/api/runs/{run}/approvals", None),
+    ("POST", "/api/runs/{run}/approvals", {"decisions": [{"id": "int_1", "approved": True}]}),
     ("POST", "/api/runs/{run}/cancel", None),
     ("POST", "/api/runs/{run}/requeue", None),
     ("DELETE", "/api/keys/{key}", None),

@@ -24,6 +24,7 @@ async def test_a_run_is_accepted_and_can_be_read(rig: Rig, ada: httpx.AsyncClien
         "threadId": "thr_1",
         "status": "queued",
         "queued": False,
+        "waitsFor": [],
     }
     key = await rig.value("SELECT id FROM runs")
     run = (await ada.get("/api/runs/run_1")).json()

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 from runner.wrap import wrap_agent
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from tests.runner.replay.approving import until_it_ends
 from tests.runner.replay.rig import (
     StopKind,
     World,
@@ -248,15 +249,54 @@ async def test_people_see_such_calls_like_any_other() -> None:
     assert not any("metadata" in one for one in results)  # which would say that it failed
 
 
-async def test_what_waits_for_a_person_ends_the_run_with_a_word() -> None:
-    def program(_world: World) -> Agent[Any]:
-        tool = ShellTool(executor=lambda _request: "listed", needs_approval=True)
-        return Agent(name="A", tools=[tool])
+async def test_kinds_of_calls_that_wait_for_a_person() -> None:
+    def program(world: World) -> Agent[Any]:
+        class Editor:
+            def update_file(self, operation: ApplyPatchOperation) -> ApplyPatchResult:
+                world.do(f"patched {operation.path}")
+                return ApplyPatchResult(output="patched")
 
-    outcome = await assert_replays(program, lambda _system, _items: [shell("s1", "ls")])
-    assert outcome.stop.kind is StopKind.FAILED
-    assert outcome.stop.error is not None
-    assert outcome.stop.error.message == "'shell' needs an approval that nobody can give."
+            create_file = delete_file = update_file
+
+        async def work(_context: ToolContext[Any], given: str) -> str:
+            world.do(f"worked {given}")
+            return "worked"
+
+        async def listing(request: Any) -> str:
+            world.do(f"listed {request.data.call_id}")
+            return "listed"
+
+        tools: list[Any] = [
+            ShellTool(executor=listing, needs_approval=True),
+            ApplyPatchTool(editor=Editor(), needs_approval=True),
+            CustomTool(name="work", description="", on_invoke_tool=work, needs_approval=True),
+        ]
+        return Agent(name="A", tools=tools)
+
+    def answers(_system: str, items: Any) -> Any:
+        if done := outputs(items):
+            return [text(str(done))]
+        calls = [shell("s1", "ls"), shell("s2", "rm"), patch("p1", "update_file", "a")]
+        return [*calls, custom("work", "c1", "x")]
+
+    def judge(_tool: str, arguments: str) -> bool | str:
+        return "Nothing is removed." if "rm" in arguments else True
+
+    world = World()
+    first = await attempt(program, world, answers=answers)
+    asked = {one.record.call_id: one.record for one in first.stop.asked}
+    assert {id_: one.tool for id_, one in asked.items()} == {
+        "s1": "shell",
+        "s2": "shell",
+        "p1": "apply_patch",
+        "c1": "work",
+    }
+    assert '"ls"' in asked["s1"].arguments
+    assert (world.done, asked["c1"].arguments) == ([], "x")
+    outcome = await until_it_ends(program, world, answers, judge)
+    assert outcome.stop.kind is StopKind.FINISHED
+    assert "Nothing is removed." in outcome.stop.result
+    assert sorted(world.done) == ["listed s1", "patched a", "worked x"]
 
 
 async def test_what_a_process_keeps_the_state_of_is_refused_at_once() -> None:
