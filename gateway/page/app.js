@@ -42,7 +42,7 @@ const conversations = new Conversations({
   onConnection: drawConnection,
   onConnected: () => reread(),
 });
-const chat = new ChatView({ retry, edit: takeBack, withdraw, earlier });
+const chat = new ChatView({ retry, edit: takeBack, withdraw, earlier, decide });
 const dialog = new ThreadDialog({ rename, remove });
 const threads = new ThreadList({
   onEdit: (thread) => dialog.show(thread),
@@ -175,6 +175,20 @@ async function withdraw(turn) {
   if (!conversation || !turn.runId) return;
   await stopRun(turn.runId);
   await conversations.readWaiting(conversation);
+}
+
+/** @param {import("./conversation.js").Turn} turn
+ * @param {{id: string, approved: boolean, message?: string}} decision */
+async function decide(turn, decision) {
+  try {
+    await conversations.decide(current, turn, decision);
+    return true;
+  } catch (error) {
+    say(/** @type {Error} */ (error).message);
+    const conversation = conversations.get(current);
+    if (conversation) await conversations.readDecided(conversation);
+    return false;
+  }
 }
 
 /** Ask for the end of the run that goes on. */

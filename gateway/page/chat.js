@@ -14,6 +14,8 @@ import { MarkdownView } from "./markdown.js";
  * @property {(turn: Turn) => void} edit
  * @property {(turn: Turn) => void} withdraw
  * @property {() => Promise<void>} earlier
+ * @property {(turn: Turn, decision: {id: string, approved: boolean, message?: string})
+ *   => Promise<boolean>} decide whether it was recorded
  */
 
 /** So near to the end counts as being there. */
@@ -60,6 +62,7 @@ export class ChatView {
     const turns = this.#conversation?.turns ?? [];
     const retried = new Set(turns.map((turn) => turn.retryOf));
     const said = new Set(turns.map((turn) => turn.said[0]?.id));
+    const asking = turns.some((turn) => turn.state === "asking");
     const newest = turns.findLast((turn) => turn.state !== "waiting" && turn.state !== "sending");
     const views = turns.map((turn) => {
       const view = this.#views.get(turn.key) ?? new TurnView(this.wishes);
@@ -68,6 +71,7 @@ export class ChatView {
         repeats: turn.retryOf !== null && said.has(turn.retryOf),
         retried: turn.said.some((message) => retried.has(message.id)),
         newest: turn === newest,
+        asking,
       });
       return view.element;
     });
@@ -113,11 +117,14 @@ class TurnView {
     this.wishes = wishes;
     this.said = el("div", { class: "said" });
     this.items = new ItemList();
+    this.questions = new QuestionList(wishes);
     this.foot = el("div", { class: "foot" });
-    this.element = el("li", { class: "turn" }, this.said, this.items.element, this.foot);
+    this.element = el("li", { class: "turn" },
+      this.said, this.items.element, this.questions.element, this.foot);
   }
 
-  /** @param {Turn} turn @param {{repeats: boolean, retried: boolean, newest: boolean}} place */
+  /** @param {Turn} turn
+   * @param {{repeats: boolean, retried: boolean, newest: boolean, asking: boolean}} place */
   update(turn, place) {
     const drawn = `${turn.version} ${turn.state} ${JSON.stringify(place)}`;
     if (turn === this.#turn && drawn === this.#drawn) return;
@@ -131,30 +138,33 @@ class TurnView {
         el("h2", { class: "off-screen" }, "You said"), textOf(message.content))));
     }
     this.items.update(turn.transcript.messages, turn, turn.state === "running");
+    this.questions.update(turn);
     this.#drawFoot(turn, place);
   }
 
-  /** @param {Turn} turn @param {{retried: boolean, newest: boolean}} place */
+  /** @param {Turn} turn @param {{retried: boolean, newest: boolean, asking: boolean}} place */
   #drawFoot(turn, place) {
     const mayRetry = place.newest && !place.retried;
     const doing = turn.state === "running" ? working(turn) : "";
-    const shown = `${turn.state} ${turn.takeOvers} ${doing} ${mayRetry}`;
+    const shown = `${turn.state} ${turn.takeOvers} ${doing} ${mayRetry} ${place.asking}`;
     if (shown === this.foot.dataset.shown) return;
     this.foot.dataset.shown = shown;
     const resumed = turn.takeOvers > 0
       ? [el("p", { class: "note" }, "Another runner took over and went on.")] : [];
-    this.foot.replaceChildren(...resumed, ...this.#standing(turn, doing, mayRetry));
+    this.foot.replaceChildren(...resumed, ...this.#standing(turn, doing, { mayRetry, ...place }));
   }
 
   /** How the turn stands, and what can be done about it.
-   * @param {Turn} turn @param {string} doing @param {boolean} mayRetry @returns {Node[]} */
-  #standing(turn, doing, mayRetry) {
+   * @param {Turn} turn @param {string} doing
+   * @param {{mayRetry: boolean, asking: boolean}} place @returns {Node[]} */
+  #standing(turn, doing, { mayRetry, asking }) {
     const { retry, edit, withdraw } = this.wishes;
     switch (turn.state) {
       case "sending":
         return [el("p", { class: "note" }, "Sending…")];
       case "waiting":
-        return [el("p", { class: "note" }, "Waiting for its turn",
+        return [el("p", { class: "note" },
+          asking ? "Waiting until you have decided above" : "Waiting for its turn",
           button("Withdraw", () => withdraw(turn)))];
       case "running":
         return [el("p", { class: "working" },
@@ -169,6 +179,85 @@ class TurnView {
           mayRetry ? button("Retry", () => retry(turn)) : null)];
       default:
         return [];
+    }
+  }
+}
+
+/** What a run asks the person, one below the other. */
+class QuestionList {
+  /** @type {Map<string, QuestionView>} */
+  #views = new Map();
+
+  /** @param {Wishes} wishes */
+  constructor(wishes) {
+    this.wishes = wishes;
+    this.element = el("div", { class: "questions" });
+  }
+
+  /** @param {Turn} turn */
+  update(turn) {
+    const questions = turn.state === "asking" ? turn.questions : [];
+    arrange(this.element, questions.map((question) => {
+      const view = this.#views.get(question.id) ?? new QuestionView(this.wishes);
+      this.#views.set(question.id, view);
+      view.update(question, turn);
+      return view.element;
+    }));
+  }
+}
+
+const DECIDED = { approved: "Approved", rejected: "Rejected", superseded: "Not decided" };
+
+/** One question: what shall be called with what, and the person's answer. */
+class QuestionView {
+  /** @type {Turn | null} */
+  #turn = null;
+  /** @type {import("./conversation.js").Question | null} */
+  #question = null;
+
+  /** @param {Wishes} wishes */
+  constructor(wishes) {
+    this.wishes = wishes;
+    this.text = el("h3");
+    this.input = el("pre", { tabindex: "0", role: "group", "aria-label": "Arguments" });
+    this.message = el("input", { type: "text", maxlength: "2000",
+      placeholder: "Why not? (optional)", "aria-label": "What the agent is told if you reject" });
+    this.approve = button("Approve", () => this.#decide(true));
+    this.reject = button("Reject", () => this.#decide(false));
+    this.approve.classList.add("primary");
+    this.form = el("div", { class: "question-answer" }, this.approve, this.reject, this.message);
+    this.outcome = el("p", { class: "note", role: "status" });
+    this.element = el("section", { class: "question", role: "group", "aria-label": "Approval" },
+      this.text, this.input, this.form, this.outcome);
+  }
+
+  /** @param {import("./conversation.js").Question} question @param {Turn} turn */
+  update(question, turn) {
+    this.#question = question;
+    this.#turn = turn;
+    const open = question.status === "open";
+    setText(this.text, question.text);
+    setText(this.input, pretty(question.arguments));
+    this.input.hidden = !question.arguments;
+    this.form.hidden = !open;
+    setText(this.outcome, open ? "" : DECIDED[question.status]);
+  }
+
+  /** @param {boolean} approved */
+  async #decide(approved) {
+    if (!this.#turn || !this.#question) return;
+    const { value } = /** @type {HTMLInputElement} */ (this.message);
+    const message = approved ? "" : value.trim();
+    this.#lock(true);
+    const { id } = this.#question;
+    const said = { id, approved, ...(message ? { message } : {}) };
+    if (!await this.wishes.decide(this.#turn, said)) this.#lock(false);
+  }
+
+  /** @param {boolean} locked */
+  #lock(locked) {
+    for (const one of [this.approve, this.reject, this.message]) {
+      /** @type {HTMLButtonElement} */ (one).disabled = locked;
     }
   }
 }
@@ -305,7 +394,9 @@ class CallView {
     const { name } = call.function;
     const agents = turn.inside(call.id);
     const ended = result?.failed ? "failed" : "done";
-    const state = result !== null ? ended : running ? "running" : "no result";
+    const asked = turn.askedAbout(call.id);
+    const waits = asked === "open" ? "asks you" : asked ?? "no result";
+    const state = result !== null ? ended : running ? "running" : waits;
     const asking = running && result === null && !turn.asked.has(call.id);
     const handing = name.startsWith("transfer_to_");
     setText(this.name, handing && running && result === null ? "Handing over" : name);

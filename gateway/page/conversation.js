@@ -12,7 +12,11 @@
  * @typedef {{type: string, [field: string]: any}} AgUiEvent
  * @typedef {{id: string, event: AgUiEvent}} PlacedEvent
  * @typedef {{code: string, message: string}} Failure
- * @typedef {"sending"|"waiting"|"running"|"done"|"stopped"|"failed"|"unsent"|"unknown"} TurnState
+ * @typedef {"open"|"approved"|"rejected"|"superseded"} QuestionStatus
+ * @typedef {{id: string, text: string, tool: string, arguments: string, callId: string | null,
+ *   status: QuestionStatus}} Question
+ * @typedef {"sending"|"waiting"|"running"|"asking"|"done"|"stopped"|"failed"|"unsent"|"unknown"
+ *   } TurnState
  */
 
 /** A cursor's two numbers: `"3-17"` → `[3, 17]`. @param {string} cursor */
@@ -143,13 +147,30 @@ export class SubAgent {
   }
 }
 
-/** One run: what the person said, and what came of it. */
+/** What a run asks, as its last event tells it. @param {any} asked @returns {Question} */
+function questionOf(asked) {
+  const about = asked.metadata?.baton ?? {};
+  return {
+    id: asked.id,
+    text: asked.message ?? "The agent asks for an approval.",
+    tool: about.tool ?? "",
+    arguments: about.arguments ?? "",
+    callId: asked.toolCallId ?? null,
+    status: "open",
+  };
+}
+
+/** One run, and those that resume it: what the person said, and what came of it. */
 export class Turn {
   /** @param {string} key of this turn as long as it is shown */
   constructor(key) {
     this.key = key;
-    /** @type {string | null} */
+    /** The newest run. @type {string | null} */
     this.runId = null;
+    /** All of them. @type {Set<string>} */
+    this.runs = new Set();
+    /** What the run asks the person. @type {Question[]} */
+    this.questions = [];
     /** @type {Message[]} */
     this.said = [];
     this.transcript = new Transcript();
@@ -195,10 +216,7 @@ export class Turn {
     }
     switch (event.type) {
       case "RUN_STARTED":
-        this.runId = event.runId;
-        this.state = "running";
-        this.said = event.input?.messages?.filter((/** @type {Message} */ one) =>
-          one.role === "user") ?? this.said;
+        this.#begin(event);
         break;
       case "STEP_STARTED":
         if (!event.subagentRunId) this.agent = event.stepName;
@@ -211,13 +229,43 @@ export class Turn {
         if (event.name === "baton.restarted") this.#restarted(event.value?.messageIds ?? []);
         break;
       case "RUN_FINISHED":
-        this.state = event.outcome?.type === "cancelled" ? "stopped" : "done";
+        this.questions = (event.outcome?.interrupts ?? []).map(questionOf);
+        this.state = { cancelled: "stopped", interrupt: "asking" }[event.outcome?.type] ?? "done";
         break;
       case "RUN_ERROR":
         this.state = "failed";
         this.failure = { code: event.code ?? "internal", message: event.message };
         break;
     }
+  }
+
+  /** @param {AgUiEvent} event */
+  #begin(event) {
+    this.runId = event.runId;
+    this.runs.add(event.runId);
+    this.state = "running";
+    this.questions = [];
+    const said = (event.input?.messages ?? []).filter(
+      (/** @type {Message} */ one) => one.role === "user",
+    );
+    if (said.length) this.said = said;
+  }
+
+  /** Take in what was decided, perhaps elsewhere. A run whose questions nobody can answer any more
+   * is over. @param {{id: string, status: QuestionStatus}[]} asked */
+  decided(asked) {
+    if (this.state !== "asking") return;
+    this.version += 1;
+    for (const question of this.questions) {
+      question.status = asked.find(({ id }) => id === question.id)?.status ?? question.status;
+    }
+    if (this.questions.every(({ status }) => status === "superseded")) this.state = "stopped";
+  }
+
+  /** Whether a call without a result is asked about, or what was decided. @param {string} callId */
+  askedAbout(callId) {
+    const asked = this.questions.find((one) => one.callId === callId);
+    return this.state === "asking" && asked ? asked.status : null;
   }
 
   /** @param {AgUiEvent} event @returns {SubAgent | null} */
@@ -378,7 +426,10 @@ export class Conversation {
     /** @type {Turn | null} */
     let turn = null;
     for (const { event } of placed) {
-      if (event.type === "RUN_STARTED") turn = new Turn(event.input?.messages?.[0]?.id);
+      if (event.type === "RUN_STARTED") {
+        turn = this.#resumed(event, [...this.told.values()])
+          ?? new Turn(event.input?.messages?.[0]?.id);
+      }
       if (!turn?.key) continue;
       turn.add(event);
       if (event.type !== "RUN_STARTED") continue;
@@ -420,16 +471,36 @@ export class Conversation {
     const known = this.turns.find(
       (turn) => turn.runId === event.runId || ids.has(turn.said[0]?.id),
     );
-    const turn = known ?? new Turn(said[0]?.id ?? event.runId);
+    const resumed = known ? null : this.#resumed(event, this.turns) ?? this.#unanswered(event);
+    const turn = known ?? resumed ?? new Turn(said[0]?.id ?? event.runId);
     this.recent = this.recent.filter((one) => one !== turn);
     const waiting = this.recent.findIndex((one) => one.state !== "running" && one.live);
     this.recent.splice(waiting < 0 ? this.recent.length : waiting, 0, turn);
     this.past = this.past.filter((message) => !ids.has(message.id));
     for (const id of ids) this.told.set(id, turn);
+    if (resumed) this.told.set(resumed.key, resumed);
     this.#cut();
+    if (resumed) return turn;
     turn.transcript = new Transcript();
     turn.subAgents.clear();
     return turn;
+  }
+
+  /** The turn that goes on with a run, which resumes another one.
+   * @param {AgUiEvent} event @param {Turn[]} turns */
+  #resumed(event, turns) {
+    return turns.find((turn) => turn.runs.has(event.parentRunId)) ?? null;
+  }
+
+  /** The same where only messages are known of the run before: nothing else can have come since.
+   * @param {AgUiEvent} event */
+  #unanswered(event) {
+    return event.parentRunId ? this.pastTurns.at(-1) ?? null : null;
+  }
+
+  /** The turn that waits for the person. @returns {Turn | null} */
+  get asking() {
+    return this.turns.find((turn) => turn.state === "asking") ?? null;
   }
 
   /**
@@ -481,11 +552,12 @@ export class Conversation {
    * Take in which runs of the thread are alive, newest first. The messages at the end that nobody
    * has answered belong to those which no runner has claimed.
    *
-   * @param {{id: string, status: string, claimedAt: string | null,
+   * @param {{id: string, status: string, claimedAt: string | null, parentRunId: string | null,
    *   cancelRequestedAt: string | null}[]} alive
    */
   waiting(alive) {
-    const unclaimed = alive.filter((run) => run.status === "queued" && run.claimedAt === null);
+    const unclaimed = alive.filter((run) => run.status === "queued" && run.claimedAt === null
+      && !run.parentRunId); // which belongs to a turn that is shown
     const turns = this.turns;
     const silent = turns.filter((turn) => !turn.runId);
     for (const run of unclaimed) {

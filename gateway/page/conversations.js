@@ -102,6 +102,7 @@ export class Conversations {
     if (frame.op === "changed") {
       const conversation = this.#known.get(frame.threadId);
       if (conversation && frame.what === "queue") this.readWaiting(conversation);
+      if (conversation && frame.what === "approvals") this.readDecided(conversation);
       this.watcher.onNotice(frame.threadId);
       return;
     }
@@ -167,6 +168,17 @@ export class Conversations {
     if (conversation.resets !== resets) return;
     conversation.remember(placed);
     this.watcher.onChange(conversation.threadId);
+    await this.readDecided(conversation);
+  }
+
+  /** Read what was decided of what the thread asks. @param {Conversation} conversation */
+  async readDecided(conversation) {
+    const { asking } = conversation;
+    if (!asking?.runId) return;
+    const found = await call("GET", path`/api/runs/${asking.runId}/approvals`).catch(() => null);
+    if (!found) return;
+    asking.decided(found.data);
+    this.watcher.onChange(conversation.threadId);
   }
 
   /** @param {string} threadId @param {string} after @param {string} upTo both cursors
@@ -228,6 +240,19 @@ export class Conversations {
     }
     store.delivered(runId);
     this.#changed(threadId);
+  }
+
+  /** Decide what a run asks; with the last decision it goes on, which comes as events.
+   * @param {string} threadId @param {import("./conversation.js").Turn} turn
+   * @param {{id: string, approved: boolean, message?: string}} decision */
+  async decide(threadId, turn, decision) {
+    try {
+      const body = { decisions: [decision] };
+      const after = await call("POST", path`/api/runs/${turn.runId ?? ""}/approvals`, body);
+      turn.decided(after.data);
+    } finally {
+      this.watcher.onChange(threadId);
+    }
   }
 
   /** Whether somebody asked for a run's end. @param {string | null} runId */

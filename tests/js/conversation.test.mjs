@@ -35,6 +35,72 @@ const fed = (...batches) => {
   return conversation;
 };
 
+const asked = (id, toolCallId) => ({ id, toolCallId, message: "May I?",
+  metadata: { baton: { tool: "send", arguments: "{}" } } });
+const asking = (...interrupts) =>
+  ({ type: "RUN_FINISHED", outcome: { type: "interrupt", interrupts } });
+const resumes = (runId, parentRunId) => ({ ...started(runId), parentRunId });
+const result = (id, toolCallId, content) =>
+  ({ type: "TOOL_CALL_RESULT", messageId: id, toolCallId, content });
+
+describe("questions", () => {
+  const first = placed(1, started("r1", user("u")), chunk("a", "Wait."),
+    asking(asked("i1", "c1"), asked("i2", "c2")));
+  const second = placed(2, resumes("r2", "r1"), result("t", "c1", "sent"), finished());
+
+  test("are open until they are decided, here or elsewhere", () => {
+    const [turn] = fed(first).turns;
+    assert.equal(turn.state, "asking");
+    assert.equal(turn.askedAbout("c1"), "open");
+    turn.decided([{ id: "i1", status: "approved" }, { id: "i2", status: "open" }]);
+    assert.deepEqual(turn.questions.map(({ status }) => status), ["approved", "open"]);
+    assert.equal(turn.state, "asking");
+  });
+
+  test("that nobody can answer any more end the turn", () => {
+    const [turn] = fed(first).turns;
+    turn.decided([{ id: "i1", status: "superseded" }, { id: "i2", status: "superseded" }]);
+    assert.equal(turn.state, "stopped");
+  });
+
+  test("end with the run that goes on, in the same turn", () => {
+    const conversation = fed(first, second);
+    assert.deepEqual(screen(conversation), [["done", "u", "Wait.", "sent"]]);
+    assert.deepEqual(conversation.turns[0].questions, []);
+    assert.equal(conversation.byRun("r2"), conversation.turns[0]);
+  });
+
+  test("of the past are shown again, and with them what came of it", () => {
+    const past = { cursor: "2-3", messages: [user("u"), assistant("a", "Wait.")] };
+    const remembered = (...batches) => {
+      const conversation = new Conversation("thr_1");
+      conversation.reset(past);
+      conversation.remember(batches.flat());
+      return conversation;
+    };
+    assert.equal(remembered(first).asking?.runId, "r1");
+    assert.deepEqual(screen(remembered(first, second)), [["done", "u", "Wait.", "sent"]]);
+  });
+
+  test("whose run goes on before its past is read go on in the newest turn", () => {
+    const conversation = new Conversation("thr_1");
+    conversation.reset({ cursor: "2-0", messages: [user("u"), assistant("a", "Wait.")] });
+    for (const one of second) conversation.add(one);
+    assert.deepEqual(screen(conversation), [["done", "u", "Wait.", "sent"]]);
+  });
+
+  test("are not mixed up with a message that waits behind them", () => {
+    const conversation = fed(first);
+    conversation.say("r3", user("later"));
+    conversation.accepted("r3", true);
+    conversation.waiting([live("r2", { parentRunId: "r1" }), live("r3")]);
+    assert.deepEqual(screen(conversation), [["asking", "u", "Wait."], ["waiting", "later"]]);
+    for (const one of second) conversation.add(one);
+    assert.deepEqual(screen(conversation),
+      [["done", "u", "Wait.", "sent"], ["waiting", "later"]]);
+  });
+});
+
 describe("cursors", () => {
   test("are compared as two numbers", () => {
     assert.ok(isAfter("2-1", "1-99"));
