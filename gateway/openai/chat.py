@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from gateway.accept import Accepted, accept
 from gateway.api.routing import SignedIn, StrictRoute, WithServices
@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 #: A stream that is silent for this long says so; proxies close silent ones after 30 s or more.
 KEEP_ALIVE_S = 15.0
+#: A client that takes nothing for this long is gone, or hostile; its run goes on.
+STUCK_S = 30.0
 
 
 @router.post("/chat/completions")
@@ -159,14 +161,23 @@ def _succeeded(ended: Ended) -> Ended:
     return ended
 
 
-class _EventStream(StreamingResponse):
+class EventStream(StreamingResponse):
     """Closes what it reads from, also where the client has gone before the first line."""
 
     media_type = "text/event-stream"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all of it to a client that reads."""
+
+        async def patiently(message: Message) -> None:
+            try:
+                async with asyncio.timeout(STUCK_S):
+                    await send(message)
+            except TimeoutError:
+                raise ClientDisconnect from None
+
         async with aclosing(self.body_iterator):  # type: ignore[type-var]
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, patiently)
 
 
 async def _begun(lines: AsyncIterator[bytes], headers: dict[str, str]) -> Response:
@@ -180,7 +191,7 @@ async def _begun(lines: AsyncIterator[bytes], headers: dict[str, str]) -> Respon
                 yield said
 
     no_buffer = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return _EventStream(all_lines(), headers=headers | no_buffer)
+    return EventStream(all_lines(), headers=headers | no_buffer)
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
