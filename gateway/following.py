@@ -4,11 +4,12 @@ Who leaves stops nothing: the run goes on, and may be followed again from its be
 gateway.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accept import Accepted
 from gateway.auth.caller import Caller
@@ -16,7 +17,8 @@ from gateway.inbox import Inbox
 from gateway.relay.listener import Listener
 from gateway.relay.relay import Relay
 from gateway.services import Services
-from gateway.store import runs
+from gateway.store import interrupts, runs
+from gateway.store.interrupts import InterruptRow
 from gateway.store.messages import messages_made
 from gateway.store.runs import RunRow
 from shared.db.conversations import LIVE, RunStatus
@@ -93,7 +95,8 @@ class Following:
         self._services, self._relay, self._caller = services, relay, caller
         self._accepted, self._listener, self._inbox = accepted, listener, inbox
         self._stored: list[Happening] = []
-        self._begun = False
+        #: The run that is followed now: the accepted one, or the newest that goes on with it.
+        self._run_id, self._begun = accepted.run_id, False
 
     async def begin(self) -> None:
         """Stand just before RUN_STARTED."""
@@ -123,22 +126,33 @@ class Following:
     def _is_mine(self, event: dict[str, Any]) -> bool:
         """A thread has one run at a time; of those before it, nothing is told."""
         if event["type"] == "RUN_STARTED":
-            self._begun = event["runId"] == self._accepted.run_id
+            self._begun = event["runId"] == self._run_id
         return self._begun
 
     async def _from_the_beginning(self) -> None:
         """From the stream while it runs; from what SQL keeps for good once it has ended."""
-        user, accepted = self._caller.user_id, self._accepted
-        async with self._services.db.reading(user) as db:
-            row = await runs.find(db, user, accepted.run_id)
-            if row is None:
-                raise BatonError(Code.NOT_FOUND)
+        accepted = self._accepted
+        told: list[dict[str, Any]] = []
+        async with self._services.db.reading(self._caller.user_id) as db:
+            row = await self._run(db, accepted.run_id)
+            while row.resumed_by:
+                told += _said(await messages_made(db, row.thread_key, row.key))
+                row = await self._run(db, row.resumed_by)
             if row.status not in LIVE:
-                messages = await messages_made(db, row.thread_key, row.key)
-                self._stored = [Happening(event) for event in _events_of(row, messages)]
-                return
-        cursor = accepted.last if row.first_fence is None else Position(row.first_fence, 0)
-        self._relay.place(self._listener, cursor, "run")
+                told += _said(await messages_made(db, row.thread_key, row.key))
+                asked = await interrupts.of_run(db, row.key)
+                told.append(_end(row, asked))
+        self._run_id, self._begun = row.public_id, False
+        self._stored = [Happening(event) for event in told]
+        if row.status in LIVE:
+            cursor = accepted.last if row.first_fence is None else Position(row.first_fence, 0)
+            self._relay.place(self._listener, cursor, "run")
+
+    async def _run(self, db: AsyncConnection, run: str) -> RunRow:
+        row = await runs.find(db, self._caller.user_id, run)
+        if row is None:
+            raise BatonError(Code.NOT_FOUND)
+        return row
 
 
 def _happening(frame: str) -> Happening:
@@ -146,8 +160,8 @@ def _happening(frame: str) -> Happening:
     return Happening(told["event"], told["id"])
 
 
-def _events_of(row: RunRow, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The least that a run which has ended could have said, with the same outcome."""
+def _said(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The least that a run which has ended could have said."""
     found: list[dict[str, Any]] = []
     for message in messages:
         shared = {"messageId": message["id"], "role": message["role"]}
@@ -155,12 +169,27 @@ def _events_of(row: RunRow, messages: list[dict[str, Any]]) -> list[dict[str, An
             found.append({"type": "TEXT_MESSAGE_CHUNK", "delta": message["content"], **shared})
         elif message["role"] == "tool":
             found.append({"type": "TOOL_CALL_RESULT", "content": message["content"], **shared})
+    return found
+
+
+def _end(row: RunRow, asked: Sequence[InterruptRow]) -> dict[str, Any]:
+    """And how it ended."""
     usage = {"usage": row.usage} if row.usage else {}
     if row.status == RunStatus.FAILED:
-        told = {"type": "RUN_ERROR", "code": row.error_code, "message": row.error_message or ""}
-        return [*found, told | usage]
-    outcome = {"type": _OUTCOMES[RunStatus(row.status)]}
-    return [*found, {"type": "RUN_FINISHED", "outcome": outcome, **usage}]
+        code, message = row.error_code, row.error_message or ""
+        return {"type": "RUN_ERROR", "code": code, "message": message, **usage}
+    outcome: dict[str, Any] = {"type": _OUTCOMES[RunStatus(row.status)]}
+    if asked:
+        outcome["interrupts"] = [
+            {
+                "id": one.id,
+                "metadata": {
+                    "baton": {"tool": one.tool, "agent": one.agent, "arguments": one.arguments}
+                },
+            }
+            for one in asked
+        ]
+    return {"type": "RUN_FINISHED", "outcome": outcome, **usage}
 
 
 def _stopping() -> BatonError:

@@ -5,7 +5,7 @@ them. What has been sent cannot be taken back: after a take-over in mid-text, ne
 while it repeats what was sent, and at the first difference the answer ends.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +30,11 @@ class Answer:
     """Feed it the run's events in order.
 
     `streamed`: what `feed` returns is sent at once. Otherwise only `text` counts, at the end.
+    `link`: where a person decides what the run asks.
     """
 
-    def __init__(self, *, streamed: bool) -> None:
-        self._streamed = streamed
+    def __init__(self, *, streamed: bool, link: str) -> None:
+        self._streamed, self._link = streamed, link
         #: By message, in order; the pieces of all of them make the text.
         self._pieces: dict[str, list[str]] = {}
         self._result: str | None = None
@@ -106,13 +107,17 @@ class Answer:
         self._sent, self._again = sent, len(left)
 
     def _finish(self, event: dict[str, Any]) -> str:
-        outcome = event["outcome"]["type"]
+        outcome = event["outcome"]
         usage = event.get("usage") or []
-        if outcome != "success":
-            self.ended = Ended(_unanswered(outcome), usage)
+        if outcome["type"] == "cancelled":
+            self.ended = Ended(BatonError(Code.CANCELLED, repeatable=False), usage)
             return ""
-        silent = "" if self._pieces else self._said_otherwise(event)
-        text = self._write("", {"delta": silent})
+        last = ""
+        if outcome["type"] == "interrupt":
+            last = _questions(outcome.get("interrupts", ()), self._link)
+        elif not self._pieces:
+            last = self._said_otherwise(event)
+        text = self._write("", {"delta": last})
         if self._sent:  # the new answer is shorter than what was sent
             raise BatonError(Code.ANSWER_RESTARTED)
         self.ended = Ended(None, usage)
@@ -125,14 +130,13 @@ class Answer:
         return self._result or ""
 
 
-def _unanswered(outcome: str) -> BatonError:
-    if outcome == "cancelled":
-        return BatonError(Code.CANCELLED, repeatable=False)
-    return BatonError(
-        Code.NOT_SUPPORTED,
-        "The run waits for somebody's decision, which can be made in the chat page only.",
-        repeatable=False,
-    )
+def _questions(interrupts: Iterable[dict[str, Any]], link: str) -> str:
+    """What the run asks a person, for whoever reads the answer."""
+    lines = [
+        f"{about['agent']} asks whether it may call {about['tool']} with {about['arguments']}"
+        for about in (one["metadata"]["baton"] for one in interrupts)
+    ]
+    return "\n".join([*lines, f"It goes on when that is decided: {link}"])
 
 
 def _failure(event: dict[str, Any]) -> BatonError:

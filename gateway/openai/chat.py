@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.accept import Accepted, accept
 from gateway.api.routing import SignedIn, StrictRoute, WithServices
 from gateway.auth.caller import Caller
+from gateway.auth.origin import base_url
 from gateway.following import Followers
 from gateway.openai.answer import Answer, Ended
 from gateway.openai.asked import Asked, bad, idempotency_key, read_request
@@ -52,7 +53,10 @@ async def create_chat_completion(
     if not sent.hidden:
         await _require_thread(services, caller, sent.thread_id)
     accepted = await accept(services, caller, sent)
-    served = _Served(request.app.state.followers, caller, accepted, asked, again=key is not None)
+    link = f"{base_url(request, services.settings)}/api/runs/{accepted.run_id}/approvals"
+    served = _Served(
+        *(request.app.state.followers, caller, accepted, asked), again=key is not None, link=link
+    )
     headers = _headers(accepted, asked)
     if asked.stream:
         events = request.headers.get("baton-events") == "1"
@@ -80,13 +84,24 @@ def _headers(accepted: Accepted, asked: Asked) -> dict[str, str]:
 
 
 class _Served:
-    """One run, told to one caller. `again`: the same request may be sent again, and joins it."""
+    """One run, told to one caller.
+
+    `again`: the same request may be sent again, and joins it; `link`: where its questions are
+    decided.
+    """
 
     def __init__(
-        self, followers: Followers, caller: Caller, accepted: Accepted, asked: Asked, *, again: bool
+        self,
+        followers: Followers,
+        caller: Caller,
+        accepted: Accepted,
+        asked: Asked,
+        *,
+        again: bool,
+        link: str,
     ) -> None:
         self._followers, self._caller, self._accepted = followers, caller, accepted
-        self._asked, self._again = asked, again
+        self._asked, self._again, self._link = asked, again, link
         self._identity = Identity(
             id=f"chatcmpl-{accepted.run_id}",
             created=(accepted.run_key.int >> 80) // 1000,  # uuid7: milliseconds
@@ -99,7 +114,7 @@ class _Served:
         Raises:
             BatonError: the run's own error, or UNAVAILABLE.
         """
-        answer = Answer(streamed=False)
+        answer = Answer(streamed=False, link=self._link)
         try:
             async with self._followers.following(self._caller, self._accepted) as following:
                 while answer.ended is None:
@@ -126,7 +141,7 @@ class _Served:
             yield line({"error": error_object(told, status)})
 
     async def _lines(self, chunks: Chunks, *, events: bool) -> AsyncIterator[bytes]:
-        answer = Answer(streamed=True)
+        answer = Answer(streamed=True, link=self._link)
         async with self._followers.following(self._caller, self._accepted) as following:
             while answer.ended is None:
                 happened = await following.next(KEEP_ALIVE_S)

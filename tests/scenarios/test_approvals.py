@@ -191,3 +191,25 @@ async def test_a_decision_after_everything_was_restarted_and_the_code_is_new(
         end = (await socket.finished())["event"]
     assert (end["runId"], end["outcome"]["type"]) == (made["resumedBy"], "success")
     assert results(socket.frames) == {asked["toolCallId"]: "sent to ada"}
+
+
+async def test_a_client_of_the_openai_api_reads_the_question_and_then_the_rest(
+    ada: Person,
+) -> None:
+    body = {"model": "Mailer", "messages": [{"role": "user", "content": ASKS}]}
+    headers = {"Idempotency-Key": new_id("key")}
+
+    async def asked() -> str:
+        answer = await ada.http.post("/v1/chat/completions", json=body, headers=headers)
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+    question = await asked()
+    assert 'Mailer asks whether it may call send with {"to": "ada"}' in question
+    assert await asked() == question
+    link = question.split()[-1]
+    (open_,) = (await ada.get(link))["data"]
+    said = {"id": open_["id"], "approved": True}
+    assert (await ada.http.post(link, json={"decisions": [said]})).status_code == 200
+    rest = await asked()
+    assert "sent to ada" in rest
+    assert "asks whether" not in rest

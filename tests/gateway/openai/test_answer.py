@@ -25,7 +25,7 @@ def finished(outcome: str = "success", **more: Any) -> Event:
 
 
 def told(*events: Event, streamed: bool = True) -> tuple[list[str], Answer]:
-    answer = Answer(streamed=streamed)
+    answer = Answer(streamed=streamed, link="http://x/approvals")
     return [text for event in events if (text := answer.feed(event))], answer
 
 
@@ -130,7 +130,6 @@ def test_a_text_is_told_and_not_the_output_made_of_it() -> None:
         ({"type": "RUN_ERROR", "code": "max_turns", "message": "Too many."}, Code.MAX_TURNS),
         ({"type": "RUN_ERROR", "code": "their_own", "message": "No."}, Code.AGENT_ERROR),
         (finished("cancelled"), Code.CANCELLED),
-        (finished("interrupt"), Code.NOT_SUPPORTED),
     ],
 )
 def test_a_run_without_an_answer_is_an_error_that_nobody_repeats(end: Event, code: Code) -> None:
@@ -139,3 +138,15 @@ def test_a_run_without_an_answer_is_an_error_that_nobody_repeats(end: Event, cod
     assert answer.ended.error
     assert answer.ended.error.code is code
     assert answer.ended.error.details["repeatable"] is False
+
+
+def test_what_a_run_asks_is_told_in_words_with_a_link() -> None:
+    about = {"tool": "send", "agent": "Mailer", "arguments": '{"to": "ada"}'}
+    outcome = {"type": "interrupt", "interrupts": [{"id": "i", "metadata": {"baton": about}}]}
+    pieces, answer = told(says("I will."), {"type": "RUN_FINISHED", "outcome": outcome})
+    assert answer.ended
+    assert answer.ended.error is None
+    assert pieces[-1] == (
+        '\n\nMailer asks whether it may call send with {"to": "ada"}\n'
+        "It goes on when that is decided: http://x/approvals"
+    )
