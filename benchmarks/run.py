@@ -15,6 +15,7 @@ from rich.console import Console
 
 from benchmarks import measures, takeover
 from benchmarks.idle_threads import make_threads
+from benchmarks.lean import TURNS, lean_figures
 from benchmarks.loading import Load, clients
 from benchmarks.measures import QUICK, Delays, Extent, Looped, Paced, p50, p95
 from benchmarks.replays import replay_times_ms
@@ -26,7 +27,7 @@ from stack.running import Stack
 
 COMPARED = ("delta", "first-token", "runs", "turns")
 OF_ONE_RUNNER = (*COMPARED, "sockets", "threads", "commit", "growth")
-NAMES = (*OF_ONE_RUNNER, "replay", "takeover", "suspects")
+NAMES = (*OF_ONE_RUNNER, "lean", "replay", "takeover", "suspects")
 #: Where in a run a commit is looked at: it must not cost more the longer the run has gone on.
 COMMITS = (10, 100, 1000)
 #: Turns of a replay → the most it may cost, in ms of CPU.
@@ -57,6 +58,8 @@ class Bench:
         """Measure the floors, then Baton; the table's rows are those of Baton's order."""
         if self._wants(*OF_ONE_RUNNER):
             await self._of_one_runner()
+        if self._wants("lean"):
+            await self._lean()
         if self._wants("replay"):
             await self._replays()
         if self._wants("takeover", "suspects"):
@@ -167,6 +170,20 @@ class Bench:
             say(f"five-delta runs, {count} at once")
             found = await measures.looped(target, self.extent, count)
             row = Row(name=f"CPU per five-delta run, {count} at once", unit="ms", baton=found.ms)
+            self.result.rows.append(row)
+
+    async def _lean(self) -> None:
+        say("a model's stream in one process, stock and lean")
+        async with timed_model() as model:
+            found = await lean_figures(model)
+        for name, unit, figure, goal in (
+            ("CPU per delta, socket to publish", "µs", "us_per_delta", 45),
+            (f"CPU of {TURNS} tool turns", "ms", "ms_of_turns", found["stock"]["ms_of_turns"] / 5),
+            ("first delta behind the model's, p50", "ms", "first_ms", 3),
+            ("a process's first run", "ms", "cold_ms", None),
+        ):
+            row = Row(name=f"{name}, one process", unit=unit, goal=goal)
+            row.baton, row.bare_sdk = found["lean"][figure], found["stock"][figure]
             self.result.rows.append(row)
 
     async def _replays(self) -> None:

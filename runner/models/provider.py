@@ -7,11 +7,12 @@ from typing import Any
 import httpx2
 from agents import Model, ModelProvider, OpenAIChatCompletionsModel, OpenAIResponsesModel
 from agents.exceptions import UserError
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI
 
 from runner.models.client import LeanClient
 from runner.models.gate import Gates
 from runner.models.journaled import JournaledModel
+from runner.models.transport import LeanHttpClient
 from shared.settings import RunnerSettings
 from shared.settings.models import ModelsConfig, Provider
 
@@ -29,7 +30,7 @@ def make_client(settings: RunnerSettings, provider: Provider) -> AsyncOpenAI:
         api_key=_key_of(settings, provider) or NO_KEY,
         base_url=provider.base_url or settings.openai_base_url,
         max_retries=0,
-        http_client=DefaultAioHttpClient(
+        http_client=LeanHttpClient(
             timeout=httpx2.Timeout(silence_s, connect=CONNECT_S),
             limits=httpx2.Limits(
                 max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S

@@ -30,7 +30,7 @@ TINY = dataclasses.replace(
 @pytest.mark.timeout(300)  # it starts the whole stack, and two floors
 @pytest.mark.asyncio
 async def test_a_tiny_run_yields_the_whole_table() -> None:
-    result = await Bench(TINY, (*OF_ONE_RUNNER, "replay")).run()
+    result = await Bench(TINY, (*OF_ONE_RUNNER, "lean", "replay")).run()
 
     by_name = {row.name: row for row in result.rows}
     assert len(by_name) == len(result.rows)
