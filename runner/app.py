@@ -21,6 +21,7 @@ from runner.invocations import patch_runner
 from runner.isolation import Isolation
 from runner.kept import KeptCode
 from runner.models.provider import UpstreamProvider, missing_keys
+from runner.models.warm import warm_up
 from runner.record import Record
 from runner.tracing import install_tracing
 from runner.worker import BLOCK_MS, Worker
@@ -53,13 +54,12 @@ def make_app(settings: RunnerSettings) -> ASGIApp:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runner = f"{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}"
         secret = token_urlsafe(32)
-        async with (
-            opened_worker(settings, models, runner, secret) as worker,
-            working(worker, secret, _parts(worker)),
-        ):
-            app.include_router(health_router(_checks(worker)))
-            log.info("ready", runner=runner)
-            yield
+        async with opened_worker(settings, models, runner, secret) as worker:
+            await warm_up()  # tracing is set up by now
+            async with working(worker, secret, _parts(worker)):
+                app.include_router(health_router(_checks(worker)))
+                log.info("ready", runner=runner)
+                yield
 
     app = FastAPI(title="Baton runner", lifespan=lifespan, docs_url=None, redoc_url=None)
     install_error_handlers(app, REDIS)

@@ -38,8 +38,9 @@ _BESIDE = {
         "runner.author_loop",
     ),
     "waits for the lease, and does nothing": ("runner.own_lease",),
-    "the calls inside have points; these make clients, and close them at the end": (
-        *("runner.models.client", "runner.models.provider", "toolsvc.tool_http"),
+    "the calls inside have points; these make clients, carry bytes, and close at the end": (
+        *("runner.models.client", "runner.models.provider", "runner.models.transport"),
+        "toolsvc.tool_http",
     ),
     "caches, which a run does without": ("runner.snapshots",),
     "tests/faults/test_failover.py": ("shared.bus.sentinel",),
