@@ -10,6 +10,7 @@ from shared.process import importing
 with importing():
     from runner.alone import carry_alone
     from runner.app import make_app
+    from runner.drop_ins.inspector import Inspector, fork_inspector
     from runner.nursery import born
     from shared.settings import RunnerSettings, load_settings
     from shared.telemetry.logs import set_up_logging
@@ -23,6 +24,8 @@ def main() -> None:
     parser.add_argument("--nursery", action="store_true", help="for runners: forks such processes")
     options = parser.parse_args()
     alone: UUID | None = options.alone
+    serves = not (alone or options.nursery)
+    inspector = Inspector(fork_inspector() if serves else None)
     settings = load_settings(RunnerSettings)
     set_up_logging("runner", settings)
     if options.nursery:
@@ -32,7 +35,7 @@ def main() -> None:
         if alone:
             carry_alone(settings, alone)
         else:
-            serve(make_app(settings), settings, process="runner")
+            serve(make_app(settings, inspector), settings, process="runner")
     except SystemExit as ending:
         status = ending.code
     # Everything of ours has ended; a thread of agent code may never do so, and would be waited for.

@@ -54,7 +54,7 @@ async def _carry(settings: RunnerSettings, models: ModelsConfig, run: UUID, told
     async with AsyncExitStack() as lifetime:
         async with _ended_if_stuck():
             opening = opened_worker(settings, models, told.runner, told.secret)
-            worker = await lifetime.enter_async_context(opening)
+            worker, _ = await lifetime.enter_async_context(opening)
         await lifetime.enter_async_context(working(worker, told.secret, parts_of(worker)))
         log.info("ready for one run", runner=told.runner, run=told.run_id)
         try:

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from secrets import token_urlsafe
 from typing import Any
 
@@ -12,8 +13,10 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from runner.carrying import Carrying
-from runner.catalog import Catalog, load_catalog
+from runner.catalog import Catalog
 from runner.configure import RunConfigs
+from runner.drop_ins.inspector import Inspector
+from runner.drop_ins.reload import DropIns
 from runner.heartbeat import HeartbeatThread
 from runner.hints import listen_for_hints
 from runner.home import ToolThreads
@@ -46,7 +49,7 @@ log = get_logger(__name__)
 THREADS_PER_RUN = 4
 
 
-def make_app(settings: RunnerSettings) -> ASGIApp:
+def make_app(settings: RunnerSettings, inspector: Inspector) -> ASGIApp:
     """Health over HTTP; the work goes on in the lifespan."""
     models = models_of(settings)
 
@@ -54,9 +57,11 @@ def make_app(settings: RunnerSettings) -> ASGIApp:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runner = f"{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}"
         secret = token_urlsafe(32)
-        async with opened_worker(settings, models, runner, secret) as worker:
+        opened = opened_worker(settings, models, runner, secret, inspector)
+        async with opened as (worker, reloading):
             await warm_up()  # tracing is set up by now
-            async with working(worker, secret, _parts(worker)):
+            parts = _parts(worker) | {"agents": reloading()}
+            async with working(worker, secret, parts):
                 app.include_router(health_router(_checks(worker)))
                 log.info("ready", runner=runner)
                 yield
@@ -82,9 +87,17 @@ def models_of(settings: RunnerSettings) -> ModelsConfig:
 
 @asynccontextmanager
 async def opened_worker(
-    settings: RunnerSettings, models: ModelsConfig, runner: str, secret: str
-) -> AsyncIterator[Worker]:
-    """Everything that a worker needs, from the first connection on; it has announced its agents."""
+    settings: RunnerSettings,
+    models: ModelsConfig,
+    runner: str,
+    secret: str,
+    inspector: Inspector | None = None,
+) -> AsyncIterator[tuple[Worker, Callable[[], Coroutine[Any, Any, None]]]]:
+    """Everything that a worker needs, from the first connection on; it has announced its agents.
+
+    Besides the worker there is what keeps its agents up to date. Without an inspector they are
+    loaded unseen, for a process that may die of them.
+    """
     url = settings.redis_url.get_secret_value()
     patch_runner()
     asyncio.get_running_loop().set_default_executor(
@@ -103,8 +116,13 @@ async def opened_worker(
         lifetime.push_async_callback(upstream.aclose)
         exporter = install_tracing(settings)
         lifetime.push_async_callback(asyncio.to_thread, exporter.shutdown)
-        kept = KeptCode(settings.agents_kept)
-        catalog = load_catalog(settings.agents_folders, await record.tools(), kept)
+        drop_ins = DropIns(
+            settings.agents_folders,
+            catalog := Catalog(KeptCode(settings.agents_kept)),
+            inspector=inspector,
+            tools=record.tools,
+        )
+        await drop_ins.load()
         carrying = Carrying(
             settings,
             redis=redis,
@@ -123,9 +141,9 @@ async def opened_worker(
             carrying=carrying,
             isolation=Isolation(settings, record),
         )
-        await _announce(record, worker, catalog)
-        log.info("announced", agents=sorted(catalog.agents), broken=len(catalog.broken))
-        yield worker
+        announce = partial(_announce, record, worker, catalog)
+        await announce()
+        yield worker, partial(drop_ins.watch, announce)
 
 
 async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
@@ -142,6 +160,7 @@ async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
             same_code=worker.settings.changed_agents is ChangedAgents.WAIT,
         ),
     )
+    log.info("announced", agents=sorted(catalog.agents), broken=len(catalog.broken))
     current = {one.digest for one in catalog.agents.values()}
     await asyncio.to_thread(catalog.kept.forget, current | set(answer.in_use))
 

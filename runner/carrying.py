@@ -69,7 +69,6 @@ class Carrying:
 
     async def carry(self, claimed: ClaimedRun, place: Place) -> None:
         """Carry a run until it ends, or is lost or given away."""
-        loaded = self._catalog.of(claimed.agent, claimed.agent_digest)
         trace = self._exporter.run_trace(trace_id(claimed.root), silent=bool(claimed.journal))
         trace.taken_over(claimed.cut_off)
         outbox = Outbox(
@@ -94,13 +93,20 @@ class Carrying:
         RUNS_LIVE.set(len(self._runs))
         log.debug("carries a run", agent=claimed.agent, fence=claimed.fence)
         try:
-            await self._drive(run, loaded, place)
+            await self._drive(run, await self._code_of(claimed), place)
         finally:
             if self._runs.get(claimed.run) is run:
                 del self._runs[claimed.run]
             RUNS_LIVE.set(len(self._runs))
             self.publisher.forget(outbox)
             self._exporter.forget(trace)
+
+    async def _code_of(self, claimed: ClaimedRun) -> LoadedAgent | None:
+        """The code to carry a run with; what has to be imported first is so in a thread."""
+        wanted = claimed.agent, claimed.agent_digest
+        if self._catalog.at_hand(*wanted):
+            return self._catalog.of(*wanted)
+        return await asyncio.to_thread(self._catalog.of, *wanted)
 
     async def _drive(self, run: CarriedRun, loaded: LoadedAgent | None, place: Place) -> None:
         if (error := self._unfit(run.claimed, loaded)) is not None:

@@ -43,7 +43,6 @@ class Catalog:
 
     def serve(self, source: Source, loaded: LoadedAgent) -> None:
         """Serve an agent from now on; runs under way hold what they began with."""
-        self.kept.keep(source)
         if (before := self.agents.get(source.name)) is not None:
             self._former[before.name, before.digest] = before
         self.agents[source.name] = loaded
@@ -60,6 +59,15 @@ class Catalog:
         self.agents.pop(name, None)
         self.files.pop(name, None)
         self.broken.pop(name, None)
+
+    def at_hand(self, name: str, digest: str | None) -> bool:
+        """Whether `of` answers without importing anything."""
+        newest = self.agents.get(name)
+        return (
+            digest is None
+            or (newest is not None and newest.digest == digest)
+            or (name, digest) in self._former
+        )
 
     def of(self, name: str, digest: str | None) -> LoadedAgent | None:
         """The agent with the code that a run began with, else with the newest."""
@@ -100,6 +108,7 @@ def load_catalog(
         try:
             source = read_source(name, one.file, one.root)
             catalog.serve(source, load(source, catalog.tools))
+            kept.keep(source)
         except BaseException as error:  # noqa: BLE001 - others' code may raise anything
             catalog.refuse(name, reason_of(error, one.file))
     return catalog

@@ -17,7 +17,10 @@ from shared.settings.common import LogFormat, ProcessSettings
 from shared.telemetry.redact import redact_value
 
 #: Chatty libraries, whose lines say nothing that ours do not.
-_QUIET = ("httpx", "httpcore", "httpx2", "httpcore2", "openai", "openai.agents", "uvicorn.access")
+_QUIET = (
+    *("httpx", "httpcore", "httpx2", "httpcore2", "openai", "openai.agents", "uvicorn.access"),
+    "watchfiles",
+)
 
 
 #: How the SDK begins its line about a failed model call, which has no fact in it: the error is ours

@@ -42,9 +42,14 @@ def redact(text: str) -> str:
     return text
 
 
+def secret_name(name: str) -> bool:
+    """Whether a variable of this name holds a secret."""
+    return bool(_NAMES.search(name))
+
+
 def secrets_of(environ: Mapping[str, str]) -> list[str]:
     """Values of variables that are secret by their names."""
-    return [value for name, value in environ.items() if _NAMES.search(name)]
+    return [value for name, value in environ.items() if secret_name(name)]
 
 
 def without(text: str, secrets: Sequence[str]) -> str:

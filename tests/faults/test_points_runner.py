@@ -53,6 +53,9 @@ LEFT_OUT = {
         "runner.committer:Committer.give_up _send",
         "runner.committer:Committer.give_up _send#2",
     ),
+    "only where a run began with other code than what is served: nothing is done but importing": (
+        "runner.carrying:Carrying._code_of asyncio.to_thread",
+    ),
     "agents that their own code makes or runs: tests/runner/replay/test_authors_code.py": (
         "runner.agent_loop:AgentLoop._run_agent made_by",
         "runner.agent_loop:AgentLoop._run_agent answer_of",

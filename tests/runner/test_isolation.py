@@ -279,11 +279,9 @@ async def carry(_run):
         os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.sleep(60)
 
-class Nothing(nullcontext):
-    def __init__(self, *_):
-        super().__init__(SimpleNamespace(carry_alone=carry))
-
-alone.opened_worker = alone.working = Nothing
+worker = SimpleNamespace(carry_alone=carry)
+alone.opened_worker = lambda *_: nullcontext((worker, None))
+alone.working = lambda *_: nullcontext(worker)
 alone.parts_of = lambda _: {}
 told = alone.Told(runner="lone-1", secret="s", run_id="run_1")
 try:

@@ -1,8 +1,9 @@
-"""An agent's file changes while its run goes on: the run keeps the code that it began with."""
+"""Agents' files change while processes run: runs keep their code, saves are served at once."""
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,6 +13,7 @@ from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
 from tests.scenarios.client import Person
 from tests.scenarios.sql import carrier, select
+from tests.until import until
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
 
@@ -68,3 +70,68 @@ async def test_a_run_goes_on_with_the_code_it_began_with(stack: Stack, file: Pat
     assert said == [(False, "the first")] * 3 + [(True, "the second")]
     digests = await select(stack, "SELECT agent_digest FROM runs ORDER BY id")
     assert len(set(digests)) == 2
+
+
+HELPER = """
+from agents import Agent, Runner
+from helpers import SAYS
+
+talker = Agent(name="Talker")
+
+async def run(text: str) -> str:
+    \"\"\"Answers in its own words.\"\"\"
+    said = await Runner.run(talker, text)
+    return said.final_output + SAYS
+"""
+
+
+async def listed(person: Person, right: Callable[[dict[str, Any]], object]) -> None:
+    async def fact() -> object:
+        page = await person.get("/api/agents")
+        return right({one["name"]: one for one in page["data"]})
+
+    await until(fact)
+
+
+async def answer(person: Person, agent: str) -> str:
+    async with person.socket() as socket:
+        await socket.say(new_thread_id(), "hello", agent=agent)
+        await socket.finished()
+    events = [frame["event"] for frame in socket.frames if "event" in frame]
+    chunks = [event for event in events if event["type"] == "TEXT_MESSAGE_CHUNK"]
+    return "".join(one["delta"] for one in chunks if one["messageId"] == chunks[-1]["messageId"])
+
+
+async def test_what_is_saved_is_served_and_what_is_saved_broken_changes_nothing(
+    stack: Stack, file: Path
+) -> None:
+    ada = await Person(stack.gateway_urls[0], f"{new_id('ada')}@example.com").sign_in()
+    mine = file.parent.parent / "team" / "Fresh"
+    mine.mkdir(parents=True)
+    (mine / "helpers.py").write_text("SAYS = ' (one)'")
+    (mine / "agent.py").write_text(HELPER)
+    await listed(ada, lambda agents: "team/Fresh" in agents)
+    agents = {one["name"]: one for one in (await ada.get("/api/agents"))["data"]}
+    assert agents["team/Fresh"]["description"] == "Answers in its own words."
+    assert (await answer(ada, "team/Fresh")).endswith(" (one)")
+
+    # A broken save leaves what was served, and says why.
+    (mine / "helpers.py").write_text("SAYS = ' (two)'\n1 / 0")
+
+    async def told() -> object:
+        processes = (await ada.get("/api/status"))["processes"]
+        return any("helpers.py:2: Zero" in one["broken"].get("team/Fresh", "") for one in processes)
+
+    await until(told)
+    assert (await answer(ada, "team/Fresh")).endswith(" (one)")
+
+    # The next good one is served, and nothing is broken any more.
+    (mine / "helpers.py").write_text("SAYS = ' (three)'")
+    before = agents["team/Fresh"]["digest"]
+    await listed(ada, lambda agents: agents["team/Fresh"]["digest"] != before)
+    assert (await answer(ada, "team/Fresh")).endswith(" (three)")
+    assert not await told()
+
+    (mine / "agent.py").unlink()
+    await listed(ada, lambda agents: "team/Fresh" not in agents)
+    await ada.http.aclose()

@@ -1,0 +1,206 @@
+"""Hot reload: what is saved is served, and what is saved broken leaves the last good version.
+
+Good news count at once. Bad news (an agent is broken, clashes or is gone) count when a second look
+finds the same: files are half-written for a moment, and gone for a moment where an editor or a
+checkout replaces them.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from watchfiles import awatch
+
+from runner.catalog import Catalog
+from runner.drop_ins.find import Found, find
+from runner.drop_ins.inspection import Order
+from runner.drop_ins.inspector import Inspector
+from runner.drop_ins.load import LoadedAgent, Tools, load
+from runner.drop_ins.reason import reason_of
+from runner.drop_ins.source import Source, is_temporary, read_source
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+#: Between the two looks that bad news take.
+SETTLE_S = 0.3
+#: The file system's own news may be missing (network file systems, mounts of containers).
+LOOK_ANYWAY_S = 5.0
+#: Changes that come within this time of each other are looked at together.
+DEBOUNCE_MS = 200
+#: An import that was fine in the inspector takes no longer than this here, or never ends.
+IMPORT_S = 20.0
+#: After watching has failed, as for a folder that was removed.
+PAUSE_S = 1.0
+
+GONE = "gone"
+
+
+class Judged(NamedTuple):
+    """What a look at some code came to; no reason means that it is good."""
+
+    digest: str | None
+    saved_ns: int
+    reason: str | None
+
+
+class DropIns:
+    """Keeps a catalogue as the folders are."""
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        catalog: Catalog,
+        *,
+        inspector: Inspector | None,
+        tools: Callable[[], Awaitable[list[dict[str, Any]]]],
+    ) -> None:
+        self._folders, self._catalog, self._tools = folders, catalog, tools
+        self._inspector = inspector
+        self._judged: dict[str, Judged] = {}
+        #: Bad news that were seen once.
+        self._doubtful: dict[str, str] = {}
+        self._stamp: object = None
+
+    async def load(self) -> None:
+        """Load what there is, at the start: here nothing is served yet, and bad news count."""
+        self._catalog.know(await self._tools())
+        self._stamp = await asyncio.to_thread(_stamp_of, self._folders)
+        await self._look()
+        await self._look()
+
+    async def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
+        """Reload whatever changes, until cancelled; `changed` is called when something did."""
+        while True:
+            try:
+                async for _ in awatch(
+                    *self._folders,
+                    watch_filter=lambda _, path: not is_temporary(Path(path).name),
+                    debounce=DEBOUNCE_MS,
+                    rust_timeout=int(LOOK_ANYWAY_S * 1000),
+                    yield_on_timeout=True,
+                    ignore_permission_denied=True,
+                ):
+                    await self.refresh(changed)
+            except (OSError, RuntimeError) as error:
+                log.warning("the folders of agents cannot be watched", error=str(error))
+            await asyncio.sleep(PAUSE_S)
+
+    async def refresh(self, changed: Callable[[], Awaitable[None]]) -> None:
+        """Bring the catalogue up to date, if any file has changed."""
+        stamp = await asyncio.to_thread(_stamp_of, self._folders)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        self._catalog.know(await self._tools())
+        while True:
+            if await self._look():
+                await changed()
+            if not self._doubtful:
+                return
+            await asyncio.sleep(SETTLE_S)
+
+    # ------------------------------------------------------------------ one look
+    async def _look(self) -> bool:
+        """Look at everything once; whether the catalogue has changed."""
+        served = dict(self._catalog.files)
+        found = await asyncio.to_thread(find, self._folders, served)
+        bad = dict(found.refused)
+        changed = False
+        for one in found.agents.values():
+            if (judged := await self._judge(one)) is None:
+                changed = True
+            elif judged.reason:
+                bad[one.name] = judged.reason
+            elif one.name not in bad and self._catalog.broken.pop(one.name, ""):
+                changed = True  # it is again what is served
+        bad |= dict.fromkeys(self._known() - set(found.agents) - set(bad), GONE)
+        return self._take(bad) or changed
+
+    def _known(self) -> set[str]:
+        return {*self._catalog.agents, *self._catalog.broken}
+
+    def _take(self, bad: dict[str, str]) -> bool:
+        """Let bad news count that were seen twice."""
+        certain = {name: why for name, why in bad.items() if self._doubtful.get(name) == why}
+        known = {name: why for name, why in bad.items() if self._catalog.broken.get(name) == why}
+        self._doubtful = {
+            name: why for name, why in bad.items() if name not in certain and name not in known
+        }
+        new = {name: why for name, why in certain.items() if name not in known}
+        for name, why in new.items():
+            if why == GONE:
+                self._catalog.forget(name)
+                self._judged.pop(name, None)
+                log.info("an agent is gone", agent=name)
+            else:
+                self._catalog.refuse(name, why)
+        return bool(new)
+
+    async def _judge(self, one: Found) -> Judged | None:
+        """What is to be said of an agent's code; `None` where it is new and good, and serves."""
+        try:
+            saved_ns = one.file.stat().st_mtime_ns
+            source = await asyncio.to_thread(read_source, one.name, one.file, one.root)
+        except Exception as error:  # noqa: BLE001 - a file may be anything
+            return Judged(None, 0, reason_of(error, one.file))
+        known = self._judged.get(one.name)
+        if known and (known.digest, known.saved_ns) == (source.digest, saved_ns):
+            return known
+        serving = self._catalog.agents.get(one.name)
+        if (
+            serving
+            and serving.digest == source.digest
+            and self._catalog.files[one.name] == one.file
+        ):
+            judged = Judged(source.digest, saved_ns, None)
+            self._judged[one.name] = judged
+            return judged
+        judged = Judged(source.digest, saved_ns, await self._replace(source, one.root))
+        self._judged[one.name] = judged
+        return judged if judged.reason else None
+
+    async def _replace(self, source: Source, root: Path) -> str | None:
+        """Serve this code, if it is fine; else the reason why not."""
+        tools = self._catalog.tools
+        if self._inspector is not None:
+            order = Order(name=source.name, file=source.file, root=root, tools=tools)
+            report = await self._inspector.inspect(order)
+            if report.reason:
+                return report.reason
+        try:
+            async with asyncio.timeout(IMPORT_S):
+                loaded = await asyncio.to_thread(self._load, source, tools)
+        except TimeoutError:
+            return f"{source.file}: its import did not end within {IMPORT_S:g} s."
+        if isinstance(loaded, str):
+            return loaded
+        self._catalog.serve(source, loaded)
+        log.info("serves an agent", agent=source.name, digest=source.digest)
+        return None
+
+    def _load(self, source: Source, tools: Tools) -> LoadedAgent | str:
+        try:
+            loaded = load(source, tools)
+        except BaseException as error:  # noqa: BLE001 - others' code may raise anything
+            return reason_of(error, source.file)
+        self._catalog.kept.keep(source)
+        return loaded
+
+
+def _stamp_of(folders: Sequence[Path]) -> object:
+    """Something that differs when a file does."""
+    found = []
+    for folder in folders:
+        for place, inside, files in os.walk(folder):
+            inside[:] = [one for one in inside if one not in ("__pycache__", ".git")]
+            for name in files:
+                if not is_temporary(name):
+                    try:
+                        about = os.lstat(os.path.join(place, name))  # noqa: PTH118 - by the thousand
+                    except OSError:
+                        continue
+                    found.append((place, name, about.st_mtime_ns, about.st_size, about.st_ino))
+    return sorted(found)
