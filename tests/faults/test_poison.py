@@ -134,7 +134,7 @@ async def test_a_poisoned_run_is_tried_again_until_its_cause_is_gone(
     ]
     for row in runs[:2]:  # the tool killed the third process, and the fourth died at its start
         assert (row[4], row[5]["status"]) == (4, "exit status 7")
-        assert "the last word is stillborn" in row[5]["lines"]
+        assert "the last word is stillborn" in "\n".join(row[5]["lines"])
     events = [frame["event"] for frame in of(socket, thread)]
     assert [event["runId"] for event in events if event["type"] == "RUN_STARTED"] == [
         first,
