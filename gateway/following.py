@@ -57,8 +57,12 @@ class Followers:
             inbox.end(_stopping())
 
     @asynccontextmanager
-    async def following(self, caller: Caller, accepted: Accepted) -> AsyncIterator["Following"]:
+    async def following(
+        self, caller: Caller, accepted: Accepted, *, anew: bool = False
+    ) -> AsyncIterator["Following"]:
         """Follow an accepted run from its beginning.
+
+        `anew`: also of a run that has ended all events are told as they were, while they exist.
 
         Raises:
             BatonError: UNAVAILABLE; NOT_FOUND where its thread was deleted.
@@ -71,7 +75,7 @@ class Followers:
         try:
             await self._relay.join(listener)
             following = Following(self._services, self._relay, caller, accepted, listener, inbox)
-            await following.begin()
+            await following.begin(anew=anew)
             yield following
         finally:
             self._open.discard(inbox)
@@ -98,12 +102,12 @@ class Following:
         #: The run that is followed now: the accepted one, or the newest that goes on with it.
         self._run_id, self._begun = accepted.run_id, False
 
-    async def begin(self) -> None:
+    async def begin(self, *, anew: bool) -> None:
         """Stand just before RUN_STARTED."""
         if self._accepted.created:
             self._relay.place(self._listener, self._accepted.last, "run")
         else:
-            await self._from_the_beginning()
+            await self._from_the_beginning(anew=anew)
 
     async def next(self, within_s: float) -> list[Happening] | None:
         """What happened since; `None` after so many seconds of silence.
@@ -129,22 +133,23 @@ class Following:
             self._begun = event["runId"] == self._run_id
         return self._begun
 
-    async def _from_the_beginning(self) -> None:
+    async def _from_the_beginning(self, *, anew: bool = False) -> None:
         """From the stream while it runs; from what SQL keeps for good once it has ended."""
         accepted = self._accepted
         told: list[dict[str, Any]] = []
         async with self._services.db.reading(self._caller.user_id) as db:
             row = await self._run(db, accepted.run_id)
-            while row.resumed_by:
+            while row.resumed_by and not anew:
                 told += _said(await messages_made(db, row.thread_key, row.key))
                 row = await self._run(db, row.resumed_by)
-            if row.status not in LIVE:
+            relayed = row.status in LIVE or (anew and row.first_fence is not None)
+            if not relayed:
                 told += _said(await messages_made(db, row.thread_key, row.key))
                 asked = await interrupts.of_run(db, row.key)
                 told.append(_end(row, asked))
         self._run_id, self._begun = row.public_id, False
         self._stored = [Happening(event) for event in told]
-        if row.status in LIVE:
+        if relayed:
             cursor = accepted.last if row.first_fence is None else Position(row.first_fence, 0)
             self._relay.place(self._listener, cursor, "run")
 

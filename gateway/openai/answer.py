@@ -18,6 +18,11 @@ BETWEEN_MESSAGES = "\n\n"
 _TEXTS = frozenset({"TEXT_MESSAGE_CHUNK", "TEXT_MESSAGE_CONTENT"})
 
 
+def is_text(event: dict[str, Any]) -> bool:
+    """Whether an event is told by the text alone."""
+    return event["type"] in _TEXTS and not event.get("subagentRunId")
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How the run ended: `error` where there is no whole answer; `usage` as AG-UI has it."""
@@ -67,10 +72,6 @@ class Answer:
         elif kind == "RUN_ERROR":
             self.ended = Ended(_failure(event), event.get("usage") or [])
         return ""
-
-    def shows(self, event: dict[str, Any]) -> bool:
-        """Whether an event is told by the text alone."""
-        return event["type"] in _TEXTS and not event.get("subagentRunId")
 
     def _write(self, message: str, event: dict[str, Any]) -> str:
         text = event.get("delta") or ""

@@ -7,10 +7,11 @@ from typing import Any
 import orjson
 
 from gateway.following import Happening
+from gateway.openai.answer import is_text
+from gateway.openai.errors import error_object, openai_status
+from shared.errors import BatonError
 
 DONE = b"data: [DONE]\n\n"
-#: A comment: it keeps proxies from closing a silent stream, and clients pass it over.
-KEEP_ALIVE = b": keep-alive\n\n"
 #: JSON may hold these as they are, but some clients take them for ends of lines.
 _LINE_ENDS = str.maketrans({"\u0085": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
@@ -66,35 +67,42 @@ def usage_of(usage: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Chunks:
-    """The lines of one stream. With `include_usage` each chunk has a `usage`, the last one ours."""
+    """The lines of one stream.
 
-    def __init__(self, of: Identity, *, include_usage: bool) -> None:
+    With `include_usage` each chunk has a `usage`, and the last one tells it; with `events` all that
+    happens is told, in a field of our own.
+    """
+
+    def __init__(self, of: Identity, *, include_usage: bool, events: bool = False) -> None:
         self._base: dict[str, Any] = {
             "id": of.id,
             "object": "chat.completion.chunk",
             "created": of.created,
             "model": of.model,
         }
-        self._include_usage = include_usage
+        self._include_usage, self._events = include_usage, events
 
     def opening(self) -> bytes:
         """The first chunk: who speaks."""
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
-    def text(self, text: str) -> bytes:
-        """A part of the text."""
-        return self._chunk({"content": text})
+    def happened(self, one: Happening, text: str) -> bytes:
+        """The event, for those who ask for what is not told by the text; and the text."""
+        told = b""
+        if self._events and not is_text(one.event):
+            told = self._chunk({}, baton={"id": one.at, "event": one.event})
+        return told + (self._chunk({"content": text}) if text else b"")
 
-    def happened(self, one: Happening) -> bytes:
-        """An event of the run, in a field of our own, for those who ask."""
-        return self._chunk({}, baton={"id": one.at, "event": one.event})
-
-    def closing(self, usage: list[dict[str, Any]]) -> bytes:
+    def closing(self, _text: str, usage: list[dict[str, Any]]) -> bytes:
         """The end of the text, tokens for those who ask, and the end of the stream."""
         end = self._chunk({}, finish_reason="stop")
         if self._include_usage:
             end += line(self._base | {"choices": [], "usage": usage_of(usage)})
         return end + DONE
+
+    def failed(self, error: BatonError) -> bytes:
+        """The error; nothing comes after it."""
+        return line({"error": error_object(error, openai_status(error.status))})
 
     def _chunk(
         self, delta: dict[str, Any], *, finish_reason: str | None = None, **more: Any

@@ -229,6 +229,35 @@ async def test_a_run_sent_just_before_the_close_is_acked_or_not_accepted(
 @pytest.mark.stores
 @pytest.mark.asyncio
 @pytest.mark.parametrize("drain_s", [0.0])
+async def test_a_model_call_that_waits_is_sent_elsewhere(
+    gateway: Gateway, database_url: str
+) -> None:
+    """Nobody carries the run, so it waits; with its key it is joined at another gateway."""
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as db:
+        await db.execute(
+            "INSERT INTO runners (id, lease_until, version, slots, agents, broken, carried) VALUES "
+            "('r', now() + interval '1 minute', 'dev', 1, %s, '{}', 0)",
+            (json.dumps({"A": {"title": "A", "digest": "d"}}),),
+        )
+        body = {"model": "A", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        headers = {"Idempotency-Key": "k"}
+        asking = asyncio.create_task(
+            gateway.person.http.post("/v1/chat/completions", json=body, headers=headers)
+        )
+
+        async def accepted() -> bool:
+            return await (await db.execute("SELECT 1 FROM runs")).fetchone() is not None
+
+        await wait_until(accepted)
+        gateway.process.send_signal(signal.SIGTERM)
+        answer = await asking
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+    assert await gateway.ended() == 0
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+@pytest.mark.parametrize("drain_s", [0.0])
 @BOTH
 async def test_a_request_under_way_is_answered(gateway: Gateway, number: signal.Signals) -> None:
     body = b'{"email": "ada@example.com"}'

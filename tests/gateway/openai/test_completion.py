@@ -10,6 +10,7 @@ from gateway.following import Happening
 from gateway.openai.completion import Chunks, Identity, completion
 
 OF = Identity(id="chatcmpl-run_1", created=1_790_000_000, model="team/Assistant")
+SAID = Happening({"type": "TEXT_MESSAGE_CHUNK", "messageId": "m"}, "1-4")
 USAGE: list[dict[str, Any]] = [
     {"model": "a", "inputTokens": 7, "outputTokens": 2, "totalTokens": 9, "cachedInputTokens": 4},
     {"model": "b", "inputTokens": 1, "outputTokens": 5, "totalTokens": 6, "reasoningTokens": 3},
@@ -38,7 +39,8 @@ def test_a_completion() -> None:
 @pytest.mark.parametrize("include_usage", [False, True])
 def test_a_stream(include_usage: bool) -> None:
     chunks = Chunks(OF, include_usage=include_usage)
-    *told, done = parsed(chunks.opening() + chunks.text("Hi") + chunks.closing(USAGE))
+    middle = chunks.happened(SAID, "Hi")
+    *told, done = parsed(chunks.opening() + middle + chunks.closing("Hi", USAGE))
     assert done == b"data: [DONE]"
     keys = {"id", "object", "created", "model", "choices"}
     for one in told:
@@ -65,7 +67,7 @@ def test_a_stream(include_usage: bool) -> None:
     ],
 )
 def test_whatever_a_model_writes_stays_in_its_line(text: str) -> None:
-    line = Chunks(OF, include_usage=False).text(text)
+    line = Chunks(OF, include_usage=False).happened(SAID, text)
     (told,) = parsed(line)
     assert told["choices"][0]["delta"]["content"] == text
     assert len(line.decode().splitlines()) == 2  # also for clients that know more ends of lines
@@ -73,7 +75,10 @@ def test_whatever_a_model_writes_stays_in_its_line(text: str) -> None:
 
 def test_an_event_of_the_run_stands_in_a_field_of_its_own() -> None:
     event = {"type": "TOOL_CALL_END", "toolCallId": "c"}
-    (told,) = parsed(Chunks(OF, include_usage=False).happened(Happening(event, "1-5")))
+    assert Chunks(OF, include_usage=False).happened(Happening(event, "1-5"), "") == b""
+    chunks = Chunks(OF, include_usage=False, events=True)
+    assert chunks.happened(SAID, "") == b""
+    (told,) = parsed(chunks.happened(Happening(event, "1-5"), ""))
     assert told["baton"] == {"id": "1-5", "event": event}
     assert told["choices"][0]["delta"] == {}
     ChatCompletionChunk.model_validate(told, strict=True)

@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from gateway.inbox import Inbox, Taken
-from gateway.openai import chat
+from gateway.openai import serving
 from gateway.relay import relay
 from tests.gateway.openai.carried import FINISHED, CarriedRun, says
 from tests.gateway.rig import Rig, wait_until
@@ -199,11 +199,11 @@ async def test_a_silent_stream_says_that_it_lives(
     first, second, *_ = answer.text.split("\n\n")
     assert json.loads(first[6:])["choices"][0]["delta"]["role"] == "assistant"
     assert second == ": keep-alive"
-    assert set(silences) == {chat.KEEP_ALIVE_S}
+    assert set(silences) == {serving.KEEP_ALIVE_S}
 
 
 async def test_a_client_that_never_reads_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat, "STUCK_S", 0.01)
+    monkeypatch.setattr(serving, "STUCK_S", 0.01)
     closed: list[bool] = []
 
     async def lines() -> AsyncIterator[bytes]:
@@ -221,5 +221,5 @@ async def test_a_client_that_never_reads_is_left(monkeypatch: pytest.MonkeyPatch
 
     scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
     with pytest.raises(ClientDisconnect):
-        await chat.EventStream(lines())(scope, never, takes_the_head)
+        await serving.EventStream(lines())(scope, never, takes_the_head)
     assert closed == [True]

@@ -1,0 +1,193 @@
+"""Serving one run to one HTTP request, in one piece or as a stream, whatever the shape."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing
+from typing import Any, Protocol, TypeVar
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from gateway.accept import Accepted
+from gateway.auth.caller import Caller
+from gateway.auth.origin import base_url
+from gateway.following import Followers, Happening
+from gateway.openai.answer import Answer, Ended
+from gateway.services import Services
+from shared.db.engine import POSTGRES
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.telemetry.logs import get_logger
+from shared.web.errors import as_baton_error
+
+log = get_logger(__name__)
+T = TypeVar("T")
+
+#: A stream that is silent for this long says so; proxies close silent ones after 30 s or more.
+KEEP_ALIVE_S = 15.0
+#: A comment, which clients pass over.
+KEEP_ALIVE = b": keep-alive\n\n"
+#: A client that takes nothing for this long is gone, or hostile; its run goes on.
+STUCK_S = 30.0
+
+
+class Writer(Protocol):
+    """The lines of a stream, in one of OpenAI's shapes."""
+
+    def opening(self) -> bytes:
+        """What comes before all else."""
+        ...
+
+    def happened(self, one: Happening, text: str) -> bytes:
+        """An event of the run, and the text that it adds; perhaps nothing."""
+        ...
+
+    def closing(self, text: str, usage: list[dict[str, Any]]) -> bytes:
+        """The end of a whole answer."""
+        ...
+
+    def failed(self, error: BatonError) -> bytes:
+        """The end of one that is not whole."""
+        ...
+
+
+class Served:
+    """One run, told to one caller.
+
+    `again`: the same request may be sent again, and joins it; `link`: where its questions are
+    decided; `anew`: the events are wanted as they were, as long as they exist.
+    """
+
+    def __init__(
+        self,
+        followers: Followers,
+        caller: Caller,
+        accepted: Accepted,
+        *,
+        again: bool,
+        link: str,
+        anew: bool = False,
+    ) -> None:
+        self._followers, self._caller, self._accepted = followers, caller, accepted
+        self._again, self._link, self._anew = again, link, anew
+
+    async def whole(self) -> tuple[str, list[dict[str, Any]]]:
+        """Text and usage of the whole answer.
+
+        Raises:
+            BatonError: the run's own error, or UNAVAILABLE.
+        """
+        answer = Answer(streamed=False, link=self._link)
+        try:
+            async with self._followers.following(self._caller, self._accepted) as following:
+                while answer.ended is None:
+                    for one in await following.next(KEEP_ALIVE_S) or ():
+                        answer.feed(one.event)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run stands
+            raise self._told(error) from None
+        return answer.text, succeeded(answer.ended).usage
+
+    async def stream(self, writer: Writer) -> AsyncIterator[bytes]:
+        """The answer as it comes. What goes wrong before the first byte is raised."""
+        opened = False
+        try:
+            async for said in self._lines(writer):
+                yield said if opened else writer.opening() + said
+                opened = True
+        except Exception as error:  # noqa: BLE001 - whatever it is, the stream has to end
+            told = self._told(error)
+            if not opened:
+                raise told from None
+            yield writer.failed(told)
+
+    async def _lines(self, writer: Writer) -> AsyncIterator[bytes]:
+        answer = Answer(streamed=True, link=self._link)
+        follow = self._followers.following(self._caller, self._accepted, anew=self._anew)
+        async with follow as following:
+            while answer.ended is None:
+                happened = await following.next(KEEP_ALIVE_S)
+                if happened is None:
+                    yield KEEP_ALIVE
+                    continue
+                said = b"".join(writer.happened(one, answer.feed(one.event)) for one in happened)
+                if answer.ended is not None and answer.ended.error is None:
+                    said += writer.closing(answer.text, answer.ended.usage)
+                if said:
+                    yield said
+        succeeded(answer.ended)
+
+    def _told(self, error: Exception) -> BatonError:
+        """The run stands: who asks again without a key would begin another one."""
+        told = as_baton_error(error, (POSTGRES,))
+        if told.code is Code.INTERNAL and not isinstance(error, BatonError):
+            log.error("a run could not be followed", exc_info=error)
+        if not self._again:
+            told.details["repeatable"] = False
+        return told
+
+
+def succeeded(ended: Ended) -> Ended:
+    """The end of a whole answer; raises the error of one that is not."""
+    if ended.error is not None:
+        raise ended.error
+    return ended
+
+
+def link_of(request: Request, services: Services, run: str) -> str:
+    """Where what a run asks is decided."""
+    return f"{base_url(request, services.settings)}/api/runs/{run}/approvals"
+
+
+class EventStream(StreamingResponse):
+    """Closes what it reads from, also where the client has gone before the first line."""
+
+    media_type = "text/event-stream"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all of it to a client that reads."""
+
+        async def patiently(message: Message) -> None:
+            try:
+                async with asyncio.timeout(STUCK_S):
+                    await send(message)
+            except TimeoutError:
+                raise ClientDisconnect from None
+
+        async with aclosing(self.body_iterator):  # type: ignore[type-var]
+            await super().__call__(scope, receive, patiently)
+
+
+async def begun(lines: AsyncIterator[bytes], headers: dict[str, str]) -> Response:
+    """A stream that has something to say; until then an error is an answer with its own status."""
+    first = await anext(lines)
+
+    async def all_lines() -> AsyncIterator[bytes]:
+        async with aclosing(lines):  # type: ignore[type-var]
+            yield first
+            async for said in lines:
+                yield said
+
+    no_buffer = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    return EventStream(all_lines(), headers=headers | no_buffer)
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work, unless nobody waits for it any more."""
+    working = asyncio.create_task(work, name="answer")
+    leaving = asyncio.create_task(_left(request), name="client")
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
