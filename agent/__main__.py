@@ -7,8 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from agent import effects, keys, runs, threads
-from agent.agents import agents
+from agent import agents, effects, keys, runs, threads
 from agent.approvals import approve, reject
 from agent.chat import chat
 from agent.deploy_check import deploy_check
@@ -49,7 +48,7 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.command(rich_help_panel=CONVERSE)(chat)
-    app.command(rich_help_panel=CONVERSE)(agents)
+    app.add_typer(agents.app, name="agents", rich_help_panel=CONVERSE)
     app.command(rich_help_panel=CONVERSE)(approve)
     app.command(rich_help_panel=CONVERSE)(reject)
     app.add_typer(threads.app, name="threads", rich_help_panel=CONVERSE)

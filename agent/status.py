@@ -94,7 +94,7 @@ def _life(process: dict[str, Any]) -> Text:
 def _broken(processes: list[dict[str, Any]]) -> Iterator[Text]:
     """Agents that could not be loaded by living runners, with file and line."""
     reasons = {
-        (name, str(reason))
+        (name, str(reason).partition("\n")[0])  # below it is the traceback
         for one in processes
         if one["alive"]
         for name, reason in one["broken"].items()

@@ -10,6 +10,7 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from gateway.api import (
     agents,
+    all_agents,
     approvals,
     doctor,
     effects,
@@ -51,7 +52,7 @@ from shared.web.middleware import Outermost
 PROCESS = "gateway"
 RESOURCES = (
     *(me, agents, threads, messages, events, runs, approvals, receipts, trace),
-    *(files, keys, invites, status, effects, poisoned, doctor),
+    *(files, keys, invites, status, effects, poisoned, doctor, all_agents),
 )
 
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 from pydantic import BaseModel
 
 from baton.tools import know
+from runner.drop_ins.doubts import doubts_of
 from runner.drop_ins.load import Tools, load
 from runner.drop_ins.reason import reason_of
 from runner.drop_ins.source import read_source
@@ -45,7 +46,8 @@ class Order(BaseModel):
     name: str
     file: Path
     root: Path | None = None
-    tools: Tools = {}
+    #: None where nobody knows what toolsvc has, so that any will do.
+    tools: Tools | None = {}
 
 
 class Report(BaseModel):
@@ -55,7 +57,8 @@ class Report(BaseModel):
     digest: str | None = None
     about: dict[str, Any] | None = None
     reason: str | None = None
-    warnings: list[str] = []
+    #: What a replay cannot carry.
+    doubts: list[str] = []
 
 
 class Limits(NamedTuple):
@@ -94,13 +97,13 @@ def inspected(order: Order, limits: Limits, asker: socket.socket | None = None) 
 
 def look_at(order: Order) -> Report:
     """Load an agent's code here, and say what came of it."""
-    know(order.tools)
+    know(order.tools or {})
     digest = None
     try:
         source = read_source(order.name, order.file, order.root)
         digest = source.digest
         loaded = load(source, order.tools)
-        return Report(digest=digest, about=loaded.described())
+        return Report(digest=digest, about=loaded.described(), doubts=doubts_of(source, loaded))
     except BaseException as error:  # noqa: BLE001 - others' code may raise anything
         return Report(digest=digest, reason=reason_of(error, order.file))
 

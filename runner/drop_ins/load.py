@@ -68,10 +68,11 @@ class LoadedAgent:
         return (function.__doc__ or "").strip().partition("\n")[0]
 
 
-def load(source: Source, tools: Tools) -> LoadedAgent:
+def load(source: Source, tools: Tools | None) -> LoadedAgent:
     """Import an agent's code and make what it offers ready to be run.
 
-    Its modules go when nobody holds the loaded agent any more.
+    Its modules go when nobody holds the loaded agent any more. Where `tools` is None, any of
+    toolsvc's will do.
 
     Raises:
         BaseException: whatever its code raises, or what it offers is nothing.
@@ -80,7 +81,8 @@ def load(source: Source, tools: Tools) -> LoadedAgent:
     try:
         export = export_of(module)
         for one in known_to(export):
-            bind(one.tools, tools)
+            if tools is not None:
+                bind(one.tools, tools)
             if not isinstance(export, (Helper, RunnerFactory)):
                 wrap_agent(one)
     except BaseException:

@@ -40,6 +40,7 @@ CLOSED: list[tuple[str, str, Any]] = [
     ("POST", "/api/keys", {}),
     ("POST", "/api/invites", {"email": "eve@example.com"}),
     ("GET", "/api/status", None),
+    ("GET", "/admin/agents", None),
     ("GET", "/api/doctor", None),
     ("POST", "/api/doctor/fix", None),
     ("GET", "/api/effects", None),

@@ -107,3 +107,33 @@ async def test_status_shows_model_servers_that_are_down_or_held_back(
         ("works", "works", False),
     ]
     assert (found[0]["active"], found[0]["waiting"]) == (1, 5)
+
+
+async def test_admins_see_who_serves_an_agent_and_why_its_newest_code_is_not_served(
+    rig: Rig, ada: httpx.AsyncClient
+) -> None:
+    await rig.announce("Assistant")
+    await rig.announce("Assistant", runner="runner_2")
+    await rig.announce("Gone", runner="runner_3", lease="-1 minute")
+    await rig.sql(
+        "UPDATE runners SET broken = :broken WHERE id = 'runner_1'",
+        broken=orjson.dumps({"Assistant": "agent.py:3: No\n  File x", "Lost": "no"}).decode(),
+    )
+    found = {one["name"]: one for one in (await ada.get("/admin/agents")).json()["data"]}
+    assert sorted(found) == ["Assistant", "Lost"]
+    (served,) = found["Assistant"]["served"]
+    assert sorted(served["runners"]) == ["runner_1", "runner_2"]
+    assert found["Assistant"]["broken"] == [
+        {"reason": "agent.py:3: No", "traceback": "  File x", "runners": ["runner_1"]}
+    ]
+    assert found["Lost"]["served"] == []
+
+
+async def test_others_do_not_see_it(settings: GatewaySettings) -> None:
+    async with opened_rig(settings.model_copy(update={"dev_mode": False})) as rig:
+        operator = await rig.operator()
+        key = (await operator.post("/api/keys", json={"email": "a@example.com"})).json()["key"]
+        mine = await rig.client(headers={"authorization": f"Bearer {key}"})
+        refused = await mine.get("/admin/agents")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
+        assert (await operator.get("/admin/agents")).json() == {"data": [], "next": None}
