@@ -10,7 +10,7 @@ from agents.items import ToolCallOutputItem
 
 from baton.tools import CALLER
 from runner import codec
-from runner.author_loop import answer_of, made_by
+from runner.author_loop import answered_by, made_by
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
 from runner.conversation import as_input
 from runner.drop_ins.exports import Export, Factory
@@ -92,7 +92,7 @@ class AgentLoop:
             elif isinstance(self._export, Agent):
                 agent = self._export
             else:
-                return Stop(StopKind.FINISHED, result=await answer_of(self._export, self.run))
+                return await answered_by(self._export, self.run, self._input())
             if from_snapshot:
                 await self._restore(agent)
             return await self._stream(agent)

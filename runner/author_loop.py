@@ -12,8 +12,7 @@ from typing import Any
 from agents import Agent
 from agents.result import RunResult, RunResultStreaming
 
-from runner.carried import CarriedRun
-from runner.conversation import as_input
+from runner.carried import CarriedRun, Stop, StopKind
 from runner.drop_ins.exports import Factory, Helper, RunnerFactory, helper_of, runs
 from runner.journal import Key
 from runner.models.digest import short_digest
@@ -37,16 +36,26 @@ async def made_by(factory: Factory, run: CarriedRun) -> Agent[Any]:
     return agent
 
 
-async def answer_of(export: Helper | RunnerFactory, run: CarriedRun) -> Any:
-    """Let the agent's code answer, and show what it says beyond what its agents have said."""
+async def answered_by(
+    export: Helper | RunnerFactory, run: CarriedRun, items: list[dict[str, Any]]
+) -> Stop:
+    """Let the agent's code answer, and show what it says beyond what its agents have said.
+
+    Where the agents that it has run wait for an approval, so does the run, whatever it made of it.
+    """
     run.root.authors = True
     helper = export if isinstance(export, Helper) else await _helper_of(export)
-    given: Any = as_input(run.conversation) if helper.takes_items else _said_last(run)
+    given: Any = items if helper.takes_items else _said_last(items)
     context = (run.context,) if helper.takes_context else ()
     answer = await _final(await _called(helper.answer, given, *context))
+    if run.root.asks:
+        if run.committer.cancelled:
+            return Stop(StopKind.CANCELLED)
+        asked = run.approvals.questions(run.root.asks)
+        return Stop(StopKind.INTERRUPTED, asked=asked)
     if isinstance(answer, str) and answer.strip() and answer.strip() != _shown_last(run):
         await _show(run, answer)
-    return answer
+    return Stop(StopKind.FINISHED, result=answer)
 
 
 async def _helper_of(export: RunnerFactory) -> Helper:
@@ -81,7 +90,6 @@ async def _final(made: Any) -> Any:
             async for _ in made.stream_events():
                 pass
         if isinstance(made, (RunResult, RunResultStreaming)):
-            _refuse_questions(made)
             return made.final_output
         if hasattr(made, "__aiter__"):
             return "".join([one async for one in made if isinstance(one, str)])
@@ -92,15 +100,8 @@ async def _final(made: Any) -> Any:
     return made
 
 
-def _refuse_questions(result: RunResult | RunResultStreaming) -> None:
-    if result.interruptions:
-        names = ", ".join(sorted({repr(one.tool_name) for one in result.interruptions}))
-        raise BatonError(Code.AGENT_ERROR, f"{names} needs an approval that nobody can give.")
-
-
-def _said_last(run: CarriedRun) -> str:
+def _said_last(items: list[dict[str, Any]]) -> str:
     """What the person said last, as text."""
-    items = as_input(run.conversation)
     return next((str(one["content"]) for one in reversed(items) if one.get("role") == "user"), "")
 
 

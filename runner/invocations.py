@@ -37,6 +37,7 @@ def patch_runner() -> None:
             with carried.home.visiting():
                 result = await run(self, starting_agent, input, **kwargs)
             scope.suspended = bool(result.interruptions)
+            _note_questions(scope, result)
             return result
         finally:
             SCOPE.reset(inside)
@@ -54,6 +55,7 @@ def patch_runner() -> None:
         if scope.of_author and not scope.nested and result.run_loop_task is not None:
             # Inside a tool it is known to have ended when the tool has.
             result.run_loop_task.add_done_callback(lambda _: carried.leave(scope))
+            result.run_loop_task.add_done_callback(lambda _: _note_questions(scope, result))
         return result
 
     _patch_tools()
@@ -63,6 +65,12 @@ def patch_runner() -> None:
     journaled_run._baton = True  # type: ignore[attr-defined]
     AgentRunner.run = journaled_run  # type: ignore[method-assign]
     AgentRunner.run_streamed = journaled_streamed  # type: ignore[method-assign]
+
+
+def _note_questions(scope: Scope, result: Any) -> None:
+    """What the author's own invocation waits for, the run does, unless its code goes on."""
+    if scope.parent is not None:
+        scope.parent.asks += result.interruptions
 
 
 def _patch_tools() -> None:
@@ -112,6 +120,8 @@ def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, 
     wrap(agent)
     kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"), wrap)
     kwargs["run_config"] = carried.run_config(kwargs.get("run_config"))
+    if isinstance(given, RunState):  # the code has decided by itself
+        around.asks.clear()
     restored = carried.restored
     if restored is not None and given is not restored.state:
         restored = None

@@ -48,6 +48,8 @@ class Scope:
     notes: dict[int, dict[str, Any]] = field(default_factory=dict)
     #: Whether the agent's own code calls the Runner here, and not we for it.
     authors: bool = False
+    #: What invocations made here wait for people to approve.
+    asks: list[Any] = field(default_factory=list)
     #: The newest answers of `is_enabled`, by agent and tool.
     enabled: dict[str, bool] = field(default_factory=dict)
     #: What events show of it.

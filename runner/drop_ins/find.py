@@ -115,10 +115,10 @@ def _name_of(path: Path, root: Path) -> str:
 def _wrong(file: Path, name: str, root: Path, inside: Path) -> str | None:
     if file.parent == root and file.name == FILE:
         return f"{file} has no name: put it into a folder that is called as the agent shall be."
+    if not file.is_file():  # which a link in a circle is not either
+        return f"{file} is no file that can be read."
     if not file.resolve().is_relative_to(inside):
         return _leads_out(file, root)
-    if not file.is_file():
-        return f"{file} is no file that can be read."
     if len(name) > LONGEST_NAME or not name.isprintable():
         return f"{file}: a name may have {LONGEST_NAME} printable characters."
     return None

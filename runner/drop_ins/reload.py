@@ -32,7 +32,7 @@ LOOK_ANYWAY_S = 5.0
 DEBOUNCE_MS = 200
 #: An import that was fine in the inspector takes no longer than this here, or never ends.
 IMPORT_S = 20.0
-#: After watching has failed, as for a folder that was removed.
+#: Between two looks where watching fails.
 PAUSE_S = 1.0
 
 GONE = "gone"
@@ -73,6 +73,7 @@ class DropIns:
 
     async def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Reload whatever changes, until cancelled; `changed` is called when something did."""
+        said = ""
         while True:
             try:
                 async for _ in awatch(
@@ -84,9 +85,12 @@ class DropIns:
                     ignore_permission_denied=True,
                 ):
                     await self.refresh(changed)
-            except (OSError, RuntimeError) as error:
-                log.warning("the folders of agents cannot be watched", error=str(error))
-            await asyncio.sleep(PAUSE_S)
+            except (OSError, RuntimeError) as error:  # no watches left, or a folder is gone
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("the folders of agents are looked at, not watched", error=said)
+                await asyncio.sleep(PAUSE_S)
+                await self.refresh(changed)
 
     async def refresh(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Bring the catalogue up to date, if any file has changed."""

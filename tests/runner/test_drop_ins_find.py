@@ -93,9 +93,10 @@ def test_a_file_beside_the_agent_that_lies_elsewhere_is_refused(tmp_path: Path) 
         read_source("One", agent, tmp_path / "agents")
 
 
-def test_a_link_to_nothing_is_no_agent_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["gone.py", "agent.py"])
+def test_a_link_to_nothing_or_itself_is_no_agent_and_says_so(tmp_path: Path, target: str) -> None:
     (tmp_path / "One").mkdir()
-    (tmp_path / "One/agent.py").symlink_to(tmp_path / "One/gone.py")
+    (tmp_path / "One/agent.py").symlink_to(tmp_path / "One" / target)
     found = find([tmp_path])
     assert found.agents == {}
     assert "can be read" in found.refused["One"]

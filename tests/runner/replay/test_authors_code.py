@@ -13,6 +13,7 @@ from baton import RunContext
 from runner.carried import StopKind
 from runner.drop_ins.exports import Export, Factory, Helper, RunnerFactory, helper_of
 from shared.protocol.codes import Code
+from tests.runner.replay.approving import until_it_ends, yes
 from tests.runner.replay.rig import World, assert_replays, attempt, call, outputs, text
 
 pytestmark = pytest.mark.asyncio
@@ -197,3 +198,45 @@ async def test_a_helper_that_fails_ends_its_run_alone(error: BaseException) -> N
     assert ended.stop.kind is StopKind.FAILED
     assert ended.stop.error is not None
     assert ended.stop.error.code is Code.AGENT_ERROR
+
+
+@pytest.mark.parametrize("returns", ["the result", "its output", "a stream's"])
+async def test_a_helper_whose_agent_asks_goes_on_with_the_answer(returns: str) -> None:
+    def program(world: World) -> Export:
+        asking = worker(world)
+        asking.tools[0].needs_approval = True  # type: ignore[union-attr]
+
+        async def run(said: str) -> Any:
+            if returns == "a stream's":
+                return Runner.run_streamed(asking, said)
+            result = await Runner.run(asking, said)
+            return result if returns == "the result" else result.final_output
+
+        return helper(run)
+
+    world = World()
+    asked = await attempt(program, world, answers=answers)
+    assert (asked.stop.kind, world.done) == (StopKind.INTERRUPTED, [])
+    (question,) = asked.stop.asked
+    assert (question.record.agent, question.record.tool) == ("one", "look")
+    ended = await until_it_ends(program, world, answers, yes)
+    assert (ended.stop.result, world.done) == ("one: seen", ["one looked"])
+
+
+async def test_a_helper_that_decides_by_itself_asks_nobody() -> None:
+    def program(world: World) -> Export:
+        asking = worker(world)
+        asking.tools[0].needs_approval = True  # type: ignore[union-attr]
+
+        async def run(said: str) -> Any:
+            result = await Runner.run(asking, said)
+            state = result.to_state()
+            for one in result.interruptions:
+                state.approve(one)
+            return await Runner.run(asking, state)
+
+        return helper(run)
+
+    world = World()
+    ended = await attempt(program, world, answers=answers)
+    assert (ended.stop.result, world.done) == ("one: seen", ["one looked"])
