@@ -114,6 +114,7 @@ async def opened_worker(
         lifetime.push_async_callback(record.close)
         upstream = UpstreamProvider(settings, models)
         lifetime.push_async_callback(upstream.aclose)
+        upstream.greet()
         exporter = install_tracing(settings)
         lifetime.push_async_callback(asyncio.to_thread, exporter.shutdown)
         drop_ins = DropIns(

@@ -31,7 +31,7 @@ def is_any(environ: Mapping[str, str]) -> bool:
     if environ.get("OPENAI_API_KEY") or environ.get("OPENAI_BASE_URL"):
         return True
     providers = read_file(environ, demo=False).providers.values()
-    return any(one.base_url or one.key_env for one in providers)
+    return any(one.base_url or one.variables() for one in providers)
 
 
 def beside_the_demo(environ: Mapping[str, str]) -> list[str]:

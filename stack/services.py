@@ -122,7 +122,7 @@ class Wiring:
             config = model_servers.read_file(self.environ, demo=bool(self.ports.demo))
         except ModelsConfigError:
             return set()
-        return {one.key_env for one in config.providers.values() if one.key_env}
+        return {name for one in config.providers.values() for name in one.variables()}
 
     def _demo_model(self) -> dict[str, str]:
         """Send models and traces to the demo model, where there is one."""

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import httpx2
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, omit
 from openai.resources.chat import AsyncChat, AsyncCompletions
 from openai.resources.responses import AsyncResponses
 from openai.types.responses import ResponseStreamEvent
@@ -50,7 +50,12 @@ _CLASSES = {
 
 
 class LeanClient(AsyncOpenAI):
-    """AsyncOpenAI for requests of the SDK's models, and streams that only JournaledModel reads."""
+    """AsyncOpenAI for requests of the SDK's models, and streams that only JournaledModel reads.
+
+    Where the server refuses to be asked for usage, it is not, whatever an agent's settings say.
+    """
+
+    asks_for_usage = True
 
     @cached_property
     def responses(self) -> AsyncResponses:
@@ -94,6 +99,8 @@ class _Chat(AsyncChat):
 
 class _Completions(AsyncCompletions):
     async def create(self, *args: Any, **asked: Any) -> Any:
+        if isinstance(self._client, LeanClient) and not self._client.asks_for_usage:
+            asked["stream_options"] = omit
         return await super().create(*args, **_as_it_is(asked, "messages", "tools"))
 
 

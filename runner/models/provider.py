@@ -1,20 +1,25 @@
-"""The model servers: one client for each provider, Responses or Chat Completions as set."""
+"""The model servers: one client for each provider, which speaks what the server speaks."""
 
 import asyncio
 import os
 from typing import Any
 
 import httpx2
-from agents import Model, ModelProvider, OpenAIChatCompletionsModel, OpenAIResponsesModel
+from agents import Model, ModelProvider
 from agents.exceptions import UserError
 from openai import AsyncOpenAI
 
 from runner.models.client import LeanClient
+from runner.models.detect import MODELS, DetectedModel, Spoken
 from runner.models.gate import Gates
 from runner.models.journaled import JournaledModel
+from runner.models.retry import details_of
 from runner.models.transport import LeanHttpClient
 from shared.settings import RunnerSettings
 from shared.settings.models import ModelsConfig, Provider
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
 
 #: Without a key the client would refuse to be made; a server that wants one answers 401.
 NO_KEY = "none"
@@ -26,10 +31,11 @@ KEEPALIVE_S = 60.0
 def make_client(settings: RunnerSettings, provider: Provider) -> AsyncOpenAI:
     """The client for a model server; tries again are the policy's, not the client's."""
     silence_s = provider.silence_s or settings.model_silence_s
-    return LeanClient(
+    client = LeanClient(
         api_key=_key_of(settings, provider) or NO_KEY,
         base_url=provider.base_url or settings.openai_base_url,
         max_retries=0,
+        default_headers={name: os.environ[value] for name, value in provider.headers.items()},
         http_client=LeanHttpClient(
             timeout=httpx2.Timeout(silence_s, connect=CONNECT_S),
             limits=httpx2.Limits(
@@ -37,14 +43,17 @@ def make_client(settings: RunnerSettings, provider: Provider) -> AsyncOpenAI:
             ),
         ),
     )
+    client.asks_for_usage = provider.include_usage
+    return client
 
 
 def missing_keys(config: ModelsConfig) -> list[str]:
     """Sentences about variables that the providers name and the environment lacks."""
     return [
-        f"provider {name!r}: the environment has no {one.key_env}"
+        f"provider {name!r}: the environment has no {variable}"
         for name, one in config.providers.items()
-        if one.key_env and not os.environ.get(one.key_env)
+        for variable in one.variables()
+        if not os.environ.get(variable)
     ]
 
 
@@ -64,10 +73,38 @@ class UpstreamProvider(ModelProvider):
         self._settings, self._config = settings, config
         self._clients = {name: make_client(settings, one) for name, one in config.providers.items()}
         self._models: dict[str, Model] = {}
+        self._spoken = Spoken()
+        self._greeting: asyncio.Task[None] | None = None
         self.gates = Gates(config)
+
+    def greet(self) -> None:
+        """Connect to each server and find out what it speaks, before the first run needs to know.
+
+        What fails here is told by the first call that meets it.
+        """
+        self._greeting = asyncio.create_task(self._greet(), name="greet model servers")
+
+    async def _greet(self) -> None:
+        forced = self._settings.force_chat_completions
+        unknown = (
+            []
+            if forced
+            else [
+                client
+                for name, client in self._clients.items()
+                if self._config.providers[name].api == "auto"
+            ]
+        )
+        asked = (self._spoken.by(client) for client in unknown)
+        for error in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(error, Exception):
+                log.info("a model server does not say what it speaks", **details_of(error))
 
     async def aclose(self) -> None:
         """Close the connections."""
+        if self._greeting:
+            self._greeting.cancel()
+            await asyncio.wait({self._greeting})
         await asyncio.gather(*(client.close() for client in self._clients.values()))
 
     def get_model(self, model_name: str | None) -> Model:
@@ -78,21 +115,24 @@ class UpstreamProvider(ModelProvider):
         """
         name = model_name or self._settings.default_model
         if name not in self._models:
-            provider = self._config.provider_of(name)
+            model, provider = self._config.meant(name)
             if provider is None:
                 raise UserError(f"No provider of {self._settings.models_config} has {name!r}.")
             self._models[name] = JournaledModel(
-                self._plain(name, self._clients[provider]),
-                name,
+                self._plain(model, provider),
+                model,
                 timeout_s=self._settings.model_timeout_s,
                 gate=self.gates[provider],
             )
         return self._models[name]
 
-    def _plain(self, name: str, client: AsyncOpenAI) -> Model:
+    def _plain(self, model: str, provider: str) -> Model:
+        client, api = self._clients[provider], self._config.providers[provider].api
         if self._settings.force_chat_completions:
-            return OpenAIChatCompletionsModel(model=name, openai_client=client)
-        return OpenAIResponsesModel(model=name, openai_client=client)
+            api = "chat"
+        if api == "auto":
+            return DetectedModel(model, client, self._spoken)
+        return MODELS[api](model=model, openai_client=client)
 
 
 class WrappedProvider(ModelProvider):

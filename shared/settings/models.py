@@ -7,7 +7,7 @@ at the start; docs/models.md explains it.
 import difflib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,11 @@ from shared.settings.common import HttpUrl
 from shared.wording import said
 
 DEFAULT_PATH = Path("src/config/models.yaml")
+
+#: The name of a variable of the environment, which holds a secret.
+_Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+_Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")]
+_ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class _Part(BaseModel):
@@ -36,7 +41,13 @@ class Provider(_Part):
     #: Where it answers; `OPENAI_BASE_URL` unless given.
     base_url: HttpUrl | None = None
     #: The variable that holds its key; `OPENAI_API_KEY` for a provider without a `base_url`.
-    key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    key_env: _Variable | None = None
+    #: Headers of each request → the variables that hold their values.
+    headers: dict[_Header, _Variable] = Field({}, max_length=50)
+    #: What it speaks: `responses`, `chat` (Chat Completions), or what it is found to speak.
+    api: Literal["auto", "responses", "chat"] = "auto"
+    #: Whether Chat Completions are asked for the tokens they took; a few servers refuse to be.
+    include_usage: bool = True
     #: Names or patterns (`gpt-*`) of its models; none: all that no other provider has.
     models: tuple[str, ...] = Field((), strict=False)
     #: Whether an answer that breaks off in the middle is taken back and asked for again.
@@ -50,11 +61,24 @@ class Provider(_Part):
     silence_s: float | None = Field(None, gt=0, le=86_400)
     breaker: Breaker = Breaker()
 
+    def variables(self) -> list[str]:
+        """The variables that hold its secrets."""
+        return [*([self.key_env] if self.key_env else []), *self.headers.values()]
+
+
+class Alias(_Part):
+    """What a name that agents use stands for."""
+
+    model: _ModelName
+    #: Who has it; without, whoever has that model's name.
+    provider: ProviderName | None = None
+
 
 class ModelsConfig(_Part):
     """The whole file."""
 
     providers: dict[ProviderName, Provider] = Field(min_length=1, max_length=100)
+    aliases: dict[_ModelName, Alias] = Field({}, max_length=1000)
 
     @model_validator(mode="after")
     def _one_takes_the_rest(self) -> "ModelsConfig":
@@ -69,6 +93,11 @@ class ModelsConfig(_Part):
             if any(fnmatchcase(model, pattern) for pattern in provider.models):
                 return name
         return next((name for name, one in self.providers.items() if not one.models), None)
+
+    def meant(self, name: str) -> tuple[str, str | None]:
+        """The model that a name means, an alias or its own, and the provider that it belongs to."""
+        alias = self.aliases.get(name) or Alias(model=name)
+        return alias.model, alias.provider or self.provider_of(alias.model)
 
 
 class ModelsConfigError(ValueError):
@@ -109,10 +138,27 @@ def _parsed(written: str, file: str) -> ModelsConfig:
         why = getattr(error, "problem", None) or "it cannot be read as YAML"
         raise ModelsConfigError([f"{file}{line}: {why}."]) from None
     try:
-        return ModelsConfig.model_validate(plain)
+        config = ModelsConfig.model_validate(plain)
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)
         raise ModelsConfigError([_sentence(tree, file, one) for one in found]) from None
+    if homeless := _homeless(config, tree, file):
+        raise ModelsConfigError(homeless)
+    return config
+
+
+def _homeless(config: ModelsConfig, tree: yaml.Node, file: str) -> list[str]:
+    """Sentences about aliases of models that belong to nobody."""
+    sentences = []
+    for name in config.aliases:
+        model, provider = config.meant(name)
+        if provider in config.providers:
+            continue
+        place = ["aliases", name, "provider" if provider else "model"]
+        line = _line_of(tree, place)
+        why = f"there is no provider {provider!r}" if provider else f"no provider has {model!r}"
+        sentences.append(f"{file}, line {line}: {'.'.join(place)}: {why}.")
+    return sentences
 
 
 def _refuse_repeats(node: yaml.Node, file: str) -> None:
@@ -137,8 +183,9 @@ def _sentence(tree: yaml.Node, file: str, problem: Any) -> str:
 
 
 def _unknown(place: list[str]) -> str:
-    """What to say of a field that there is not; how deep it lies tells what it would be of."""
-    parts: dict[int, type[_Part]] = {1: ModelsConfig, 3: Provider, 4: Breaker}
+    """What to say of a field that there is not; where it lies tells what it would be of."""
+    inside = Alias if place[0] == "aliases" else Provider
+    parts: dict[int, type[_Part]] = {1: ModelsConfig, 3: inside, 4: Breaker}
     known = parts[len(place)].model_fields if len(place) in parts else ()
     near = difflib.get_close_matches(place[-1], known, n=1)
     meant = f"; did you mean {near[0]}?" if near else ""

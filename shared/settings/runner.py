@@ -99,7 +99,8 @@ class RunnerSettings(ProcessSettings):
     force_chat_completions: bool = Field(
         False,
         alias="AGENT_FORCE_CHAT_COMPLETIONS",
-        description="Speak Chat Completions to the model server instead of Responses.",
+        description="Speak Chat Completions to all model servers, "
+        "whatever they are found or said to speak.",
     )
     model_timeout_s: float = Field(
         600,

@@ -96,8 +96,8 @@ class DemoModel:
         received = await exchange.received()
         self._under_way += 1
         try:
-            self._requests.add(replace(received, at_once=self._under_way))
             request = read(received.body)
+            self._requests.add(replace(received, at_once=self._under_way))
             reply = self._reply_to(request)
             if error := http_error(reply.fault):
                 raise error

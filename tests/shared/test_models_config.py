@@ -82,6 +82,23 @@ def test_without_a_file_there_is_one_provider(
         ("providers:\n  a b: {}\n", "line 2: providers.a b: "),
         ("providers:\n  a: {}\n  b: {}\n", "a and b are"),
         ("providers:\n  a: {}\n  a: {}\n", "line 2: a is given twice"),
+        ("providers:\n  a:\n    api: chats\n", "line 3: providers.a.api: "),
+        ("providers:\n  a:\n    headers: {x-key: 'sk-1 2'}\n", "line 3: providers.a.headers"),
+        ("providers:\n  a:\n    headers: {'x key': KEY}\n", "line 3: providers.a.headers"),
+        ("providers:\n  a:\n    include_usage: 'no'\n", "line 3: providers.a.include_usage: "),
+        (
+            "providers: {a: {}}\naliases:\n  x: {model: y, provider: b}\n",
+            "line 3: aliases.x.provider: there is no provider 'b'.",
+        ),
+        (
+            "providers: {a: {models: [z]}}\naliases:\n  x: {model: y}\n",
+            "line 3: aliases.x.model: no provider has 'y'.",
+        ),
+        (
+            "providers: {a: {}}\naliases:\n  x:\n    modle: y\n",
+            "line 4: aliases.x.modle: there is no such field; did you mean model?",
+        ),
+        ("providers: {a: {}}\naliases: {x: y}\n", "line 2: aliases.x: "),
         ("providers:\n  a: {restart: true\n", "line "),
         ("providers: !!python/object:os.system {}\n", "line 1: "),
         ("providers: &a\n  x: *a\n", "cannot be read as YAML"),
