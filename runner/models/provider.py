@@ -85,20 +85,17 @@ class UpstreamProvider(ModelProvider):
         self._greeting = asyncio.create_task(self._greet(), name="greet model servers")
 
     async def _greet(self) -> None:
-        forced = self._settings.force_chat_completions
-        unknown = (
-            []
-            if forced
-            else [
-                client
-                for name, client in self._clients.items()
-                if self._config.providers[name].api == "auto"
-            ]
-        )
-        asked = (self._spoken.by(client) for client in unknown)
-        for error in await asyncio.gather(*asked, return_exceptions=True):
+        met = (self._meet(name) for name in self._clients)
+        for error in await asyncio.gather(*met, return_exceptions=True):
             if isinstance(error, Exception):
-                log.info("a model server does not say what it speaks", **details_of(error))
+                log.info("a model server was not met at the start", **details_of(error))
+
+    async def _meet(self, provider: str) -> None:
+        client = self._clients[provider]
+        if self._api(provider) == "auto":
+            await self._spoken.by(client)
+        # Any request leaves a connection open for the first call.
+        await client.get("/models", cast_to=httpx2.Response, options={"timeout": CONNECT_S})
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -127,12 +124,14 @@ class UpstreamProvider(ModelProvider):
         return self._models[name]
 
     def _plain(self, model: str, provider: str) -> Model:
-        client, api = self._clients[provider], self._config.providers[provider].api
-        if self._settings.force_chat_completions:
-            api = "chat"
+        client, api = self._clients[provider], self._api(provider)
         if api == "auto":
             return DetectedModel(model, client, self._spoken)
         return MODELS[api](model=model, openai_client=client)
+
+    def _api(self, provider: str) -> str:
+        forced = self._settings.force_chat_completions
+        return "chat" if forced else self._config.providers[provider].api
 
 
 class WrappedProvider(ModelProvider):

@@ -43,7 +43,7 @@ class Server:
         self.client = LeanClient(api_key="none", base_url=url, max_retries=0, http_client=http)
 
     def _answer(self, request: httpx2.Request) -> httpx2.Response:
-        body = orjson.loads(request.content)
+        body = orjson.loads(request.content or b"null")
         self.asked.append((request.url.path, body))
         if body == {}:
             return httpx2.Response(self.status, content=self.body)
@@ -187,6 +187,25 @@ async def test_an_alias_is_called_at_its_provider(config: ModelsConfig, secrets:
 async def test_the_setting_forces_all(config: ModelsConfig, secrets: None) -> None:
     provider = UpstreamProvider(settings(AGENT_FORCE_CHAT_COMPLETIONS=True), config)
     assert (await inner(provider, "gpt-4o"))[2] == "OpenAIChatCompletionsModel"
+    await provider.aclose()
+
+
+@pytest.mark.parametrize("status", [400, 503])
+async def test_servers_are_met_before_the_first_call(status: int) -> None:
+    config = ModelsConfig(providers={"a": Provider(models=("m",)), "b": Provider(api="chat")})
+    provider, one, other = (
+        UpstreamProvider(settings(), config),
+        Server(status, b""),
+        Server(404, b""),
+    )
+    for stock in provider._clients.values():
+        await stock.close()
+    provider._clients = {"a": one.client, "b": other.client}
+    provider.greet()
+    assert provider._greeting
+    await provider._greeting
+    models = [("/v1/models", None)] if status == 400 else []
+    assert (one.asked, other.asked) == ([("/v1/responses", {}), *models], [("/v1/models", None)])
     await provider.aclose()
 
 
