@@ -8,6 +8,7 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.middleware.sessions import SessionMiddleware
 
+from gateway.agui import door as agui
 from gateway.api import (
     agents,
     all_agents,
@@ -73,7 +74,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         app.include_router(part.router)
     app.include_router(receipts.public_router)
     app.include_router(page.router)
-    for door in (models, chat):
+    for door in (models, chat, agui):
         app.include_router(door.router)
     if settings.dev_mode:
         app.include_router(auth.dev_router)

@@ -4,7 +4,7 @@ Who leaves stops nothing: the run goes on, and may be followed again from its be
 gateway.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -58,11 +58,17 @@ class Followers:
 
     @asynccontextmanager
     async def following(
-        self, caller: Caller, accepted: Accepted, *, anew: bool = False
+        self,
+        caller: Caller,
+        accepted: Accepted,
+        *,
+        anew: bool = False,
+        kind: Callable[..., "Following"] | None = None,
     ) -> AsyncIterator["Following"]:
         """Follow an accepted run from its beginning.
 
         `anew`: also of a run that has ended all events are told as they were, while they exist.
+        `kind` may see it otherwise than `Following`.
 
         Raises:
             BatonError: UNAVAILABLE; NOT_FOUND where its thread was deleted.
@@ -74,7 +80,8 @@ class Followers:
             inbox.end(_stopping())
         try:
             await self._relay.join(listener)
-            following = Following(self._services, self._relay, caller, accepted, listener, inbox)
+            made = kind or Following
+            following = made(self._services, self._relay, caller, accepted, listener, inbox)
             await following.begin(anew=anew)
             yield following
         finally:

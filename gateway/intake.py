@@ -7,13 +7,15 @@ from typing import Any
 
 import orjson
 from ag_ui.core import AssistantMessage, ResumeEntry, RunAgentInput, TextPart, UserMessage
+from pydantic import ValidationError
 
 from shared.db.interrupts import InterruptStatus
 from shared.errors import BatonError
 from shared.line import line_of
 from shared.protocol.codes import Code
 from shared.protocol.frames import IfBusy
-from shared.protocol.ids import is_id
+from shared.protocol.ids import is_id, new_run_id
+from shared.wording import first_problem
 
 #: A thread's first title is this much of its first message.
 TITLE_CHARS = 60
@@ -68,6 +70,19 @@ class NewInput:
 
     messages: Sequence[dict[str, Any]]
     record: dict[str, Any]
+
+
+def run_input(thread_id: str, given: dict[str, Any]) -> RunAgentInput:
+    """AG-UI's input as a client has written it; ids that it does not name are made.
+
+    Raises:
+        BatonError: BAD_INPUT.
+    """
+    filled = {"threadId": thread_id, "runId": new_run_id()} | given
+    try:
+        return RunAgentInput.model_validate(filled)
+    except ValidationError as error:
+        raise BatonError(Code.BAD_INPUT, first_problem(error, within=["input"])) from None
 
 
 def examine(

@@ -3,9 +3,8 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from ag_ui.core import RunAgentInput
 from fastapi import Query
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from gateway.accept import accept_run, request_cancel
 from gateway.api.routing import PathId, SignedIn, WithServices, api_router
@@ -20,14 +19,14 @@ from gateway.api.shapes import (
     time_cursor,
 )
 from gateway.api.threads import AgentName
+from gateway.intake import run_input
 from gateway.store import runs
 from gateway.store.runs import RunRow
 from shared.db.conversations import LIVE, RunStatus
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.frames import IfBusy, PublicId
-from shared.protocol.ids import new_run_id, trace_id
-from shared.wording import first_problem
+from shared.protocol.ids import trace_id
 
 router = api_router("runs")
 
@@ -146,7 +145,7 @@ async def start_run(
         caller,
         thread_id=thread_id,
         agent=body.agent,
-        input=_run_input(thread_id, body.input),
+        input=run_input(thread_id, body.input),
         if_busy=body.if_busy,
     )
     return AcceptedRun(
@@ -203,11 +202,3 @@ async def cancel_run(run_id: PathId, caller: SignedIn, services: WithServices) -
     return StoppedRun(
         run_id=found.run_id, thread_id=found.thread_id, status=RunStatus(found.status)
     )
-
-
-def _run_input(thread_id: str, given: dict[str, Any]) -> RunAgentInput:
-    filled = {"threadId": thread_id, "runId": new_run_id()} | given
-    try:
-        return RunAgentInput.model_validate(filled)
-    except ValidationError as error:
-        raise BatonError(Code.BAD_INPUT, first_problem(error, within=["input"])) from None

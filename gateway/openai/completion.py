@@ -13,7 +13,7 @@ from shared.errors import BatonError
 
 DONE = b"data: [DONE]\n\n"
 #: JSON may hold these as they are, but some clients take them for ends of lines.
-_LINE_ENDS = str.maketrans({"\u0085": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+LINE_ENDS = str.maketrans({"\u0085": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,5 +116,5 @@ def line(value: dict[str, Any]) -> bytes:
     """An event of the stream; JSON has no line end within, whatever a model writes."""
     raw = orjson.dumps(value)
     if not raw.isascii():
-        raw = raw.decode().translate(_LINE_ENDS).encode()
+        raw = raw.decode().translate(LINE_ENDS).encode()
     return b"data: " + raw + b"\n\n"

@@ -38,6 +38,8 @@ LEAST_S = 1.0
 #: Connections of one gateway, of one person, and those that people leave to the gateway itself.
 CONNECTIONS, SHARE, OWN = 10, 3, 2
 
+_ONE_MOMENT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
 
 class Database:
     """Postgres as the routes see it; `budget_s` is there for tests."""
@@ -69,6 +71,17 @@ class Database:
             BatonError: as `reading`.
         """
         async with self._connected(self.engine.connect(), who) as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def seeing(self, who: Who) -> AsyncIterator[AsyncConnection]:
+        """A connection for reads that have to fit each other: all see the same moment.
+
+        Raises:
+            BatonError: as `reading`.
+        """
+        async with self.writing(who) as connection:
+            await connection.execute(_ONE_MOMENT)
             yield connection
 
     @asynccontextmanager

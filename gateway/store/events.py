@@ -47,6 +47,17 @@ async def of_run(
     return await _read(db, EVENTS.c.run_id == run, settled, after, limit)
 
 
+async def last_of(db: AsyncConnection, run: UUID) -> str | None:
+    """The newest event of a run, as JSON; `None` where there is none, or it was deleted."""
+    query = (
+        select(EVENTS.c.data)
+        .where(EVENTS.c.run_id == run)
+        .order_by(EVENTS.c.fence.desc(), EVENTS.c.seq.desc())
+        .limit(1)
+    )
+    return (await db.execute(query)).scalar_one_or_none() or None
+
+
 async def _read(
     db: AsyncConnection, whose: ColumnElement[bool], settled: int, after: Position, limit: int
 ) -> Sequence[StoredEvent]:

@@ -1,0 +1,123 @@
+"""`POST /agui/{agent}`: a run for a client that speaks AG-UI over server-sent events.
+
+The body is AG-UI's RunAgentInput, the answer the run's events, each under its cursor. Who loses the
+connection stops nothing, and goes on by sending the same input with `Last-Event-ID`.
+"""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Path, Request
+from starlette.responses import Response
+
+from gateway.accept import Accepted, accept_run
+from gateway.agui.exact import ExactFollowing
+from gateway.agui.lines import line
+from gateway.agui.replay import Replay, replay_of
+from gateway.api.routing import SignedIn, StrictRoute, WithServices
+from gateway.auth.caller import Caller
+from gateway.following import Followers, Happening
+from gateway.intake import run_input
+from gateway.openai.serving import KEEP_ALIVE, KEEP_ALIVE_S, begun
+from shared.db.engine import POSTGRES
+from shared.errors import BatonError
+from shared.protocol.codes import Code
+from shared.protocol.ids import new_thread_id
+from shared.protocol.position import Position, parse_position
+from shared.telemetry.logs import get_logger
+from shared.web.errors import as_baton_error
+
+log = get_logger(__name__)
+router = APIRouter(prefix="/agui", route_class=StrictRoute, include_in_schema=False)
+
+_LAST = ("RUN_FINISHED", "RUN_ERROR")
+
+Agent = Annotated[str, Path()]
+Input = Annotated[dict[str, Any], Body()]
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID")]
+
+
+@router.post("/{agent:path}/connect")
+async def connect(
+    agent: Agent, body: Input, request: Request, caller: SignedIn, services: WithServices
+) -> Response:
+    """A thread as it stands, as a run of its own: a snapshot, then what the present run says."""
+    sent = run_input(str(body.get("threadId", "")), body)
+    replay = await replay_of(services, caller, agent=agent, thread=sent.thread_id)
+    served = _Served(request.app.state.followers, caller, older=sent.protocol_version is None)
+    return await begun(served.replayed(replay), {"baton-thread": sent.thread_id})
+
+
+@router.post("/{agent:path}")
+async def run(
+    agent: Agent,
+    body: Input,
+    request: Request,
+    caller: SignedIn,
+    services: WithServices,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Start a run, or join the one of this `runId`, and tell its events until it ends."""
+    sent = run_input(str(body.get("threadId", new_thread_id())), body)
+    after = _cursor(last_event_id)
+    accepted = await accept_run(services, caller, thread_id=sent.thread_id, agent=agent, input=sent)
+    served = _Served(request.app.state.followers, caller, older=sent.protocol_version is None)
+    headers = {"baton-run": accepted.run_id, "baton-thread": accepted.thread_id}
+    return await begun(served.run(accepted, after), headers)
+
+
+def _cursor(given: str | None) -> Position | None:
+    if given is None:
+        return None
+    if (position := parse_position(given)) is None:
+        raise BatonError(Code.BAD_CURSOR)
+    return position
+
+
+class _Served:
+    """What one client is told."""
+
+    def __init__(self, followers: Followers, caller: Caller, *, older: bool) -> None:
+        self._followers, self._caller, self._older = followers, caller, older
+
+    async def run(self, accepted: Accepted, after: Position | None = None) -> AsyncIterator[bytes]:
+        """A run's events. What goes wrong before the first byte is raised; later the stream is cut.
+
+        A stream without a last event is one that was cut: no client takes the run for over.
+        """
+        said = False
+        try:
+            async for happened in self._happenings(accepted, after):
+                lines = b"".join(line(one, older=self._older) for one in happened)
+                yield lines or KEEP_ALIVE
+                said = True
+        except Exception as error:
+            if not said:
+                raise
+            told = as_baton_error(error, (POSTGRES,))
+            unexpected = error if told.code is Code.INTERNAL else None
+            log.info("a stream was cut", code=told.code, exc_info=unexpected)
+
+    async def replayed(self, replay: Replay) -> AsyncIterator[bytes]:
+        """A thread as it stands; the present run goes on behind that."""
+        if replay.live is None:
+            yield b"".join(line(Happening(one), older=self._older) for one in replay.whole())
+            return
+        snapshot = line(Happening(replay.snapshot), older=self._older)
+        async for lines in self.run(replay.live):
+            if snapshot and lines != KEEP_ALIVE:  # behind RUN_STARTED, which comes alone
+                first, end, rest = lines.partition(b"\n\n")
+                lines, snapshot = first + end + snapshot + rest, b""
+            yield lines
+
+    async def _happenings(
+        self, accepted: Accepted, after: Position | None
+    ) -> AsyncIterator[list[Happening]]:
+        kind = partial(ExactFollowing, after=after)
+        async with self._followers.following(self._caller, accepted, kind=kind) as following:
+            while True:
+                happened = await following.next(KEEP_ALIVE_S)
+                yield happened or []
+                if happened and happened[-1].event["type"] in _LAST:
+                    return
