@@ -13,6 +13,11 @@ from agent.errors import CliError
 from agent.text import arguments, count, one_line, plain
 from shared.protocol.codes import Code
 
+#: What to answer; words for the model may follow a no.
+ASK = "    y, or n and why: "
+#: Of arguments; who decides wants to see what it is about.
+MOST_CHARS = 2000
+
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run that asks.")]
 Call = Annotated[
     str | None,
@@ -41,23 +46,51 @@ def reject(
         _decide(cli, run, call, {"approved": False} | said)
 
 
-def open_questions(gateway: Gateway, run: str) -> list[dict[str, Any]]:
-    """What a run asks and nobody has decided."""
-    return [one for one in _asked(gateway, run)["data"] if one["status"] == "open"]
+def decided_here(cli: Cli, run: str) -> str | None:
+    """Ask who sits at the terminal about all that a run asks; the run that goes on, if one does.
+
+    Who leaves leaves the rest open.
+    """
+    after = _asked(cli.gateway, run)
+    for one in _open(after):
+        said = _answer(cli, one)
+        if said is None:
+            cli.output.note(f"  decide later: baton approve {run}, or reject")
+            return None
+        after = _decided(cli.gateway, run, [{"id": one["id"]} | said])
+    return str(after["resumedBy"]) if after["resumedBy"] else None
 
 
-def decide(gateway: Gateway, run: str, decisions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _answer(cli: Cli, one: dict[str, Any]) -> dict[str, Any] | None:
+    cli.output.err.print(Text.assemble("  ? ", _question(one)), soft_wrap=True)
+    while True:
+        try:
+            word, _, rest = input(ASK).strip().partition(" ")
+        except (EOFError, KeyboardInterrupt):
+            cli.output.err.print()
+            return None
+        if word.lower() in ("y", "yes"):
+            return {"approved": True}
+        if word.lower() in ("n", "no"):
+            return {"approved": False} | ({"message": rest.strip()} if rest.strip() else {})
+
+
+def _open(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in asked["data"] if one["status"] == "open"]
+
+
+def _decided(gateway: Gateway, run: str, decisions: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Tell the gateway what a person says; all that the run asks, as it stands after that."""
     path = f"/api/runs/{part(run)}/approvals"
     answer: dict[str, Any] = gateway.post(path, {"decisions": list(decisions)})
     return answer
 
 
-def question(one: dict[str, Any], width: int = 100) -> Text:
-    """What is asked, in a line."""
-    tool, given = plain(one["tool"]), one["arguments"]
+def _question(one: dict[str, Any]) -> Text:
+    given = one["arguments"]
     text = given if isinstance(given, str) else json.dumps(given)
-    return Text.assemble((tool, "cyan"), " ", (arguments(text, max(20, width - len(tool))), "dim"))
+    tool = (plain(one["tool"]), "cyan")
+    return Text.assemble(tool, " ", (arguments(text, MOST_CHARS), "dim"))
 
 
 def _asked(gateway: Gateway, run: str) -> dict[str, Any]:
@@ -79,14 +112,14 @@ def _decide(cli: Cli, run: str, call: str | None, said: dict[str, Any]) -> None:
             "`baton runs --status interrupted` lists runs that ask.",
             code=Code.NOT_FOUND,
         )
-    after = decide(cli.gateway, run, [{"id": one["id"]} | said for one in meant])
+    after = _decided(cli.gateway, run, [{"id": one["id"]} | said for one in meant])
     if cli.output.as_json:
         cli.output.document(after)
         return
-    left = [one for one in after["data"] if one["status"] == "open"]
+    left = _open(after)
     if after["resumedBy"]:
         cli.output.show(f"{plain(run)} goes on as {plain(after['resumedBy'])}.")
     else:
         cli.output.show(f"Recorded. It still asks about {count(len(left), 'call')}:")
         for one in left:
-            cli.output.show(Text.assemble("  ", plain(one["id"]), "  ", question(one)))
+            cli.output.show(Text.assemble("  ", plain(one["id"]), "  ", _question(one)))

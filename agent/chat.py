@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
+from agent.approvals import decided_here
 from agent.client import Gateway, part
 from agent.command import Cli, Json, Url, opened
 from agent.conversation import Conversation
-from agent.errors import FAILED, INTERRUPTED, CliError, UsageError
+from agent.errors import FAILED, INTERRUPTED, WAITS, CliError, UsageError
 from agent.follow import tail_command
 from agent.interrupts import LeftError
 from agent.text import plain
-from agent.turn import Turn, printer
+from agent.turn import Turn, printer, shown_from
 from agent.watch import Watch
 from shared.protocol.ids import is_id, new_id, new_run_id, new_thread_id
 
@@ -98,15 +99,28 @@ def _say(cli: Cli, text: str, agent: str, thread: str) -> int:
 def ask(cli: Cli, watch: Watch) -> int:
     """Show a run from its start to its end; returns the exit status.
 
+    What it asks meanwhile, whoever sits at the terminal decides.
+
     Raises:
         LeftError: the person has left before.
     """
     turn = Turn(cli.gateway, watch, printer(cli.output))
     try:
-        return asyncio.run(turn.run(cancellable=True))
+        status = asyncio.run(turn.run(cancellable=True))
     except LeftError:
         cli.output.note(f"Left. To look again: {tail_command(watch.run_id, watch.cursor)}")
         raise
+    run: str | None = watch.run_id
+    while status == WAITS and _somebody_is_there(cli):
+        run = decided_here(cli, str(run))
+        if run is None:
+            break
+        status = asyncio.run(shown_from(cli, run, question=False, cancellable=True))
+    return status
+
+
+def _somebody_is_there(cli: Cli) -> bool:
+    return sys.stdin.isatty() and not cli.output.as_json
 
 
 def _converse(cli: Cli, agent: str, thread: dict[str, Any] | None) -> int:

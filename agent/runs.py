@@ -14,11 +14,10 @@ from rich.text import Text
 from agent.client import part
 from agent.command import Cli, Cursor, Json, Limit, ListByDefault, Url, opened
 from agent.errors import INTERRUPTED, CliError, UsageError
-from agent.follow import tail_command, watch_from
 from agent.interrupts import LeftError
 from agent.output import Listing, fields, state
 from agent.text import ago, between, count, died, one_line, plain
-from agent.turn import Turn, printer
+from agent.turn import shown_from
 from agent.verify import exported
 from shared.protocol.position import Position, parse_position
 
@@ -197,14 +196,9 @@ def export_run(
 
 
 async def _tail(cli: Cli, run: str, after: Position | None) -> int:
-    followed = await watch_from(cli.gateway, run, after)
-    watch = followed.watch
-    shown = printer(cli.output, question=True, calls=followed.earlier_calls)
-    turn = Turn(cli.gateway, watch, shown)
     try:
-        return await turn.run(cancellable=False, first=followed.stored)
+        return await shown_from(cli, run, after, question=True, cancellable=False)
     except LeftError:
-        cli.output.note(f"Left. Go on with: {tail_command(watch.run_id, watch.cursor)}")
         return INTERRUPTED
 
 

@@ -5,13 +5,15 @@ from contextlib import aclosing
 
 from agent.aside import aside
 from agent.client import Gateway, part
+from agent.command import Cli
 from agent.errors import FAILED, INTERRUPTED, WAITS, CliError, RefusedError
-from agent.follow import Away, Ended, News, follow
-from agent.interrupts import interrupts
+from agent.follow import Away, Ended, News, follow, tail_command, watch_from
+from agent.interrupts import LeftError, interrupts
 from agent.output import Output
 from agent.render import Lines, Screen
 from agent.watch import Accepted, Placed, Restarted, Watch
 from shared.protocol.codes import Code
+from shared.protocol.position import Position
 
 #: Exit statuses by how a run ended.
 _BY_OUTCOME = {"success": 0, "finished": 0, "interrupt": WAITS, "interrupted": WAITS}
@@ -104,3 +106,23 @@ class Turn:
         except CliError as error:
             self._shown.remark(f"cannot be stopped: {error.message}")
             self._stop_asked = False
+
+
+async def shown_from(
+    cli: Cli, run: str, after: Position | None = None, *, question: bool, cancellable: bool
+) -> int:
+    """Show a run that exists, from a cursor to its end; returns the exit status.
+
+    Raises:
+        LeftError: the person has left before.
+        CliError: the gateway refuses, or stays away.
+    """
+    followed = await watch_from(cli.gateway, run, after)
+    watch = followed.watch
+    shown = printer(cli.output, question=question, calls=followed.earlier_calls)
+    turn = Turn(cli.gateway, watch, shown)
+    try:
+        return await turn.run(cancellable=cancellable, first=followed.stored)
+    except LeftError:
+        cli.output.note(f"Left. Go on with: {tail_command(watch.run_id, watch.cursor)}")
+        raise
