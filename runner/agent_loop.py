@@ -136,10 +136,7 @@ class AgentLoop:
             if event.type == "run_item_stream_event" and event.name == "tool_output":
                 self._show_uncalled(event.item)
         if result.interruptions:
-            if self.run.committer.cancelled:
-                return Stop(StopKind.CANCELLED)
-            asked = self.run.approvals.questions(result.interruptions)
-            return Stop(StopKind.INTERRUPTED, asked=asked)
+            return self.run.waits_for(result.interruptions)
         return Stop(StopKind.FINISHED, result=result.final_output)
 
     def _show_uncalled(self, item: Any) -> None:

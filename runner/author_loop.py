@@ -39,20 +39,12 @@ async def made_by(factory: Factory, run: CarriedRun) -> Agent[Any]:
 async def answered_by(
     export: Helper | RunnerFactory, run: CarriedRun, items: list[dict[str, Any]]
 ) -> Stop:
-    """Let the agent's code answer, and show what it says beyond what its agents have said.
-
-    Where the agents that it has run wait for an approval, so does the run, whatever it made of it.
-    """
+    """Let the agent's code answer, and show what it says beyond what its agents have said."""
     run.root.authors = True
     helper = export if isinstance(export, Helper) else await _helper_of(export)
     given: Any = items if helper.takes_items else _said_last(items)
     context = (run.context,) if helper.takes_context else ()
-    answer = await _final(await _called(helper.answer, given, *context))
-    if run.root.asks:
-        if run.committer.cancelled:
-            return Stop(StopKind.CANCELLED)
-        asked = run.approvals.questions(run.root.asks)
-        return Stop(StopKind.INTERRUPTED, asked=asked)
+    answer = await _final(await _called(helper.answer, given, *context), run)
     if isinstance(answer, str) and answer.strip() and answer.strip() != _shown_last(run):
         await _show(run, answer)
     return Stop(StopKind.FINISHED, result=answer)
@@ -83,13 +75,15 @@ def _needs_the_loop(function: Callable[..., Any]) -> bool:
     return code is not None and "run_streamed" in code.co_names
 
 
-async def _final(made: Any) -> Any:
+async def _final(made: Any, run: CarriedRun) -> Any:
     """The answer itself, of whatever stands for it."""
     with theirs():
         if isinstance(made, RunResultStreaming):
             async for _ in made.stream_events():
                 pass
         if isinstance(made, (RunResult, RunResultStreaming)):
+            if made.interruptions:
+                await run.parking.ask(run.root, made.interruptions)
             return made.final_output
         if hasattr(made, "__aiter__"):
             return "".join([one async for one in made if isinstance(one, str)])

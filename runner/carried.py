@@ -2,23 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 from agents import RunConfig
+from agents.items import ToolApprovalItem
 
-from baton.context import RunContext
 from runner.approvals import Approvals, Question
 from runner.committer import Committer
-from runner.contexts import ContextWatch
+from runner.contexts import ContextWatch, context_of
 from runner.earlier import Earlier
 from runner.home import Home
 from runner.journal import Journal, Key, OtherPathError
 from runner.outbox import Outbox
+from runner.parking import Parking
 from runner.record import LOST, Record
 from runner.scope import Scope
 from runner.sessions import Sessions
@@ -103,7 +105,7 @@ class CarriedRun:
         self.restored: Restored | None = None
         self.snapshots: Snapshots | None = None
         self.root = Scope()
-        self.context = _context_of(claimed)
+        self.context = context_of(claimed)
         self.home = Home()
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         #: Messages of finished root steps, in order; and of calls being written now.
@@ -119,6 +121,7 @@ class CarriedRun:
         self.contexts: dict[str, ContextWatch] = {}
         self.sessions = Sessions(self.step)
         self.approvals = Approvals(claimed.decisions)
+        self.parking = Parking(self.home, partial(self._interrupt, self.stopped))
         self._call_ids: set[str] = set()
 
     # ------------------------------------------------------------------ stopping
@@ -126,6 +129,25 @@ class CarriedRun:
         """Ask the driver to end the run; the first reason counts."""
         if not self.stopped.done():
             self.stopped.set_result(stop)
+
+    def waits_for(self, interruptions: Sequence[ToolApprovalItem]) -> Stop:
+        """How a run ends that cannot go on without a person.
+
+        Raises:
+            BatonError: `agent_error`, the agent's code has made up what it asks.
+        """
+        if self.committer.cancelled:
+            return Stop(StopKind.CANCELLED)
+        return Stop(StopKind.INTERRUPTED, asked=self.approvals.questions(interruptions))
+
+    def _interrupt(
+        self, stopped: asyncio.Future[Stop], interruptions: Sequence[ToolApprovalItem]
+    ) -> None:
+        if stopped is self.stopped:  # else this way was left for another one
+            try:
+                self.stop(self.waits_for(interruptions))
+            except BatonError as error:
+                self.stop(Stop(StopKind.FAILED, error))
 
     async def park(self, stop: Stop) -> NoReturn:
         """Stop the run from inside agent code: this call never returns, the driver cancels it."""
@@ -180,6 +202,17 @@ class CarriedRun:
         Both come out of JSON, so that a replayed step gives exactly what the live one gave. The
         record of what ran `inside` a scope stands for all that was recorded there.
         """
+        with self.parking.at_work((*scope.path, f"{key.kind}:{key.place}")):
+            return await self._step(scope, key, digest, live, inside)
+
+    async def _step(
+        self,
+        scope: Scope,
+        key: Key,
+        digest: str,
+        live: Callable[[], Awaitable[dict[str, Any]]],
+        inside: Scope | None,
+    ) -> dict[str, Any]:
         try:
             recorded = await self.home.run(self.journal.take, key)
         except OtherPathError as error:
@@ -260,18 +293,6 @@ class CarriedRun:
         """What this run leaves in the conversation, half-written text included."""
         shown = [*self.shown, *(one for writing in self.writing for one in writing())]
         return [one for one in shown if one["id"] not in self.earlier.shown]
-
-
-def _context_of(claimed: ClaimedRun) -> RunContext:
-    """What agent code gets to know of its run."""
-    return RunContext(
-        run_id=claimed.run_id,
-        thread_id=claimed.thread_id,
-        user_id=str(claimed.user),
-        agent=claimed.agent,
-        project_id=str(claimed.project) if claimed.project else None,
-        metadata=dict(claimed.input.get("forwardedProps") or {}),
-    )
 
 
 #: The run that some code belongs to; agent code finds it wherever contextvars reach.

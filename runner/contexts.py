@@ -15,7 +15,9 @@ from typing import Any, get_type_hints
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from baton.context import RunContext
 from runner import codec
+from shared.protocol.record import ClaimedRun
 
 Changes = dict[str, Any]
 
@@ -109,3 +111,15 @@ def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
         with contextlib.suppress(Exception):  # a field of a type that pydantic does not know
             found[name] = TypeAdapter(hint)
     return found
+
+
+def context_of(claimed: ClaimedRun) -> RunContext:
+    """What agent code gets to know of its run."""
+    return RunContext(
+        run_id=claimed.run_id,
+        thread_id=claimed.thread_id,
+        user_id=str(claimed.user),
+        agent=claimed.agent,
+        project_id=str(claimed.project) if claimed.project else None,
+        metadata=dict(claimed.input.get("forwardedProps") or {}),
+    )

@@ -4,10 +4,13 @@ The Runner is patched on its class, because code that makes an `AgentRunner` of 
 around anything less.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from agents import Agent, FunctionTool, RunContextWrapper, RunState
 from agents.agent import AgentBase
+from agents.result import RunResultStreaming
 from agents.run import AgentRunner
 
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
@@ -16,6 +19,7 @@ from runner.hooks import ComposedHooks
 from runner.lean import make_lean
 from runner.models.digest import short_digest
 from runner.natives import patch_actions
+from runner.parking import looks_itself
 from runner.scope import SCOPE, NoRunContextError, Scope
 from runner.theirs import theirs
 from runner.turns import COLLECTING, listed
@@ -34,11 +38,12 @@ def patch_runner() -> None:
         carried, scope = _enter(starting_agent, input, kwargs)
         inside = SCOPE.set(scope)
         try:
-            with carried.home.visiting():
+            with carried.home.visiting(), carried.parking.at_work(scope.path):
                 result = await run(self, starting_agent, input, **kwargs)
-            scope.suspended = bool(result.interruptions)
-            _note_questions(scope, result)
-            return result
+                scope.suspended = bool(result.interruptions)
+                if scope.suspended and not (_asks_for_us(scope) or looks_itself()):
+                    await carried.parking.ask(scope, result.interruptions)
+                return result
         finally:
             SCOPE.reset(inside)
             if scope.of_author:
@@ -55,7 +60,8 @@ def patch_runner() -> None:
         if scope.of_author and not scope.nested and result.run_loop_task is not None:
             # Inside a tool it is known to have ended when the tool has.
             result.run_loop_task.add_done_callback(lambda _: carried.leave(scope))
-            result.run_loop_task.add_done_callback(lambda _: _note_questions(scope, result))
+        if not _asks_for_us(scope):
+            _park_at_the_end(carried, scope, result)
         return result
 
     _patch_tools()
@@ -67,10 +73,24 @@ def patch_runner() -> None:
     AgentRunner.run_streamed = journaled_streamed  # type: ignore[method-assign]
 
 
-def _note_questions(scope: Scope, result: Any) -> None:
-    """What the author's own invocation waits for, the run does, unless its code goes on."""
-    if scope.parent is not None:
-        scope.parent.asks += result.interruptions
+def _asks_for_us(scope: Scope) -> bool:
+    """Whether what an invocation asks comes to us by itself, perhaps through agents as tools."""
+    return not scope.of_author or (scope.parent is not None and scope.parent.descends)
+
+
+def _park_at_the_end(carried: CarriedRun, scope: Scope, result: RunResultStreaming) -> None:
+    """Let the end of a stream wait for a person, where its reader knows nothing of that."""
+    stream: Any = result.stream_events
+
+    async def events() -> AsyncIterator[Any]:
+        with carried.home.visiting(), carried.parking.at_work(scope.path):
+            async with aclosing(stream()) as inner:
+                async for event in inner:
+                    yield event
+            if result.interruptions and not looks_itself():
+                await carried.parking.ask(scope, result.interruptions)
+
+    result.stream_events = events  # type: ignore[method-assign]
 
 
 def _patch_tools() -> None:
@@ -120,8 +140,6 @@ def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, 
     wrap(agent)
     kwargs["hooks"] = ComposedHooks(kwargs.get("hooks"), wrap)
     kwargs["run_config"] = carried.run_config(kwargs.get("run_config"))
-    if isinstance(given, RunState):  # the code has decided by itself
-        around.asks.clear()
     restored = carried.restored
     if restored is not None and given is not restored.state:
         restored = None

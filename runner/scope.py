@@ -48,14 +48,14 @@ class Scope:
     notes: dict[int, dict[str, Any]] = field(default_factory=dict)
     #: Whether the agent's own code calls the Runner here, and not we for it.
     authors: bool = False
-    #: What invocations made here wait for people to approve.
-    asks: list[Any] = field(default_factory=list)
     #: The newest answers of `is_enabled`, by agent and tool.
     enabled: dict[str, bool] = field(default_factory=dict)
     #: What events show of it.
     step: str | None = None
     subagent: str | None = None
-    #: The same after its end; and whether that waits for a person.
+    #: Whether it is the call of an agent as tool: the SDK itself passes on what that one asks.
+    descends: bool = False
+    #: Under which id events have shown it, after its end; and whether that waits for a person.
     left_as: str | None = None
     suspended: bool = False
     _children: dict[str, int] = field(default_factory=dict)

@@ -86,10 +86,12 @@ class _Journaling:
         if run is None or scope is None:
             return await self._plain(context, arguments)
         inside = scope.call(context.tool_call_id)
+        inside.descends = self.is_agent
         entered = SCOPE.set(inside)
         try:
             carry_out = self._descend if self.is_agent else self._recorded
-            return await carry_out(run, scope, inside, context, arguments)
+            with run.parking.at_work(inside.path):
+                return await carry_out(run, scope, inside, context, arguments)
         finally:
             SCOPE.reset(entered)
 

@@ -1,9 +1,10 @@
 """A run that needs a person's approval ends with a question, and goes on with the answer."""
 
+import asyncio
 from typing import Any
 
 import pytest
-from agents import Agent, function_tool
+from agents import Agent, Runner, function_tool
 
 from runner.carried import StopKind
 from tests.runner.replay.approving import Judge, decided, until_it_ends, yes
@@ -210,3 +211,74 @@ async def test_agents_inside_agents_go_on_with_every_answer() -> None:
         " | wiped disk1 seen disk1 + not the disk seen disk2"
     )
     assert len(whole.done) == len(set(whole.done)) == 8
+
+
+def helping(world: World, *, how: str = "run") -> Agent[Any]:
+    """A tool that runs an agent of its own, which asks; and one beside it."""
+
+    @function_tool(needs_approval=True)
+    async def wipe(what: str) -> str:
+        world.do(f"wiped {what}")
+        return f"wiped {what}"
+
+    careful = Agent(name="Careful", instructions="careful", tools=[wipe])
+
+    @function_tool
+    async def tidy(what: str) -> str:
+        if how == "streamed":
+            streamed = Runner.run_streamed(careful, what)
+            async for _ in streamed.stream_events():
+                pass
+            return str(streamed.final_output)
+        if how == "gathered":
+            both = await asyncio.gather(*(Runner.run(careful, f"{what}{n}") for n in (1, 2)))
+            return " & ".join(str(one.final_output) for one in both)
+        return str((await Runner.run(careful, what)).final_output)
+
+    @function_tool
+    def tidy_here(what: str) -> str:
+        return str(Runner.run_sync(careful, what).final_output)
+
+    @function_tool
+    async def look(what: str) -> str:
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        world.do(f"looked at {what}")
+        return f"seen {what}"
+
+    tools: list[Any] = [tidy_here if how == "sync" else tidy, look]
+    return Agent(name="A", instructions="outer", tools=tools)
+
+
+def tidies(system: str, items: Any) -> Any:
+    done = outputs(items)
+    said = str(items[0]["content"])
+    if system == "careful":
+        return [text(" ".join(done.values()))] if done else [call("wipe", f"w_{said}", what=said)]
+    if done:
+        return [text(" | ".join(done.values()))]
+    tool = "tidy_here" if "here" in said else "tidy"
+    return [call(tool, "c1", what="desk"), call("look", "c2", what="x")]
+
+
+@pytest.mark.parametrize("how", ["run", "streamed", "gathered", "sync"])
+async def test_code_that_knows_nothing_of_approvals_waits_for_them(how: str) -> None:
+    """Never does its model hear of a result that is none; what goes on beside it ends first."""
+
+    def program(world: World) -> Agent[Any]:
+        return helping(world, how=how)
+
+    world, said = World(), "here" if how == "sync" else "go"
+    outcome = await attempt(program, world, said, answers=tidies)
+    names = ["w_desk1", "w_desk2"] if how == "gathered" else ["w_desk"]
+    assert sorted(one.record.call_id for one in outcome.stop.asked) == names
+    assert world.done == ["looked at x"]
+    world.decisions = decided(outcome, yes)
+    outcome = await attempt(program, world, said, answers=tidies, resumes=True)
+    wiped = " & ".join(f"wiped {name.removeprefix('w_')}" for name in names)
+    assert outcome.stop.result == f"{wiped} | seen x"
+    assert len(world.done) == len(names) + 1
+
+
+async def test_code_that_knows_nothing_of_approvals_may_die_anywhere() -> None:
+    await assert_dies_anywhere(helping, tidies)
