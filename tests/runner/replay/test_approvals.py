@@ -4,9 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from agents import Agent, Runner, function_tool
+from agents import Agent, GuardrailFunctionOutput, Runner, function_tool, input_guardrail
 
 from runner.carried import StopKind
+from runner.drop_ins.exports import helper_of
 from tests.runner.replay.approving import Judge, decided, until_it_ends, yes
 from tests.runner.replay.rig import (
     Answers,
@@ -24,12 +25,12 @@ pytestmark = pytest.mark.asyncio
 
 
 async def assert_dies_anywhere(
-    program: Program, answers: Answers, judge: Judge = yes
+    program: Program, answers: Answers, judge: Judge = yes, *, every: int = 1
 ) -> tuple[Outcome, World]:
-    """Kill the carrier at each step, before and after the decision: nothing is done twice."""
+    """Kill the carrier at steps, before and after the decision: nothing is done twice."""
     whole = World()
     undisturbed = await until_it_ends(program, whole, answers, judge)
-    for steps in range(len(whole.journal)):
+    for steps in range(0, len(whole.journal), every):
         world = World()
         died = 0
         outcome = None
@@ -205,7 +206,7 @@ async def test_agents_inside_agents_go_on_with_every_answer() -> None:
     def judge(_tool: str, arguments: str) -> bool | str:
         return "not the disk" if "disk2" in arguments else True
 
-    outcome, whole = await assert_dies_anywhere(nested, cleans, judge)
+    outcome, whole = await assert_dies_anywhere(nested, cleans, judge, every=5)
     assert outcome.stop.result == (
         "wiped desk1 seen desk1 + wiped desk2 seen desk2 | seen door"
         " | wiped disk1 seen disk1 + not the disk seen disk2"
@@ -282,3 +283,49 @@ async def test_code_that_knows_nothing_of_approvals_waits_for_them(how: str) -> 
 
 async def test_code_that_knows_nothing_of_approvals_may_die_anywhere() -> None:
     await assert_dies_anywhere(helping, tidies)
+
+
+async def test_a_guardrail_that_runs_an_agent_which_asks_waits_too() -> None:
+    def program(world: World) -> Agent[Any]:
+        @function_tool(needs_approval=True)
+        async def wipe(what: str) -> str:
+            world.do(f"wiped {what}")
+            return f"wiped {what}"
+
+        careful = Agent(name="Careful", instructions="careful", tools=[wipe])
+
+        @input_guardrail
+        async def guard(_context: Any, _agent: Any, _given: Any) -> GuardrailFunctionOutput:
+            result = await Runner.run(careful, "desk")
+            said = str(result.final_output)
+            return GuardrailFunctionOutput(output_info=said, tripwire_triggered=said == "None")
+
+        return Agent(name="A", instructions="outer", input_guardrails=[guard])
+
+    def answers(system: str, items: Any) -> Any:
+        return tidies(system, items) if system == "careful" else [text("hello")]
+
+    world = World()
+    outcome = await attempt(program, world, answers=answers)
+    assert [one.record.call_id for one in outcome.stop.asked] == ["w_desk"]
+    outcome = await until_it_ends(program, World(), answers)
+    assert (outcome.stop.kind, outcome.stop.result) == (StopKind.FINISHED, "hello")
+
+
+@pytest.mark.parametrize("gives", ["output", "result", "streamed"])
+async def test_a_helper_that_is_the_agent_waits_too(gives: str) -> None:
+    def program(world: World) -> Any:
+        agent = mailing(world)
+
+        async def run(said: str) -> Any:
+            if gives == "streamed":
+                return Runner.run_streamed(agent, said)
+            result = await Runner.run(agent, said)
+            return result if gives == "result" else result.final_output
+
+        return helper_of(run, "run", (agent,))
+
+    world = World()
+    outcome = await until_it_ends(program, world, mails)
+    assert outcome.stop.result == "seen x | sent to ada | seen y | sent to bob"
+    assert sorted(world.done) == ["looked at x", "looked at y", "sent ada", "sent bob"]
