@@ -62,11 +62,21 @@ LEFT_OUT = {
     ),
     "the run has been stopped, and waits here for nothing": (
         "runner.agent_loop:AgentLoop._call_tool run.park",
-        "runner.carried:CarriedRun.step park",
-        "runner.carried:CarriedRun.step park#3",
-        "runner.carried:CarriedRun.step park#4",
+        "runner.carried:CarriedRun._step park",
+        "runner.carried:CarriedRun._step park#3",
+        "runner.carried:CarriedRun._step park#4",
         "runner.carried:CarriedRun._replayed park",
         "runner.carried:CarriedRun.waiting park",
+    ),
+    "agent code waits here for a person, and nothing comes after it: the run ends beside it": (
+        "runner.invocations:patch_runner.journaled_run carried.parking.ask",
+        "runner.invocations:_park_at_the_end.events carried.parking.ask",
+        "runner.parking:Parking.ask asyncio.get_running_loop().create_future",
+    ),
+    "streams that agent code reads itself: tests/runner/replay/test_approvals.py": (
+        "runner.invocations:_park_at_the_end.events aclosing enter",
+        "runner.invocations:_park_at_the_end.events aclosing exit",
+        "runner.invocations:_park_at_the_end.events inner",
     ),
     "after 20 s of giving runs away": ("runner.worker:Worker.drain asyncio.wait#2",),
     "before the first claim": (
