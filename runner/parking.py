@@ -12,7 +12,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -44,7 +44,8 @@ class Parking:
         try:
             yield
         finally:
-            self._home.soon(self._end, path)
+            with suppress(RuntimeError):  # home is gone, and what is left here is thrown away
+                self._home.soon(self._end, path)
 
     async def ask(self, scope: Scope, interruptions: Sequence[ToolApprovalItem]) -> NoReturn:
         """Wait for a person: this never returns, and when all is quiet the run ends."""
