@@ -7,7 +7,6 @@ import pytest
 from agents import Agent, GuardrailFunctionOutput, Runner, function_tool, input_guardrail
 
 from runner.carried import StopKind
-from runner.drop_ins.exports import helper_of
 from tests.runner.replay.approving import Judge, decided, until_it_ends, yes
 from tests.runner.replay.rig import (
     Answers,
@@ -310,22 +309,3 @@ async def test_a_guardrail_that_runs_an_agent_which_asks_waits_too() -> None:
     assert [one.record.call_id for one in outcome.stop.asked] == ["w_desk"]
     outcome = await until_it_ends(program, World(), answers)
     assert (outcome.stop.kind, outcome.stop.result) == (StopKind.FINISHED, "hello")
-
-
-@pytest.mark.parametrize("gives", ["output", "result", "streamed"])
-async def test_a_helper_that_is_the_agent_waits_too(gives: str) -> None:
-    def program(world: World) -> Any:
-        agent = mailing(world)
-
-        async def run(said: str) -> Any:
-            if gives == "streamed":
-                return Runner.run_streamed(agent, said)
-            result = await Runner.run(agent, said)
-            return result if gives == "result" else result.final_output
-
-        return helper_of(run, "run", (agent,))
-
-    world = World()
-    outcome = await until_it_ends(program, world, mails)
-    assert outcome.stop.result == "seen x | sent to ada | seen y | sent to bob"
-    assert sorted(world.done) == ["looked at x", "looked at y", "sent ada", "sent bob"]
