@@ -33,6 +33,6 @@ async def require_agent(services: Services, name: str) -> None:
     if name not in await known_agents(services):
         raise BatonError(
             Code.UNKNOWN_AGENT,
-            f"No runner serves an agent called {name[:128]!r}. Agents are loaded when a runner "
-            "starts; `baton status` names those that failed.",
+            f"No runner serves an agent called {name[:128]!r}. `baton agents` lists those "
+            "that are served, and for admins those that are broken.",
         )

@@ -1,6 +1,6 @@
 """From an agent's code to what can be run: import it, find what it offers, make it ready."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import finalize
 
@@ -9,6 +9,8 @@ from agents import Agent
 from baton.tools import bind
 from runner.drop_ins.exports import Export, Helper, RunnerFactory, export_of, known_to
 from runner.drop_ins.imports import import_source, unload
+from runner.drop_ins.overrides import FILE as OVERRIDES
+from runner.drop_ins.overrides import Overrides, read_overrides
 from runner.drop_ins.source import Source
 from runner.theirs import storable
 from runner.wrap import wrap_agent
@@ -24,6 +26,7 @@ class LoadedAgent:
     name: str
     digest: str
     export: Export
+    overrides: Overrides = field(default_factory=Overrides)
 
     @property
     def agent(self) -> Agent[Any]:
@@ -34,7 +37,7 @@ class LoadedAgent:
 
     def described(self) -> dict[str, Any]:
         """What gateways tell people: AG-UI capabilities, and words for the list."""
-        about: dict[str, Any] = storable(self._about(known_to(self.export)))
+        about: dict[str, Any] = storable(self._about(known_to(self.export)) | self.overrides.said())
         return about
 
     def _about(self, graph: list[Agent[Any]]) -> dict[str, Any]:
@@ -77,6 +80,7 @@ def load(source: Source, tools: Tools | None) -> LoadedAgent:
     Raises:
         BaseException: whatever its code raises, or what it offers is nothing.
     """
+    overrides = read_overrides(source.overrides, str(source.folder / OVERRIDES))
     module = import_source(source)
     try:
         export = export_of(module)
@@ -88,6 +92,6 @@ def load(source: Source, tools: Tools | None) -> LoadedAgent:
     except BaseException:
         unload(module)
         raise
-    loaded = LoadedAgent(source.name, source.digest, export)
+    loaded = LoadedAgent(source.name, source.digest, export, overrides)
     finalize(loaded, unload, module).atexit = False
     return loaded

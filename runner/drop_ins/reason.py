@@ -5,6 +5,7 @@ from pathlib import Path
 
 from runner.drop_ins.imports import PACKAGE
 from runner.theirs import storable
+from shared.settings.yaml_file import YamlFileError
 
 #: Packages that are called otherwise than what is imported of them.
 _PACKAGES = {
@@ -24,6 +25,8 @@ _MOST_FRAMES = 20
 
 def reason_of(error: BaseException, file: Path) -> str:
     """The last frame inside the agent's own folder tells where; only such frames are shown."""
+    if isinstance(error, YamlFileError):  # which tells file and line by itself
+        return str(storable(str(error)))
     folder = file.parent.resolve()
     frames = [
         frame

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from runner.drop_ins.find import FILE
+from runner.drop_ins.overrides import FILE as OVERRIDES
 
 #: What is part of an agent's code: every file of its folder but these.
 _NOT_CODE = ("__pycache__", ".git")
@@ -37,6 +38,8 @@ class Source:
     digest: str
     #: Path below the folder → content.
     python: Mapping[str, bytes]
+    #: Content of the file that says what people are told of it.
+    overrides: bytes | None = None
 
     @property
     def single(self) -> bool:
@@ -54,19 +57,20 @@ def read_source(name: str, file: Path, root: Path | None = None) -> Source:
     single = file.name != FILE
     folder = file.parent
     inside = (root or folder).resolve()
-    total, python = hashlib.sha256(), {}
+    total, read = hashlib.sha256(), dict[str, bytes]()
     for one in [file] if single else code_files(folder):
         if not one.resolve().is_relative_to(inside):
             raise LeadsOutError(one)
         path = one.relative_to(folder).as_posix()
         total.update(f"{path}\0".encode())
-        if one.suffix == ".py":
-            python[path] = one.read_bytes()
-            total.update(hashlib.sha256(python[path]).digest())
+        if one.suffix == ".py" or path == OVERRIDES:
+            read[path] = one.read_bytes()
+            total.update(hashlib.sha256(read[path]).digest())
         else:
             with one.open("rb") as data:
                 total.update(hashlib.file_digest(data, "sha256").digest())
-    return Source(name, file, folder, total.hexdigest(), python)
+    overrides = read.pop(OVERRIDES, None)
+    return Source(name, file, folder, total.hexdigest(), read, overrides)
 
 
 def code_files(folder: Path) -> list[Path]:
