@@ -35,8 +35,9 @@ from shared.protocol.ids import uuid7
 from shared.protocol.record import Catalogue
 from shared.settings import RunnerSettings
 from shared.settings.common import refuse_setting
-from shared.settings.models import ModelsConfig, ModelsConfigError, load_models
+from shared.settings.models import ModelsConfig, load_models
 from shared.settings.runner import ChangedAgents
+from shared.settings.yaml_file import YamlFileError
 from shared.telemetry.logs import get_logger
 from shared.web.errors import install_error_handlers
 from shared.web.health import Check, health_router
@@ -78,7 +79,7 @@ def models_of(settings: RunnerSettings) -> ModelsConfig:
     """The model servers; a file that cannot be used ends the process in words."""
     try:
         config = load_models(settings.models_config)
-    except ModelsConfigError as error:
+    except YamlFileError as error:
         refuse_setting("BATON_MODELS_CONFIG", str(error).rstrip("."), page=_MODELS)
     if missing := missing_keys(config):
         refuse_setting("BATON_MODELS_CONFIG", "; ".join(missing), page=_MODELS)

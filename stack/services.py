@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from shared.settings import GatewaySettings, ProcessSettings, RunnerSettings, ToolsvcSettings
 from shared.settings.common import ENDS_WITHIN_S
-from shared.settings.models import ModelsConfigError
+from shared.settings.yaml_file import YamlFileError
 from shared.signing import SigningKey
 from stack import model_servers
 from stack.credentials import Credentials
@@ -120,7 +120,7 @@ class Wiring:
         """The variables that the file of model servers names; the runner tells what is wrong."""
         try:
             config = model_servers.read_file(self.environ, demo=bool(self.ports.demo))
-        except ModelsConfigError:
+        except YamlFileError:
             return set()
         return {name for one in config.providers.values() for name in one.variables()}
 

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from shared.settings.models import ModelsConfigError
+from shared.settings.yaml_file import YamlFileError
 from stack import credentials, model_servers
 from stack.errors import StackError
 from stack.home import Home, Running, Started
@@ -177,7 +177,7 @@ def _without_a_model(*, demo: bool) -> str | None:
                 "(docs/models.md), or try everything with a\nscripted model: "
                 "python3 dev.py up --demo"
             )
-    except ModelsConfigError as error:
+    except YamlFileError as error:
         return f"{error}\ndocs/models.md explains the file."
     return None
 

@@ -7,10 +7,10 @@ import pytest
 
 from shared.settings.models import (
     DEFAULT_PATH,
-    ModelsConfigError,
     Provider,
     load_models,
 )
+from shared.settings.yaml_file import YamlFileError
 
 GOOD = """
 providers:
@@ -107,7 +107,7 @@ def test_without_a_file_there_is_one_provider(
 )
 def test_a_mistake_is_told_with_its_line(file: Path, written: str, told: str) -> None:
     file.write_text(written)
-    with pytest.raises(ModelsConfigError) as refused:
+    with pytest.raises(YamlFileError) as refused:
         load_models(file)
     assert str(file) in str(refused.value)
     assert told in str(refused.value)
@@ -115,11 +115,11 @@ def test_a_mistake_is_told_with_its_line(file: Path, written: str, told: str) ->
 
 
 def test_a_file_that_is_named_must_be_there(file: Path) -> None:
-    with pytest.raises(ModelsConfigError, match="there is no file"):
+    with pytest.raises(YamlFileError, match="there is no file"):
         load_models(file)
 
 
 def test_what_is_no_text_is_refused(file: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ModelsConfigError, match="cannot be read"):
+    with pytest.raises(YamlFileError, match="cannot be read"):
         load_models(file)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings.models import ModelsConfigError
+from shared.settings.yaml_file import YamlFileError
 from stack import model_servers
 
 
@@ -42,5 +42,5 @@ def test_the_demo_leaves_the_file_at_the_default_place_aside(
 
 
 def test_a_file_that_is_not_there_is_told_of() -> None:
-    with pytest.raises(ModelsConfigError, match="there is no file"):
+    with pytest.raises(YamlFileError, match="there is no file"):
         model_servers.is_any({"BATON_MODELS_CONFIG": "/nowhere/models.yaml"})
