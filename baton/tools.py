@@ -24,8 +24,9 @@ _KNOWN: dict[str, Mapping[str, Any]] = {}
 
 def know(catalogue: Mapping[str, Mapping[str, Any]]) -> None:
     """Tell what toolsvc has: placeholders made from here on know their schema at once."""
-    _KNOWN.clear()
     _KNOWN.update(catalogue)
+    for gone in _KNOWN.keys() - catalogue.keys():
+        del _KNOWN[gone]
 
 
 class GatewayTool(FunctionTool):

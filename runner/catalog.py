@@ -37,9 +37,11 @@ class Catalog:
 
     def know(self, tools: Sequence[dict[str, Any]]) -> None:
         """Take toolsvc's catalogue of tools, for what is loaded from here on."""
-        self.tools.clear()
-        self.tools.update({tool["name"]: tool for tool in tools})
-        know(self.tools)
+        known = {tool["name"]: tool for tool in tools}
+        self.tools.update(known)  # never empty meanwhile: a thread may be importing former code
+        for gone in self.tools.keys() - known.keys():
+            del self.tools[gone]
+        know(known)
 
     def serve(self, source: Source, loaded: LoadedAgent) -> None:
         """Serve an agent from now on; runs under way hold what they began with."""

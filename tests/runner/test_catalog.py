@@ -10,6 +10,7 @@ import pytest
 
 from baton.tools import GatewayTool
 from runner.catalog import Catalog, load_catalog
+from runner.drop_ins.exports import Factory
 from runner.drop_ins.source import read_source
 from runner.kept import KEPT_ANYWAY_S, KeptCode
 
@@ -181,3 +182,23 @@ def test_code_that_cannot_be_kept_does_not_keep_the_agent_from_serving(tmp_path:
     (tmp_path / "file").write_text("")
     catalog = load_catalog([tmp_path], [], KeptCode(tmp_path / "file"))
     assert list(catalog.agents) == ["One"]
+
+
+def test_agents_that_are_made_for_each_run_know_toolsvcs_tools(tmp_path: Path) -> None:
+    text = (
+        "from agents import Agent\nfrom baton import gateway_tool\n"
+        "def agent():\n    return Agent(name='x', tools=[gateway_tool('save_note')])\n"
+    )
+    agent(tmp_path, "One", text)
+    made = loaded(tmp_path, TOOLS).agents["One"].export
+    assert isinstance(made, Factory)
+    (tool,) = made.make().tools
+    assert (tool.description, tool.params_json_schema) == ("Save.", {"type": "object"})
+
+
+def test_folders_are_added_and_what_clashes_between_them_is_refused(tmp_path: Path) -> None:
+    for name in ("a/One", "a/Both", "b/Two", "b/both"):
+        agent(tmp_path, name)
+    catalog = load_catalog([tmp_path / "a", tmp_path / "b"], [], KeptCode(tmp_path / ".kept"))
+    assert sorted(catalog.agents) == ["One", "Two"]
+    assert sorted(catalog.broken) == ["Both", "both"]

@@ -1,5 +1,6 @@
 """Settings come from their own variables, and from no others."""
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_other_programs_variables_are_not_settings(
         (ToolsvcSettings, "BATON_TOOLS_DIR", "x" * 5000),
         (RunnerSettings, "BATON_AGENTS_HOME", "no/such/folder"),
         (RunnerSettings, "BATON_AGENTS_HOME", __file__),
+        (RunnerSettings, "BATON_AGENTS_DIR", f"tests{os.pathsep}no/such/folder"),
         (ToolsvcSettings, "BATON_RUN_TOKEN_KEY", "-----BEGIN PUBLIC KEY-----" + "x" * 40),
     ],
 )
