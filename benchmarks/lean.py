@@ -1,8 +1,9 @@
 """What a model's stream costs a runner, in one process, beside the bare SDK: CPU and first delta.
 
-`python -m benchmarks.lean PORT stock` (or `lean`) asks a timed model at that port and prints one
-line of JSON. Each is a process of its own, so that nothing else is on its clock; traces are off.
-For `lean` all of a runner is there but its neighbours: events go as far as the pipeline to Redis.
+`python -m benchmarks.lean PORT stock 120 60` (or `lean`) asks a timed model at that port for an
+answer of so many deltas, and for so many turns with a tool, and prints one line of JSON. Each is a
+process of its own, so that nothing else is on its clock; traces are off. For `lean` all of a runner
+is there but its neighbours: events go as far as the pipeline to Redis.
 """
 
 import asyncio
@@ -10,7 +11,6 @@ import os
 import statistics
 import sys
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
@@ -39,10 +39,11 @@ with importing():  # as a runner does it
     from stack.program import ROOT
 
 CLIENTS, TOKENS_PER_S = 32, 50
-#: What a run costs by itself is in both, so the difference is the deltas' alone.
-FEW, MANY = 20, 120
-TURNS = 60
+#: What a run costs by itself is in an answer of so many fewer deltas, too.
+FEWER = 6
+MOST_TURNS = 1000
 ALONE = 20
+TRIES = 3
 KEY_VARIABLE = "BENCH_MODEL_KEY"
 
 #: One run: its text in, and when (in ns of the machine's clock) its first delta was published.
@@ -58,12 +59,12 @@ def add(number: int) -> str:
 AGENT = Agent(name="A", instructions="Answer.", model="demo", tools=[add])
 
 
-async def lean_figures(model: int) -> dict[str, dict[str, float]]:
+async def lean_figures(model: int, deltas: int, turns: int) -> dict[str, dict[str, float]]:
     """`stock` and `lean`, each measured in a process of its own, one after the other."""
     found = {}
     for kind in ("stock", "lean"):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.lean", str(model), kind),
+            *(sys.executable, "-m", "benchmarks.lean", str(model), kind, str(deltas), str(turns)),
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -89,7 +90,7 @@ async def _stock(model: int) -> AsyncIterator[Ask]:
 
     async def ask(text: str) -> int:
         first = 0
-        result = Runner.run_streamed(AGENT, text, max_turns=TURNS + 1, run_config=config)
+        result = Runner.run_streamed(AGENT, text, max_turns=MOST_TURNS, run_config=config)
         async for event in result.stream_events():
             if (
                 event.type == "raw_response_event"
@@ -168,7 +169,7 @@ async def _lean(model: int) -> AsyncIterator[Ask]:
             claimed, record=toolsvc, outbox=outbox, run_config=lambda _: config, trace=trace
         )
         loop = AgentLoop(
-            run, AGENT, max_turns=TURNS + 1, replays=asyncio.Semaphore(1), code="of the bench"
+            run, AGENT, max_turns=MOST_TURNS, replays=asyncio.Semaphore(1), code="of the bench"
         )
         stop = await loop.drive()
         await publisher.drained(outbox, within_s=10)
@@ -210,21 +211,22 @@ async def _cpu_ms(ask: Ask, texts: list[str]) -> float:
     return (time.process_time() - begun) * 1e3
 
 
-async def _measure(model: int, kind: str) -> dict[str, float]:
+async def _measure(model: int, kind: str, deltas: int, turns: int) -> dict[str, float]:
     async with {"stock": _stock, "lean": _lean}[kind](model) as ask:
         begun = time.perf_counter()
         await ask("[[deltas=1]]")
         cold_ms = (time.perf_counter() - begun) * 1e3
-        pace = f"[[tokens_per_s={TOKENS_PER_S}]]"
-        cpu = defaultdict(list)
-        for deltas in (FEW, FEW, MANY):  # the first opens the connections
-            texts = [f"{pace} [[deltas={deltas}]]"] * CLIENTS
-            cpu[deltas].append(await _cpu_ms(ask, texts))
-        per_delta = (cpu[MANY][-1] - cpu[FEW][-1]) * 1e3 / (CLIENTS * (MANY - FEW))
-        turns = [await _cpu_ms(ask, [f'[[turns={TURNS} add {{"number": 1}}]]']) for _ in range(3)]
+        pace, few = f"[[tokens_per_s={TOKENS_PER_S}]]", deltas // FEWER
+        await _cpu_ms(ask, [f"{pace} [[deltas={few}]]"] * CLIENTS)  # opens the connections
+        less, all_ = [
+            await _cpu_ms(ask, [f"{pace} [[deltas={count}]]"] * CLIENTS) for count in (few, deltas)
+        ]
+        of_turns = [
+            await _cpu_ms(ask, [f'[[turns={turns} add {{"number": 1}}]]']) for _ in range(TRIES)
+        ]
         return {
-            "us_per_delta": per_delta,
-            "ms_of_turns": min(turns),
+            "us_per_delta": (all_ - less) * 1e3 / (CLIENTS * (deltas - few)),
+            "ms_of_turns": min(of_turns),
             "first_ms": await _first_ms(model, ask),
             "cold_ms": cold_ms,
         }
@@ -242,7 +244,8 @@ async def _first_ms(model: int, ask: Ask) -> float:
 def main() -> None:
     """Print what is found."""
     os.environ[KEY_VARIABLE] = MODEL_KEY
-    found = uvloop.run(_measure(int(sys.argv[1]), sys.argv[2]))
+    port, kind, deltas, turns = sys.argv[1:]
+    found = uvloop.run(_measure(int(port), kind, int(deltas), int(turns)))
     print(orjson.dumps(found).decode(), flush=True)
 
 

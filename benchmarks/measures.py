@@ -31,6 +31,8 @@ class Extent:
     commits: int = 1000  #: of one run
     replays: tuple[int, ...] = (20, 100, 300)  #: turns
     at_once: tuple[int, ...] = (1, 32, 256)  #: runs
+    stream_deltas: int = 120  #: of one paced answer to a process of its own
+    stream_turns: int = 60  #: with a tool, in such a process
     live: int = 100  #: runs of a runner that is killed
 
 

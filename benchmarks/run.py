@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks import measures, takeover
 from benchmarks.idle_threads import make_threads
-from benchmarks.lean import TURNS, lean_figures
+from benchmarks.lean import lean_figures
 from benchmarks.loading import Load, clients
 from benchmarks.measures import QUICK, Delays, Extent, Looped, Paced, p50, p95
 from benchmarks.replays import replay_times_ms
@@ -174,11 +174,12 @@ class Bench:
 
     async def _lean(self) -> None:
         say("a model's stream in one process, stock and lean")
+        turns = self.extent.stream_turns
         async with timed_model() as model:
-            found = await lean_figures(model)
+            found = await lean_figures(model, self.extent.stream_deltas, turns)
         for name, unit, figure, goal in (
             ("CPU per delta, socket to publish", "µs", "us_per_delta", 45),
-            (f"CPU of {TURNS} tool turns", "ms", "ms_of_turns", found["stock"]["ms_of_turns"] / 5),
+            (f"CPU of {turns} tool turns", "ms", "ms_of_turns", found["stock"]["ms_of_turns"] / 5),
             ("first delta behind the model's, p50", "ms", "first_ms", 3),
             ("a process's first run", "ms", "cold_ms", None),
         ):

@@ -23,6 +23,8 @@ TINY = dataclasses.replace(
     replays=(2,),
     at_once=(1, 2),
     live=4,
+    stream_deltas=6,
+    stream_turns=1,
 )
 
 
