@@ -33,7 +33,7 @@ from gateway.auth import invite
 from gateway.auth import routes as auth
 from gateway.auth.oidc import STATE_COOKIE, STATE_LIFE_S, oidc_router
 from gateway.following import Followers
-from gateway.openai import chat, models
+from gateway.openai import chat, models, responses
 from gateway.openai.errors import openai_shape
 from gateway.relay.relay import Relay
 from gateway.services import Services
@@ -74,7 +74,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         app.include_router(part.router)
     app.include_router(receipts.public_router)
     app.include_router(page.router)
-    for door in (models, chat, agui):
+    for door in (models, chat, responses, agui):
         app.include_router(door.router)
     if settings.dev_mode:
         app.include_router(auth.dev_router)

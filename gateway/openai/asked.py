@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from jsonschema import Draft202012Validator, SchemaError
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
@@ -21,6 +21,8 @@ from gateway.openai.messages import (
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.wording import said as worded
+
+R = TypeVar("R", bound=Given)
 
 MOST_MESSAGES = 2000
 #: OpenAI's own limits of `metadata`.
@@ -92,10 +94,10 @@ def read_request(body: Any, headers: Mapping[str, str]) -> Asked:
     Raises:
         BatonError: BAD_INPUT or NOT_SUPPORTED; `param` names the place.
     """
-    request = _validated(body)
+    request = validated(ChatRequest, body)
     _check(request)
     metadata = dict(request.metadata or {})
-    thread = _thread(metadata.pop(THREAD_ID, None), headers.get("baton-thread"))
+    thread = thread_of(metadata.pop(THREAD_ID, None), headers.get("baton-thread"))
     messages, wanted = request.messages, request.response_format
     said = newest_of(messages) if thread else conversation_of(messages)
     if not said or wordless_end(messages):
@@ -109,7 +111,7 @@ def read_request(body: Any, headers: Mapping[str, str]) -> Asked:
         stream=bool(request.stream),
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
         wants_json=wanted is not None and wanted.type != "text",
-        ignored=_ignored(request),
+        ignored=ignored_of(request),
     )
 
 
@@ -127,11 +129,12 @@ def bad(param: str | None, why: str, code: str = "invalid_value") -> BatonError:
     return BatonError(Code.BAD_INPUT, sentence, param=param, reason=code)
 
 
-def _validated(body: Any) -> ChatRequest:
+def validated(kind: type[R], body: Any) -> R:
+    """The request, if it is one; BAD_INPUT otherwise, with the place of what is wrong."""
     if not isinstance(body, dict):
         raise bad(None, "The body has to be a JSON object, sent as application/json.")
     try:
-        return ChatRequest.model_validate(body)
+        return kind.model_validate(body)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         # Where a text or a list may stand, the member that went further was meant.
@@ -173,7 +176,7 @@ def _check(request: ChatRequest) -> None:
             Code.NOT_SUPPORTED, f"{place}: {kind} is not read; send text.", param=place
         )
     _check_format(request.response_format)
-    _check_metadata(request.metadata or {})
+    check_metadata(request.metadata or {})
 
 
 def _check_format(wanted: ResponseFormat | None) -> None:
@@ -182,14 +185,19 @@ def _check_format(wanted: ResponseFormat | None) -> None:
     if wanted.json_schema is None:
         place = "response_format.json_schema"
         raise bad(place, "it is missing.", "missing_required_parameter")
+    check_schema("response_format.json_schema.schema", wanted.json_schema.schema_)
+
+
+def check_schema(place: str, schema: dict[str, Any] | None) -> None:
+    """Raise BAD_INPUT for what is no JSON schema."""
     try:
-        Draft202012Validator.check_schema(wanted.json_schema.schema_ or {})
+        Draft202012Validator.check_schema(schema or {})
     except (SchemaError, RecursionError):
-        place = "response_format.json_schema.schema"
         raise bad(place, "this is not a JSON schema.", "invalid_json_schema") from None
 
 
-def _check_metadata(metadata: Mapping[str, str]) -> None:
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raise BAD_INPUT beyond the limits of OpenAI."""
     if len(metadata) > MOST_PAIRS:
         raise bad("metadata", f"at most {MOST_PAIRS} pairs.")
     for key, value in metadata.items():
@@ -198,13 +206,14 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
             raise bad("metadata", why)
 
 
-def _thread(named: str | None, header: str | None) -> str | None:
+def thread_of(named: str | None, header: str | None) -> str | None:
+    """The durable thread that a request names, in one way or the other."""
     if named is not None and header is not None and named != header:
         raise bad("metadata", "the header Baton-Thread names another thread.")
     return named if header is None else header
 
 
-def _ignored(request: ChatRequest) -> list[str]:
+def ignored_of(request: Given) -> list[str]:
     """Names of parameters that had no effect, as far as a header can tell them."""
     given = request.model_extra or {}
     named = [name for name, value in given.items() if value is not None and _NAME.fullmatch(name)]

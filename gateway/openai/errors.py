@@ -19,14 +19,12 @@ _ASKED_AGAIN = (408, 409, 429)
 
 def error_object(told: BatonError, status: int) -> dict[str, Any]:
     """The object `error` of an answer or of a stream's last event."""
-    code: str | None = _CODES.get(told.code, str(told.code))
-    if told.code is Code.BAD_INPUT:
-        code = told.details.get("reason")
+    own = None if told.code is Code.BAD_INPUT else _CODES.get(told.code, str(told.code))
     return {
         "message": redact(told.message),
         "type": _type(status),
         "param": told.details.get("param"),
-        "code": code,
+        "code": told.details.get("reason", own),
     }
 
 

@@ -124,6 +124,16 @@ class Said(NamedTuple):
     text: str
 
 
+def called(name: str, arguments: str) -> str:
+    """A call, in words."""
+    return f"[called {name} with {arguments or 'nothing'}]"
+
+
+def returned(name: str, text: str) -> str:
+    """A result, in words."""
+    return f"[{name} returned: {text}]"
+
+
 def instructions_of(messages: list[Message]) -> list[str]:
     """What the caller adds to the agent's own instructions."""
     texts = [_text(one.content) for one in messages if isinstance(one, Instruction)]
@@ -143,9 +153,9 @@ def conversation_of(messages: list[Message]) -> list[Said]:
                 said.append(Said("assistant", _answered(message)))
             case Tool():
                 name = names.get(message.tool_call_id, message.tool_call_id)
-                said.append(Said("user", f"[{name} returned: {_text(message.content)}]"))
+                said.append(Said("user", returned(name, _text(message.content))))
             case Function():
-                said.append(Said("user", f"[{message.name} returned: {message.content or ''}]"))
+                said.append(Said("user", returned(message.name, message.content or "")))
     return [one for one in said if one.text.strip()]
 
 
@@ -180,19 +190,15 @@ def unread_part(messages: list[Message]) -> tuple[str, str] | None:
 def _answered(message: Assistant) -> str:
     calls = [_call(call) for call in message.tool_calls or ()]
     if message.function_call:
-        calls.append(_called(message.function_call.name, message.function_call.arguments))
+        calls.append(called(message.function_call.name, message.function_call.arguments))
     text = _text(message.content) if message.content else message.refusal or ""
     return "\n".join(part for part in (text, *calls) if part)
 
 
 def _call(call: FunctionCall | CustomCall) -> str:
     if isinstance(call, FunctionCall):
-        return _called(call.function.name, call.function.arguments)
-    return _called(call.custom.name, call.custom.input)
-
-
-def _called(name: str, arguments: str) -> str:
-    return f"[called {name} with {arguments or 'nothing'}]"
+        return called(call.function.name, call.function.arguments)
+    return called(call.custom.name, call.custom.input)
 
 
 def _name(call: FunctionCall | CustomCall) -> str:

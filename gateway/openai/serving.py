@@ -161,7 +161,7 @@ class EventStream(StreamingResponse):
 
 async def begun(lines: AsyncIterator[bytes], headers: dict[str, str]) -> Response:
     """A stream that has something to say; until then an error is an answer with its own status."""
-    first = await anext(lines)
+    first = await anext(lines, b"")
 
     async def all_lines() -> AsyncIterator[bytes]:
         async with aclosing(lines):  # type: ignore[type-var]

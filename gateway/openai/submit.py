@@ -14,22 +14,30 @@ from shared.protocol.codes import Code
 from shared.protocol.ids import is_id, new_run_id, new_thread_id
 
 #: The same request, whether it is answered in one piece or as a stream.
-_FORM = frozenset({"stream", "stream_options"})
+_FORM = frozenset({"stream", "stream_options", "background"})
 
 
 def submission(
-    caller: Caller, asked: Asked, body: dict[str, Any], *, agent: str, key: str | None
+    caller: Caller,
+    asked: Asked,
+    body: dict[str, Any],
+    *,
+    agent: str,
+    key: str | None,
+    onto: str | None = None,
 ) -> Submission:
     """The run that a request asks for. The same key gives the same ids, at every gateway.
+
+    `onto`: the thread of the response that it goes on from.
 
     Raises:
         BatonError: NOT_FOUND for what cannot be a thread's id.
     """
     run, thread = _ids(caller, key)
-    if asked.thread is not None:
-        if not is_id(asked.thread):
-            raise BatonError(Code.NOT_FOUND)
-        thread = asked.thread
+    if asked.thread is not None and not is_id(asked.thread):
+        raise BatonError(Code.NOT_FOUND)
+    named = onto or asked.thread
+    thread = named or thread
     messages = [
         UserMessage(id=f"msg_{run[4:]}_{number}", role="user", content=said.text)
         if said.role == "user"
@@ -53,7 +61,7 @@ def submission(
         if_busy="enqueue",
         digest=_digest(body, asked.thread),
         instructions=tuple(asked.instructions),
-        hidden=asked.thread is None,
+        hidden=named is None,
     )
 
 

@@ -10,47 +10,23 @@ import httpx
 import openai
 import pytest
 import pytest_asyncio
-from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from shared.protocol.ids import new_id, new_thread_id
 from stack.running import Stack
 from tests.scenarios.client import PATIENCE_S, Person
+from tests.scenarios.openai_caller import Caller, body, chunks_of, lines_of, says, text_of
 from tests.scenarios.sql import carrier, select
+from tests.until import until
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
 
 CHUNK = {"id", "object", "created", "model", "choices"}
+RESPONSES = "/v1/responses"
+EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 SLOW = "[[deltas=60]] [[tokens_per_s=30]]"
-
-
-class Caller:
-    """Ada with a key, at one gateway: the official client, and plain HTTP beside it."""
-
-    def __init__(self, url: str, key: str) -> None:
-        self.client = openai.AsyncOpenAI(
-            base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=PATIENCE_S
-        )
-        self.http = httpx.AsyncClient(
-            base_url=url,
-            headers={"Authorization": f"Bearer {key}"},
-            trust_env=False,
-            timeout=PATIENCE_S,
-        )
-
-    async def ask(self, text: str, **more: Any) -> ChatCompletion:
-        answer = await self.client.chat.completions.create(
-            model="Assistant", messages=[says(text)], **more
-        )
-        assert isinstance(answer, ChatCompletion)
-        return answer
-
-    async def close(self) -> None:
-        await self.client.close()
-        await self.http.aclose()
-
-
-def says(text: str) -> ChatCompletionMessageParam:
-    return {"role": "user", "content": text}
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -67,30 +43,6 @@ async def callers(ada: Person, stack: Stack) -> AsyncIterator[list[Caller]]:
 @pytest.fixture
 def caller(callers: list[Caller]) -> Caller:
     return callers[0]
-
-
-def lines_of(body: str) -> list[str]:
-    """The stream's events; each is one line `data: …` and an empty one."""
-    assert body.endswith("\n\n")
-    found = body.removesuffix("\n\n").split("\n\n")
-    assert all("\n" not in one for one in found)
-    return [one for one in found if not one.startswith(":")]
-
-
-def chunks_of(body: str) -> list[dict[str, Any]]:
-    *chunks, done = lines_of(body)
-    assert done == "data: [DONE]"
-    return [json.loads(one.removeprefix("data: ")) for one in chunks]
-
-
-def text_of(chunks: list[dict[str, Any]]) -> str:
-    return "".join(
-        choice["delta"].get("content") or "" for one in chunks for choice in one["choices"]
-    )
-
-
-def body(text: str, **more: Any) -> dict[str, Any]:
-    return {"model": "Assistant", "messages": [says(text)], **more}
 
 
 async def test_agents_are_models(caller: Caller) -> None:
@@ -327,3 +279,117 @@ async def test_a_stream_outlives_its_runner(caller: Caller, stack: Stack) -> Non
     assert killed
     said = text_of(chunks_of(text)).split()
     assert said == [f"word{number}" for number in range(1, 61)]
+
+
+def events_of(raw: httpx.Response) -> list[dict[str, Any]]:
+    """The events of a response's stream: each two lines, named alike; numbers rise."""
+    found = []
+    for one in raw.text.removesuffix("\n\n").split("\n\n"):
+        if one.startswith(":"):
+            continue
+        name, data = one.split("\n")
+        event = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {event['type']}"
+        EVENT.validate_python(event)
+        found.append(event)
+    numbers = [one["sequence_number"] for one in found]
+    assert numbers == sorted(set(numbers))
+    return found
+
+
+async def test_a_response_is_made_read_and_gone_on_from(caller: Caller) -> None:
+    responses = caller.client.responses
+    first = await responses.create(model="Assistant", input="hello", instructions="Be brief.")
+    assert first.output_text.startswith("Hello!")
+    assert (first.status, first.object) == ("completed", "response")
+    assert first.usage
+    assert first.usage.total_tokens > 0
+    read = await responses.retrieve(first.id)
+    assert read.model_dump() == first.model_dump()
+    second = await responses.create(model="Assistant", input="hello", previous_response_id=first.id)
+    assert second.output_text.startswith("Hello!")
+    with pytest.raises(openai.BadRequestError) as gone_on:
+        await responses.create(model="Assistant", input="x", previous_response_id=first.id)
+    assert gone_on.value.code == "not_supported"
+    with pytest.raises(openai.NotFoundError) as unknown:
+        await responses.create(model="Assistant", input="x", previous_response_id="resp_run_0")
+    assert unknown.value.code == "previous_response_not_found"
+
+
+async def test_what_was_said_before_a_response_reaches_the_model(
+    caller: Caller, stack: Stack
+) -> None:
+    mark = new_id("mark")
+    first = await caller.client.responses.create(model="Assistant", input=f"{mark} hello")
+    items: list[Any] = [
+        {"type": "function_call_output", "call_id": "call_1", "output": "17"},
+        {"role": "user", "content": [{"type": "input_text", "text": f"{mark} again hello"}]},
+    ]
+    await caller.client.responses.create(
+        model="Assistant", input=items, previous_response_id=first.id
+    )
+    given = await model_input(stack, f"{mark} again")
+    assert [one["role"] for one in given] == ["user", "assistant", "user", "user"]
+    assert "[call_1 returned: 17]" in str(given[2])
+
+
+async def test_a_response_is_streamed_and_its_stream_read_again_elsewhere(
+    callers: list[Caller],
+) -> None:
+    first, second = callers
+    asked = {"model": "Assistant", "input": "[[deltas=20]] [[tokens_per_s=100]]", "stream": True}
+    events = events_of(await first.http.post(RESPONSES, json=asked))
+    kinds = [one["type"].removeprefix("response.") for one in events]
+    assert kinds[:4] == ["created", "in_progress", "output_item.added", "content_part.added"]
+    assert kinds[-4:] == [
+        *("output_text.done", "content_part.done", "output_item.done", "completed")
+    ]
+    assert set(kinds[4:-4]) == {"output_text.delta"}
+    text = "".join(one["delta"] for one in events if "delta" in one)
+    assert text == events[-1]["response"]["output"][0]["content"][0]["text"]
+    path = f"{RESPONSES}/{events[0]['response']['id']}"
+    again = events_of(await second.http.get(path, params={"stream": "true"}))
+    assert again == events
+    for index in (0, 6, len(events) - 2):
+        after = {"stream": "true", "starting_after": str(events[index]["sequence_number"])}
+        assert events_of(await second.http.get(path, params=after)) == events[index + 1 :]
+    for wrong in (str(events[-1]["sequence_number"] + 100), "-1", "x"):
+        refused = await second.http.get(path, params={"stream": "true", "starting_after": wrong})
+        assert refused.status_code == 400, wrong
+        assert set(refused.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_a_response_in_the_background_is_polled_and_cancelled(caller: Caller) -> None:
+    responses = caller.client.responses
+    made = await responses.create(model="Assistant", input=SLOW, background=True)
+    assert made.status == "queued"
+    read = await responses.retrieve(made.id)
+    assert read.status in ("queued", "in_progress")
+    assert (await responses.cancel(made.id)).status == "cancelled"
+
+    async def ended() -> bool:
+        return (await responses.retrieve(made.id)).status == "cancelled"
+
+    await until(ended)
+    with pytest.raises(openai.BadRequestError):
+        await responses.cancel(made.id)
+
+
+async def test_a_response_that_fails_says_so_when_it_is_read(caller: Caller) -> None:
+    raw = await caller.http.post(
+        RESPONSES, json={"model": "Assistant", "input": "[[fault=cut]]", "stream": True}
+    )
+    last = events_of(raw)[-1]
+    assert last["type"] == "response.failed"
+    read = await caller.client.responses.retrieve(last["response"]["id"])
+    assert read.status == "failed"
+    assert read.error
+
+
+async def test_a_response_of_somebody_else_is_not_there(caller: Caller, stack: Stack) -> None:
+    made = await caller.client.responses.create(model="Assistant", input="hello")
+    bob = await Person(stack.gateway_urls[1], f"{new_id('bob')}@example.com").sign_in()
+    for method, path in (("GET", ""), ("GET", "?stream=true"), ("POST", "/cancel")):
+        answer = await bob.http.request(method, f"{RESPONSES}/{made.id}{path}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    await bob.http.aclose()

@@ -1,0 +1,135 @@
+"""Input items of the Responses API, and what an agent is given of them.
+
+As in messages.py: calls and results that a client tells of are history in words.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from gateway.openai.messages import Given, Said, called, returned
+
+
+class Text(Given):
+    """Text that somebody said."""
+
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+
+
+class Refusal(Given):
+    """What an assistant refused."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+class Other(Given):
+    """What is not read yet."""
+
+    type: Literal["input_image", "input_file", "input_audio"]
+
+
+Part = Annotated[Text | Refusal | Other, Field(discriminator="type")]
+Content = str | Annotated[list[Part], Field(min_length=1)]
+
+
+class Spoken(Given):
+    """A message."""
+
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Content
+
+
+class Call(Given):
+    """A call of a function."""
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str = ""
+
+
+class Output(Given):
+    """What a function is said to have returned."""
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: Content
+
+
+class Thought(Given):
+    """Reasoning, which stays with whoever reasoned."""
+
+    type: Literal["reasoning"]
+
+
+def _kind(item: Any) -> Any:
+    """A message needs no type."""
+    return item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", None)
+
+
+Item = Annotated[
+    Annotated[Spoken, Tag("message")]
+    | Annotated[Call, Tag("function_call")]
+    | Annotated[Output, Tag("function_call_output")]
+    | Annotated[Thought, Tag("reasoning")],
+    Discriminator(_kind),
+]
+
+
+def instructions_of(items: Sequence[Item]) -> list[str]:
+    """What the caller adds to the agent's own instructions."""
+    texts = [
+        _text(one.content)
+        for one in items
+        if isinstance(one, Spoken) and one.role in ("system", "developer")
+    ]
+    return [text for text in texts if text.strip()]
+
+
+def conversation_of(items: Sequence[Item]) -> list[Said]:
+    """Who said what, in words; items without any are left out."""
+    names: dict[str, str] = {}
+    said: list[Said] = []
+    for item in items:
+        match item:
+            case Spoken(role="user" | "assistant" as role):
+                said.append(Said(role, _text(item.content)))
+            case Call():
+                names[item.call_id] = item.name
+                said.append(Said("assistant", called(item.name, item.arguments)))
+            case Output():
+                name = names.get(item.call_id, item.call_id)
+                said.append(Said("user", returned(name, _text(item.output))))
+    return [one for one in said if one.text.strip()]
+
+
+def wordless_end(items: Sequence[Item]) -> bool:
+    """Whether the person spoke last, without a word."""
+    spoken = [one for one in items if not isinstance(one, Thought)]
+    last = spoken[-1] if spoken else None
+    return isinstance(last, Spoken) and last.role == "user" and not _text(last.content).strip()
+
+
+def unread_part(items: Sequence[Item]) -> tuple[str, str] | None:
+    """Place and type of the first part that is not text."""
+    for number, item in enumerate(items):
+        content = item.content if isinstance(item, Spoken) else None
+        content = item.output if isinstance(item, Output) else content
+        for place, part in enumerate(content if isinstance(content, list) else ()):
+            if isinstance(part, Other):
+                name = "output" if isinstance(item, Output) else "content"
+                return f"input[{number}].{name}[{place}]", part.type
+    return None
+
+
+def _text(content: str | list[Any]) -> str:
+    if isinstance(content, str):
+        return content
+    texts = [
+        part.refusal if isinstance(part, Refusal) else getattr(part, "text", "") for part in content
+    ]
+    return "\n".join(texts)
