@@ -47,25 +47,28 @@ class CarriedRun:
         return made
 
     async def take(self, first: Event) -> None:
-        """Begin the next fence with an event; what was before is in SQL then."""
+        """Begin the next fence with an event; it, and what was before, is in SQL then."""
         before = self.at
         self.at = Position(before.fence + 1, 0)
+        entry = self._next(first)
         await self.store()
         await self.rig.sql(
             "UPDATE threads SET fence = :fence, settled = :fence WHERE id = :thread",
             fence=self.at.fence,
             thread=self.thread,
         )
-        await self._append([first], Mode.CREATE, before)
+        await self._append([entry], Mode.CREATE, before)
 
     async def say(self, *events: Event) -> None:
         """Append events."""
-        await self._append(list(events), Mode.APPEND)
+        await self._append([self._next(event) for event in events], Mode.APPEND)
 
     async def told(self, *events: Event) -> None:
         """Append events, and wait until the one who follows has them."""
         await self.say(*events)
-        (listener,) = self.rig.app.state.sockets.relay._feeds[self.thread].listeners
+        feeds = self.rig.app.state.sockets.relay._feeds
+        await wait_until(lambda: self.thread in feeds)
+        (listener,) = feeds[self.thread].listeners
         await wait_until(lambda: listener.cursor == self.at)
 
     async def store(self) -> None:
@@ -127,9 +130,8 @@ class CarriedRun:
         return Entry(self.at, event["type"], self.run_id, json.dumps(event))
 
     async def _append(
-        self, events: list[Event], mode: Mode, before: Position | None = None
+        self, entries: list[Entry], mode: Mode, before: Position | None = None
     ) -> None:
-        entries = [self._next(event) for event in events]
         batch = Batch(self.thread, self.at.fence, entries, mode, sql_last=before)
         reply = await append(self.rig.services.redis, batch)
         assert reply.answer is Answer.OK
