@@ -119,7 +119,8 @@ def hide_secrets(environ: MutableMapping[str, str]) -> None:
 
 def adopt_orphans() -> None:
     """Have grandchildren become children here when their parents end, so that they can be ended."""
-    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
 # ---------------------------------------------------------------------------------- the child
@@ -142,10 +143,12 @@ def _be_looked_at(order: Order, limits: Limits, write: int) -> NoReturn:
 
 
 def _bound(limits: Limits) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform != "linux":  # where nobody tells how much is taken already
+        return
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _refusing(own: int) -> Any:
