@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from ag_ui_validate.pytest_plugin import assert_valid_agui
 
+from shared.export import lines_of
+from shared.judge import judge
 from shared.protocol.ids import new_id, new_run_id, new_thread_id
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
@@ -32,6 +35,10 @@ agent = Agent(name="Mailer", tools=[send, look, clerk.as_tool("clerk", "A clerk.
 """
 OURS = ("gateway", "runner", "toolsvc")
 ASKS = '[[tool=look {"what": "x"}]] [[tool=send {"to": "ada"}]]'
+
+
+#: An agent as tool that asks.
+INSIDE = '[[tool=clerk {"input": "[[tool=send {\\"to\\": \\"ada\\"}]]"}]]'
 
 
 def write(file: Path, code: str) -> None:
@@ -213,3 +220,22 @@ async def test_a_client_of_the_openai_api_reads_the_question_and_then_the_rest(
     rest = await asked()
     assert "sent to ada" in rest
     assert "asks whether" not in rest
+
+
+async def test_what_clients_see_of_agents_inside_that_ask_is_sound(ada: Person) -> None:
+    thread = new_thread_id()
+    async with ada.socket() as socket:
+        run, (asked,) = await asks(socket, thread, INSIDE)
+        before = [frame["event"] for frame in socket.events()]
+        assert asked["metadata"]["baton"]["agent"] == "Clerk"
+        await decide(ada, run, {"id": asked["id"], "approved": True})
+        await socket.finished()
+        after = [frame["event"] for frame in socket.events()][len(before) :]
+    ended = [one for one in before if one["type"] == "SUBAGENT_FINISHED"]
+    assert [one["outcome"] for one in ended] == [{"type": "suspended"}]
+    assert asked["subagentRunId"] == ended[0]["subagentRunId"]
+    assert_valid_agui(before)
+    # The results are of calls that the run before has made.
+    assert_valid_agui(after, severity_overrides={"AGUI207": "off"})
+    exported = await ada.http.get(f"/api/runs/{run}/export")
+    assert judge(lines_of([exported.content]), None).problem is None
