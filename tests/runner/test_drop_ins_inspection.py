@@ -50,7 +50,7 @@ class Asked:
     def close(self) -> int:
         self._answers.close()
         self._socket.close()
-        return int(self.process.wait(10))
+        return int(self.process.wait(60))
 
 
 @pytest.fixture(scope="module")
