@@ -43,7 +43,7 @@ class Rehearsal(CarriedRun):
     rehearsed = True
 
     def __init__(self, claimed: ClaimedRun) -> None:
-        nothing: Any = _Nothing()
+        nobody: Any = Nobody()
         outbox = Outbox(
             thread=claimed.thread,
             run_id=claimed.run_id,
@@ -54,10 +54,10 @@ class Rehearsal(CarriedRun):
         )
         super().__init__(
             claimed.model_copy(update={"cancelled": False, "snapshot": None}),
-            record=nothing,
+            record=nobody,
             outbox=outbox,
             run_config=_config_of(claimed),
-            trace=nothing,
+            trace=nobody,
         )
         #: The first step that is not recorded; and how many were recorded inside of such steps.
         self.live_at: Key | None = None
@@ -175,12 +175,13 @@ class _Unwritten(Sessions):
             del self._kept[identity]
 
 
-class _Nothing:
+class Nobody:
     """In place of toolsvc and of the trace: nothing is told to anybody."""
 
     silent = True
 
     def take(self) -> list[Any]:
+        """No spans."""
         return []
 
     cut_off = take

@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import orjson
 
-from runner import codec
 from runner.agent_loop import AgentLoop
 from runner.carried import CarriedRun, Stop, StopKind
 from runner.drop_ins.exports import Export
+from runner.endings import end_of, terminal
 from runner.intake import Place
 from runner.publisher import Publisher
 from runner.record import LOST
@@ -195,19 +194,8 @@ class Driver:
             await self._write_sessions()
         for event in self.outbox.brackets.closing():
             self.outbox.emit(event)
-        self.outbox.hold_back(self._terminal(stop))
-        error = stop.error
-        await self.run.committer.finish(
-            End(
-                outcome=_OUTCOMES[stop.kind],
-                error_code=error.details.get("code", error.code) if error else None,
-                error_message=error.message if error else None,
-                usage=self._usage(),
-                messages=self.run.messages(),
-                withdrawn=self.run.earlier.withdrawn,
-                asked=[one.record for one in stop.asked],
-            )
-        )
+        self.outbox.hold_back(terminal(self.run, stop))
+        await self.run.committer.finish(end_of(self.run, stop))
         await self._publish_the_end()
 
     async def _give_up(self, error: BatonError) -> None:
@@ -230,37 +218,3 @@ class Driver:
             await self.run.sessions.write()
         except Exception:  # the author's code; the run has its outcome already
             log.exception("a session could not be written")
-
-    def _terminal(self, stop: Stop) -> dict[str, Any]:
-        usage = {"usage": self._usage()} if self.run.usage else {}
-        if stop.kind is StopKind.FAILED:
-            error = stop.error or BatonError(Code.INTERNAL)
-            code = error.details.get("code", error.code)
-            return {"type": "RUN_ERROR", "message": error.message, "code": code, **usage}
-        event = {
-            "type": "RUN_FINISHED",
-            "threadId": self.claimed.thread_id,
-            "runId": self.claimed.run_id,
-            "outcome": _outcome(stop),
-            **usage,
-        }
-        if stop.result is not None and not isinstance(stop.result, str):
-            event["result"] = codec.shown(stop.result)
-        return event
-
-    def _usage(self) -> list[dict[str, Any]]:
-        return [{"model": model, **counts} for model, counts in self.run.usage.items() if counts]
-
-
-_OUTCOMES = {
-    StopKind.FINISHED: Outcome.FINISHED,
-    StopKind.CANCELLED: Outcome.CANCELLED,
-    StopKind.FAILED: Outcome.FAILED,
-    StopKind.INTERRUPTED: Outcome.INTERRUPTED,
-}
-
-
-def _outcome(stop: Stop) -> dict[str, Any]:
-    if stop.kind is StopKind.INTERRUPTED:
-        return {"type": "interrupt", "interrupts": [one.event for one in stop.asked]}
-    return {"type": "success" if stop.kind is StopKind.FINISHED else "cancelled"}
