@@ -72,6 +72,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
     install_error_handlers(app, POSTGRES, REDIS)
     for part in (auth, invite, *RESOURCES):
         app.include_router(part.router)
+    app.include_router(files.uploads)
     app.include_router(receipts.public_router)
     app.include_router(page.router)
     for door in (models, chat, responses, agui):
@@ -82,7 +83,12 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         _add_issuer(app, settings)
     app.add_middleware(Realtime)
     # The last one added is the outermost.
-    app.add_middleware(Outermost, process=PROCESS, shapes={"/v1/": openai_shape})
+    app.add_middleware(
+        Outermost,
+        process=PROCESS,
+        shapes={"/v1/": openai_shape},
+        limits={files.PATH: settings.max_file_bytes + files.AROUND_BYTES},
+    )
     app.include_router(
         health_router(
             {

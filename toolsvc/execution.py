@@ -20,12 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.engine import is_away
 from shared.errors import BatonError
+from shared.media import MAX_FILE_BYTES
 from shared.protocol.codes import Code
 from shared.settings import ToolsvcSettings
 from shared.telemetry.logs import get_logger
 from shared.tokens import RunClaims
 from toolsvc.effects import Claimant, EffectKey, Found, Outcome, Standing, claim, settle
-from toolsvc.files import MAX_FILE_BYTES, cut, file_of
+from toolsvc.files import cut, file_of
 from toolsvc.tool import SqlCall, Tool, ToolCall, ToolError
 from toolsvc.tool_http import http_client
 

@@ -15,9 +15,6 @@ from shared.protocol.ids import uuid7
 from shared.tokens import RunClaims
 from shared.web.files import file_id
 
-#: No file is larger.
-MAX_FILE_BYTES = 10 * 1_048_576
-
 # The commit of a settled effect may be repeated when its answer was lost.
 _KEEP = text("""
     INSERT INTO files (id, user_id, thread_id, root_id, media_type, size, sha256, content)

@@ -20,7 +20,7 @@ from gateway.api.shapes import (
     parse_time_cursor,
     time_cursor,
 )
-from gateway.store import runs, threads
+from gateway.store import files, runs, threads
 from gateway.store.threads import ThreadRow
 from shared.errors import BatonError
 from shared.protocol.codes import Code
@@ -134,7 +134,7 @@ async def change_thread(
 
 @router.delete("/threads/{id}", status_code=204, operation_id="deleteThread")
 async def delete_thread(thread_id: PathId, caller: SignedIn, services: WithServices) -> None:
-    """Delete a thread; its runs are stopped."""
+    """Delete a thread and its files; its runs are stopped."""
     async with services.db.locking(caller.user_id) as db:
         locked = threads.lock(db, caller.user_id, thread_id)
         await db.run()
@@ -143,5 +143,6 @@ async def delete_thread(thread_id: PathId, caller: SignedIn, services: WithServi
             raise BatonError(Code.NOT_FOUND)
         stopping = runs.ask_to_stop(db, row.key)
         threads.mark_deleted(db, row.key)
+        files.forget(db, row.key)
     announce_stops(services, caller, thread_id, stopping.rows)
     services.tell(caller.user_id, "thread", thread_id)

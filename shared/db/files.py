@@ -1,4 +1,4 @@
-"""Files of people: large results of tools today."""
+"""Files of people: what they bring, what tools make, and results too large for a model."""
 
 from datetime import datetime
 from uuid import UUID
@@ -25,10 +25,12 @@ class File(SQLModel, table=True):
 
     id: UUID = Field(primary_key=True)
     user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE")
-    #: Where it belongs; a file that a person brings may have no thread and no run yet.
+    #: Where it belongs; a file that a person brings has none until it is sent in a message.
     thread_id: UUID | None = Field(default=None, foreign_key="threads.id", ondelete="CASCADE")
     #: The root run that made it.
     root_id: UUID | None = Field(default=None, foreign_key="runs.id", ondelete="CASCADE")
+    #: What people call it; what a tool returned has none.
+    name: str | None = None
     media_type: str
     size: int = Field(sa_column=Column(BigInteger, nullable=False))
     sha256: bytes

@@ -44,6 +44,7 @@ class Code(StrEnum):
     NOT_RUNNING = "not_running"
     NOT_SUPPORTED = "not_supported"
     TOO_LARGE = "too_large"
+    QUOTA_EXCEEDED = "quota_exceeded"
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     ANSWER_RESTARTED = "answer_restarted"
@@ -92,6 +93,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.NOT_RUNNING: Meaning(409, False, "There is no run that could do this."),
     Code.NOT_SUPPORTED: Meaning(422, False, "This is not supported here."),
     Code.TOO_LARGE: Meaning(413, False, "The body is larger than allowed."),
+    Code.QUOTA_EXCEEDED: Meaning(
+        413, False, "Your files would take more room than you have; delete some first."
+    ),
     Code.RATE_LIMITED: Meaning(429, True, "Too many requests; wait a little."),
     Code.UNAVAILABLE: Meaning(503, True, "A store is away; nothing was done. Try again."),
     Code.ANSWER_RESTARTED: Meaning(

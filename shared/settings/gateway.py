@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from shared.media import MAX_FILE_BYTES
 from shared.settings.common import (
     CommaList,
     HttpUrl,
@@ -97,6 +98,20 @@ class GatewaySettings(ProcessSettings):
         gt=0,
         le=3650,
         description="How long a sign-in lives, in days.",
+    )
+    max_file_bytes: int = Field(
+        MAX_FILE_BYTES,
+        alias="BATON_MAX_FILE_BYTES",
+        ge=1,
+        le=MAX_FILE_BYTES,
+        description="Largest file that a person may bring, in bytes.",
+    )
+    files_quota_bytes: int = Field(
+        1_073_741_824,
+        alias="BATON_FILES_QUOTA_BYTES",
+        ge=0,
+        description="Room for the files of one person, in bytes: those that they bring, and those "
+        "that their runs make, which are never refused.",
     )
     drain_s: float = Field(
         5,

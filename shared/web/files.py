@@ -1,5 +1,6 @@
 """Files over HTTP: their ids, and how their bytes are answered."""
 
+from urllib.parse import quote
 from uuid import UUID
 
 from starlette.responses import Response
@@ -30,11 +31,14 @@ def file_key(id_: str) -> UUID:
     return key
 
 
-def file_response(id_: str, media_type: str, content: bytes) -> Response:
+def file_response(
+    id_: str, media_type: str, content: bytes, *, name: str | None = None
+) -> Response:
     """A file to be stored, never to be shown as a page of ours."""
+    called = f"; filename*=UTF-8''{quote(name, safe='')}" if name else ""
     headers = {
         "content-type": media_type,
-        "content-disposition": f'attachment; filename="{id_}"',
+        "content-disposition": f'attachment; filename="{id_}"{called}',
         "content-security-policy": "sandbox",
         "cache-control": "private, no-store",
     }

@@ -34,7 +34,7 @@ class Outermost:
     """Wraps an ASGI app; sockets pass through with a request id only.
 
     What the app raises is answered here; `stores` are those whose absence it may be, and `shapes`
-    say what errors look like below the paths that begin so.
+    say what errors look like below the paths that begin so, `limits` how long bodies may be there.
     """
 
     def __init__(
@@ -45,12 +45,14 @@ class Outermost:
         body_limit: int = DEFAULT_BODY_LIMIT,
         stores: Sequence[Store] = (),
         shapes: Mapping[str, Shape] | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         self.app = app
         self.process = process
         self.body_limit = body_limit
         self.stores = stores
         self.shapes = shapes or {}
+        self.limits = limits or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -70,6 +72,11 @@ class Outermost:
         begins = (shape for prefix, shape in self.shapes.items() if path.startswith(prefix))
         return next(begins, our_shape)
 
+    def limit(self, path: str) -> int:
+        """How many bytes a body may have that is sent to a path."""
+        begins = (limit for prefix, limit in self.limits.items() if path.startswith(prefix))
+        return next(begins, self.body_limit)
+
 
 class _Exchange:
     """One request and its answer."""
@@ -82,11 +89,12 @@ class _Exchange:
         self.request_id = request_id
         self.status = 0
         self.received = 0
+        self.limit = outer.limit(scope["path"])
 
     async def run(self) -> None:
         begun = time.perf_counter()
         try:
-            if _declared_length(self.scope) > self.outer.body_limit:
+            if _declared_length(self.scope) > self.limit:
                 raise BatonError(Code.TOO_LARGE, self._too_large())
             await self.outer.app(self.scope, self.receive, self.send)
         except ClientDisconnect:
@@ -103,7 +111,7 @@ class _Exchange:
     async def receive(self) -> Message:
         message = await self.inner_receive()
         self.received += len(message.get("body", b""))
-        if self.received > self.outer.body_limit:
+        if self.received > self.limit:
             raise BatonError(Code.TOO_LARGE, self._too_large())
         return message
 
@@ -123,7 +131,7 @@ class _Exchange:
         log.debug("request", method=method, route=route, status=self.status, seconds=seconds)
 
     def _too_large(self) -> str:
-        return f"The body is larger than {self.outer.body_limit:,} bytes."
+        return f"The body is larger than {self.limit:,} bytes."
 
 
 def _request_id(scope: MutableMapping[str, Any]) -> str:

@@ -7,8 +7,8 @@ from pydantic import Field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.media import MAX_FILE_BYTES
 from shared.protocol.ids import uuid7
-from toolsvc.files import MAX_FILE_BYTES
 from toolsvc.tool import SqlCall, Tool, ToolCall, ToolError, tool
 
 

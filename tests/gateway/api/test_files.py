@@ -1,5 +1,8 @@
 """Files over HTTP: their owner reads them, byte by byte, and nobody else."""
 
+import asyncio
+from hashlib import sha256
+
 import httpx
 import pytest
 
@@ -7,6 +10,11 @@ from tests.gateway.api.test_isolation import adas
 from tests.gateway.rig import Rig, code_of
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154"
+    "08d763f8cfc000000301010018dd8db00000000049454e44ae426082"
+)
 
 
 async def test_its_owner_reads_it_as_a_download(rig: Rig, ada: httpx.AsyncClient) -> None:
@@ -27,3 +35,100 @@ async def test_it_is_gone_with_its_thread(rig: Rig, ada: httpx.AsyncClient) -> N
 @pytest.mark.parametrize("id_", ["x", "file_x", "file_", "0" * 32, f"file_{'A' * 32}", "file_%00"])
 async def test_what_is_no_id_is_unknown(ada: httpx.AsyncClient, id_: str) -> None:
     assert code_of(await ada.get(f"/api/files/{id_}")) == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "said", "media_type"),
+    [
+        (PNG, "p.txt", "text/html", "image/png"),
+        (b"%PDF-1.7\n%", "x", "image/png", "application/pdf"),
+        (b"<script>alert(1)</script>", "x.html", "text/html", "text/plain; charset=utf-8"),
+        ("häl".encode(), "a.md", "", "text/markdown; charset=utf-8"),
+        (b'{"a":1}', "a", "application/json", "application/json; charset=utf-8"),
+        (b"\xff\xfe\x00\x01", "a.txt", "text/plain", "application/octet-stream"),
+    ],
+)
+async def test_its_bytes_say_what_it_is(
+    ada: httpx.AsyncClient, content: bytes, name: str, said: str, media_type: str
+) -> None:
+    form = {"file": (name, content, said)}
+    answer = await ada.post("/api/files", files=form)
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert made["mediaType"] == media_type
+    assert (made["name"], made["size"]) == (name, len(content))
+    assert made["sha256"] == sha256(content).hexdigest()
+    read = await ada.get(f"/api/files/{made['id']}")
+    assert (read.content, read.headers["content-type"]) == (content, media_type)
+    assert read.headers["content-security-policy"] == "sandbox"
+    assert read.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_it_may_be_the_body_itself_and_is_listed_described_and_deleted(
+    ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    path = "/api/files?name=..%2F..%2Fschöne grüße.txt"
+    made = (await ada.post(path, content=b"hello")).json()
+    assert made["name"] == "schöne grüße.txt"
+    other = (await ada.post("/api/files", content=PNG)).json()
+    assert other["name"] is None
+    page = (await ada.get("/api/files?limit=1")).json()
+    assert page["data"] == [other]
+    assert (await ada.get(f"/api/files?cursor={page['next']}")).json()["data"] == [made]
+    here = f"/api/files/{made['id']}"
+    assert (await ada.get(f"{here}/about")).json() == made
+    said = (await ada.get(here)).headers["content-disposition"]
+    assert said.endswith("filename*=UTF-8''sch%C3%B6ne%20gr%C3%BC%C3%9Fe.txt")
+    assert (await bob.delete(here)).status_code == 404
+    assert (await ada.delete(here)).status_code == 204
+    for answer in (await ada.get(here), await ada.get(f"{here}/about"), await ada.delete(here)):
+        assert code_of(answer) == "not_found"
+
+
+async def test_what_is_no_file_is_refused_and_nothing_is_kept(
+    rig: Rig, ada: httpx.AsyncClient
+) -> None:
+    boundary = {"content-type": "multipart/form-data; boundary=x"}
+    most = rig.services.settings.max_file_bytes
+    for answer, code in (
+        (await ada.post("/api/files", content=b""), "bad_input"),
+        (await ada.post("/api/files", files={"file": ("a", b"")}), "bad_input"),
+        (await ada.post("/api/files", files={"other": ("a", b"x")}), "bad_input"),
+        (await ada.post("/api/files", data={"file": "x"}, files={"o": b"x"}), "bad_input"),
+        (await ada.post("/api/files", content=b"--x", headers=boundary), "bad_input"),
+        (
+            await ada.post(
+                "/api/files", content=b"x", headers={"content-type": "multipart/form-data"}
+            ),
+            "bad_input",
+        ),
+        (await ada.post("/api/files", content=b"x" * (most + 1)), "too_large"),
+        (await ada.post("/api/files", content=b"x" * (most + 100_000)), "too_large"),
+        (await ada.post("/api/files", files={"file": ("a", b"x" * (most + 1))}), "too_large"),
+        (await ada.post(f"/api/files?name={'x' * 1001}", content=b"x"), "bad_input"),
+    ):
+        assert code_of(answer) == code, answer.text
+    assert await rig.value("SELECT count(*) FROM files") == 0
+
+
+async def test_a_page_of_another_site_brings_none(ada: httpx.AsyncClient) -> None:
+    headers = {"origin": "https://elsewhere.example"}
+    answer = await ada.post("/api/files", files={"file": ("a", b"x")}, headers=headers)
+    assert code_of(answer) == "forbidden"
+
+
+async def test_everybody_has_room_of_their_own_and_no_more(
+    rig: Rig, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    rig.services.settings = rig.services.settings.model_copy(update={"files_quota_bytes": 10})
+    first = await ada.post("/api/files", content=b"123456")
+    assert first.status_code == 201
+    both = await asyncio.gather(
+        *(ada.post("/api/files", content=b"1234") for _ in range(2)),
+    )
+    assert sorted(one.status_code for one in both) == [201, 413]
+    refused = await ada.post("/api/files", content=b"1")
+    assert code_of(refused) == "quota_exceeded"
+    assert (await bob.post("/api/files", content=b"1234567890")).status_code == 201
+    await ada.delete(f"/api/files/{first.json()['id']}")
+    assert (await ada.post("/api/files", content=b"123456")).status_code == 201

@@ -27,6 +27,8 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("POST", "/api/runs/{run}/requeue", None),
     ("DELETE", "/api/keys/{key}", None),
     ("GET", "/api/files/{file}", None),
+    ("GET", "/api/files/{file}/about", None),
+    ("DELETE", "/api/files/{file}", None),
 ]
 CLOSED: list[tuple[str, str, Any]] = [
     ("GET", "/auth/me", None),
@@ -38,6 +40,8 @@ CLOSED: list[tuple[str, str, Any]] = [
     ("GET", "/api/runs", None),
     ("GET", "/api/keys", None),
     ("POST", "/api/keys", {}),
+    ("GET", "/api/files", None),
+    ("POST", "/api/files", None),
     ("POST", "/api/invites", {"email": "eve@example.com"}),
     ("GET", "/api/status", None),
     ("GET", "/admin/agents", None),
@@ -92,7 +96,7 @@ async def test_what_is_somebody_elses_looks_like_what_does_not_exist(
         missing = await bob.request(method, path.format(**unknown), json=body)
         assert foreign.status_code == missing.status_code == 404, path
         assert body_of(foreign) == body_of(missing), path
-    for path in ("/api/threads", "/api/runs", "/api/keys"):
+    for path in ("/api/threads", "/api/runs", "/api/keys", "/api/files"):
         assert (await bob.get(path)).json() == {"data": [], "next": None}
     assert (await ada.get("/api/threads/thr_1")).json()["title"] != "Mine now"
     assert await rig.value("SELECT count(*) FROM runs WHERE cancel_requested_at IS NULL") == 1

@@ -36,7 +36,9 @@ def test_every_body_has_an_example(described: dict[str, Any]) -> None:
     schemas = described["components"]["schemas"]
     bodies = [one["requestBody"] for one in operations(described) if "requestBody" in one]
     names = {
-        body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2] for body in bodies
+        body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for body in bodies
+        if "application/json" in body["content"]
     }
     assert names
     for name in names - {"InviteToken"}:
