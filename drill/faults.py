@@ -36,7 +36,7 @@ _CARRIED = """
     WHERE status = 'running' AND (runner_id LIKE '%%-' || %s || '-%%' OR public_id = %s)
 """
 
-#: Before a fault SQL is asked which runs it hits; if that takes longer, nobody knows.
+#: SQL is asked which runs a fault hits; if that takes longer, nobody knows.
 ASK_WITHIN_S = 1.0
 
 
@@ -134,6 +134,9 @@ class Faults:
             return
         hit.at, hit.pid = time.time(), pid
         child.kill(number)
+        if hit.victims is not None:  # and what it claimed between the question and the signal
+            later = await self._carried_by(pid)
+            hit.victims = None if later is None else tuple({*hit.victims, *later})
         if number is signal.SIGSTOP:
             self._later(self._wake(fault, pid))
 

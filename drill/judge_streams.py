@@ -14,6 +14,9 @@ from shared.protocol.position import START, Position
 #: Redis writes its file once a second: so much may be gone that was there when it was killed.
 UNWRITTEN_S = 1.0
 
+#: An event is with its client so long after it was sent, on a machine that has much to do.
+UNSEEN_S = 1.0
+
 _LOSE_REDIS = frozenset({FaultKind.KILL_VALKEY, FaultKind.FLUSH})
 _LOSE_RUNNER = frozenset({FaultKind.KILL_RUNNER, FaultKind.STOP_RUNNER, FaultKind.POISON})
 
@@ -138,10 +141,10 @@ class _Reading:
         # A Redis that stood still shows, when it goes on, what a runner had sent that is dead now.
         return redis and any(
             hit.kind in _LOSE_RUNNER
-            and hit.at >= since
             and (
-                hit.victims is None
-                or any(one.fence == fence and one.run in runs for one in hit.victims)
+                hit.at >= since - UNSEEN_S
+                if hit.victims is None
+                else any(one.fence == fence and one.run in runs for one in hit.victims)
             )
             for hit in before
         )

@@ -94,9 +94,9 @@ class DemoModel:
         render: Callable[[ModelRequest, Reply], Rendered],
     ) -> None:
         received = await exchange.received()
+        request = read(received.body)
         self._under_way += 1
         try:
-            request = read(received.body)
             self._requests.add(replace(received, at_once=self._under_way))
             reply = self._reply_to(request)
             if error := http_error(reply.fault):

@@ -29,7 +29,8 @@ def test_a_short_drill_finds_nothing(tmp_path: Path) -> None:
     )
     assert done.stdout, done.stderr
     told = json.loads(done.stdout)
-    assert told["violations"] == []
+    faults = [line for line in record.read_text().splitlines() if '"what":"fault"' in line]
+    assert told["violations"] == [], "\n".join(faults)
     assert told["passed"]
     assert done.returncode == 0
     assert told["score"]["runs accepted"] == "30"

@@ -197,8 +197,18 @@ def test_an_event_may_be_shown_and_lost_after_the_death_of_its_runner() -> None:
     killed.victims = None
     scene.hits = [killed, hit(FaultKind.FLUSH, at=10.0)]
     assert scene.found() == set()
-    killed.at = 4.0  # before the claim under which it was written
+    killed.at = 3.0  # before the claim under which it was written
     assert scene.found() == {Wrong.CHANGED}
+
+
+def test_all_that_a_claim_wrote_may_be_seen_first_after_its_runner_has_died() -> None:
+    scene = Scene()
+    scene.frames.insert(7, seen("2-4", chunk("word2", "b"), at=8.0))
+    scene.frames[8] = seen("3-1", RESUMED, at=12.0)
+    killed = hit(FaultKind.POISON, at=4.0)
+    killed.victims = (Victim(run=TWO, fence=2),)
+    scene.hits = [killed, hit(FaultKind.FLUSH, at=10.0)]
+    assert scene.found() == set()
 
 
 def test_after_a_reset_events_may_come_again() -> None:

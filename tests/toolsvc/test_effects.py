@@ -6,6 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -55,9 +56,14 @@ async def test_fifty_equal_calls_have_one_effect_and_one_answer(
     rig: Rig, world: World, name: str
 ) -> None:
     arguments = {"text": "milk"} if name == "save_note" else {}
-    answers = await asyncio.gather(
-        *(rig.call(name, arguments, call_id="call_x") for _ in range(50))
-    )
+
+    async def call() -> httpx.Response:
+        """As runners do it: who gets none of the five connections in time comes again."""
+        while (answer := await rig.call(name, arguments, call_id="call_x")).status_code == 503:
+            assert "retry-after" in answer.headers
+        return answer
+
+    answers = await asyncio.gather(*(call() for _ in range(50)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
     assert sum("baton-replayed" in answer.headers for answer in answers) == 49
