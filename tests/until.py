@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 #: Long enough for a busy machine; whoever waits that long has failed.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 _STEP_S = 0.005
 
 

@@ -246,7 +246,10 @@ def serving() -> Iterator[StandIn]:
         WebSocketRoute("/realtime", standin.talk),
         Route("/{path:path}", standin.answer, methods=METHODS),
     ]
-    config = uvicorn.Config(Starlette(routes=routes), ws="wsproto", log_config=None)
+    # A command that was cut off in the middle of an answer leaves it behind.
+    config = uvicorn.Config(
+        Starlette(routes=routes), ws="wsproto", log_config=None, timeout_graceful_shutdown=5
+    )
     server = uvicorn.Server(config)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -122,7 +122,7 @@ async def test_a_black_hole(people: Crowd) -> None:
     async def fault() -> None:
         with frozen(people):
             urls = (*people.stack.gateway_urls, *people.stack.runner_urls)
-            async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+            async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
                 answers = await asyncio.gather(*(http.get(f"{url}/readyz") for url in urls))
             assert {answer.status_code for answer in answers} == {503}
             await asyncio.sleep(LASTS_S)

@@ -9,7 +9,7 @@ from typing import Self
 
 def exchange(port: int, *parts: bytes) -> bytes:
     """Send parts, then read until the server closes or says nothing for five seconds."""
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as connection:
         with suppress(OSError):
             for part in parts:
                 connection.sendall(part)
@@ -62,7 +62,7 @@ class RawSocket:
     """A WebSocket client that may do anything."""
 
     def __init__(self, port: int, path: str = "/realtime", *more: str) -> None:
-        self.connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self.connection = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.connection.sendall(upgrade(path, *more))
         self.head = b""
         while b"\r\n\r\n" not in self.head:

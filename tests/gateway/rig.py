@@ -163,7 +163,7 @@ def code_of(answer: httpx.Response) -> str:
 
 async def heard(channel: Any, what: str) -> Any:
     """The next notice on a channel of `changed` that says `what` has changed."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async for message in channel.listen():
             if message["type"] != "message":
                 continue

@@ -229,7 +229,7 @@ def test_long_trailers_are_refused_also_of_a_request_that_waited(port: int, befo
 
 def test_crumbs_after_the_answer_end_the_connection(port: int) -> None:
     head = post("transfer-encoding: chunked").replace(b"connection: close\r\n", b"")
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as connection:
         connection.sendall(head.replace(b"/echo", b"/nothing"))
         assert connection.recv(65536).startswith(b"HTTP/1.1 404")
         connection.sendall(chunks(1, CHUNKS_BURST + 2))
@@ -282,7 +282,7 @@ def test_a_head_that_trickles_in_is_closed_all_the_same(hasty_port: int) -> None
 
 def test_an_idle_connection_between_requests_has_uvicorns_own_limit(hasty_port: int) -> None:
     request = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx"
-    with closing(socket.create_connection(("127.0.0.1", hasty_port), timeout=5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", hasty_port), timeout=30)) as connection:
         connection.sendall(request)
         answer = b""
         while not answer.endswith(b'{"read":1}'):

@@ -101,7 +101,7 @@ async def test_two_at_a_time_and_an_offer_holds_its_place(
     lone.settle(third, suspect())
     assert lone.offer() is None
     lone.end()  # before the third has begun
-    await lone.ended(within_s=20)
+    await lone.ended(within_s=60)
     assert {death.told_to_end for _, death, _ in toolsvc.reports} == {True}
     assert {death.lone for _, death, _ in toolsvc.reports} == {second.id, third.id}
     assert lone.offer() is None  # this runner ends
@@ -126,7 +126,7 @@ async def test_a_death_is_reported_with_its_last_words_and_without_secrets(
         lone.settle(offered, answer)
         await until(lambda: reported(toolsvc))
     assert {(one["run"], one["thread"]) for one in lines} == {("run_a", "thr_a")}
-    await lone.ended(within_s=20)
+    await lone.ended(within_s=60)
     ((of, death, secret),) = toolsvc.reports
     assert (of, death.lone, death.status, secret) == (
         answer.suspect,
@@ -149,7 +149,7 @@ async def test_a_signal_is_named(programs: Programs) -> None:
     if offered := lone.offer():
         lone.settle(offered, suspect())
     await until(lambda: reported(toolsvc))
-    await lone.ended(within_s=20)
+    await lone.ended(within_s=60)
     assert toolsvc.reports[0][1].status == "SIGKILL"
 
 
@@ -165,7 +165,7 @@ async def test_a_grandchild_that_holds_the_pipe_keeps_nobody_waiting(programs: P
     if offered := lone.offer():
         lone.settle(offered, suspect())
     await until(lambda: reported(toolsvc))
-    await lone.ended(within_s=20)
+    await lone.ended(within_s=60)
     assert toolsvc.reports[0][1].lines == ["gone"]
 
 
@@ -176,7 +176,7 @@ async def test_a_good_end_is_not_told(programs: Programs) -> None:
     lone = isolation(toolsvc)
     if offered := lone.offer():
         lone.settle(offered, suspect())
-    await lone.ended(within_s=20)
+    await lone.ended(within_s=60)
     assert toolsvc.reports == []
     assert lone.offer()
 
@@ -319,7 +319,7 @@ async def test_all_come_from_one_nursery_and_another_one_follows_it(
     assert [death.status for _, death, _ in toolsvc.reports] == ["exit status 3"] * 3
     notes = [file.read_text() for file in tmp_path.glob("parent-*")]  # noqa: ASYNC240
     assert sorted(notes) == ["x", "xx"]
-    await lone.ended(within_s=20)
+    await lone.ended(within_s=60)
 
 
 async def settled(lone: Isolation) -> bool:

@@ -63,7 +63,7 @@ class Pump:
 
     async def sent(self, outbox: Outbox) -> list[int]:
         """Wait until all is in Redis; the seqs that the stream has then."""
-        assert await self.publisher.drained(outbox, within_s=20)
+        assert await self.publisher.drained(outbox, within_s=60)
         return [one.at.seq for one in await read_all_after(self.redis, outbox.thread, START)]
 
 
@@ -134,7 +134,7 @@ async def test_connections_killed_in_mid_run_double_and_lose_nothing(
                 for one in await killer.client_list():
                     if one["name"] == NAME:
                         await killer.client_kill_filter(_id=one["id"])
-        assert await pump.publisher.drained(outbox, within_s=20)
+        assert await pump.publisher.drained(outbox, within_s=60)
         entries = await read_all_after(killer, outbox.thread, START)
         assert [one.at.seq for one in entries] == list(range(1, 62))
     await killer.aclose()

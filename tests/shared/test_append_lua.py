@@ -62,7 +62,7 @@ class Server:
         """Everything published so far: a last word of our own marks the end."""
         await self.redis.publish(events_key(self.thread), "enough")
         while True:
-            message = await self.ear.get_message(ignore_subscribe_messages=True, timeout=5)
+            message = await self.ear.get_message(ignore_subscribe_messages=True, timeout=30)
             if message is None:
                 continue
             if message["data"] == b"enough":

@@ -70,7 +70,7 @@ sys.stdin.read()
 
 
 async def until(fact: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not fact():  # noqa: ASYNC110 - facts of other processes ring no bell
             await asyncio.sleep(0.01)
 

@@ -67,10 +67,10 @@ async def test_a_runner_is_told_at_once_and_ends_the_run_itself(
     claimed = await carried(rig)
     async with rig.redis.pubsub() as ear:
         await ear.subscribe(runner_key("r1"))
-        await ear.get_message(timeout=5)
+        await ear.get_message(timeout=30)
         await rig.cancel(claimed.run)
         await close_run(rig, claimed.run)
-        hint = await ear.get_message(timeout=5)
+        hint = await ear.get_message(timeout=30)
     assert hint is not None
     assert hint["data"] == f"cancel {claimed.run}".encode()
     await rig.committed(claimed, rows=[row(2, "RUN_FINISHED")], end={"outcome": "cancelled"})

@@ -89,9 +89,9 @@ async def test_who_has_its_code_is_asked_by_name(rig: RecordRig) -> None:
     await serving(rig, "k", NEW, former=["old"])
     async with rig.redis.pubsub() as ear:
         await ear.subscribe(runner_key("k"))
-        await ear.get_message(timeout=5)
+        await ear.get_message(timeout=30)
         await _look(rig.services)
-        heard = await ear.get_message(timeout=5)
+        heard = await ear.get_message(timeout=30)
     assert heard is not None
     assert heard["data"] == f"claim {run}".encode()
     assert await rig.redis.xlen(RUNS) == 0
@@ -103,9 +103,9 @@ async def test_what_is_tried_again_goes_to_who_has_other_code(rig: RecordRig) ->
     assert await older.ask() is None
     async with rig.redis.pubsub() as ear:
         await ear.subscribe(runner_key("n"))
-        await ear.get_message(timeout=5)
+        await ear.get_message(timeout=30)
         await _look(rig.services)
-        heard = await ear.get_message(timeout=5)
+        heard = await ear.get_message(timeout=30)
     assert heard is not None
     assert heard["data"] == f"claim {run}".encode()
     assert (await newer.claim()).agent_digest is None

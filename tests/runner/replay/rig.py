@@ -240,7 +240,7 @@ async def attempt(
     driving = copy_context().run(asyncio.ensure_future, loop.drive())
     dying = asyncio.ensure_future(toolsvc.dead.wait())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.wait({driving, dying}, return_when=asyncio.FIRST_COMPLETED)
         if not driving.done():
             raise CrashedError
