@@ -83,6 +83,8 @@ class Outbox:
         #: When the pump has to send, in monotonic seconds; `None` when there is nothing to send.
         self.due: float | None = None
         self.all_sent = asyncio.Event()
+        #: Whether Redis refused the last append of this outbox.
+        self.refused = False
         #: Set when the run is over here: whatever is still emitted goes nowhere.
         self.forgotten = False
         #: What this claim has opened and not closed.

@@ -91,11 +91,14 @@ class Publisher:
     def _answered(self, outbox: Outbox, reply: Reply | RedisError) -> None:
         if isinstance(reply, RedisError):
             APPENDS.labels("ERROR").inc()
-            log.warning("redis refused an append", error=str(reply))
+            if not outbox.refused:  # it will be, many times, for as long as Redis has no room
+                log.warning("redis refuses appends", run=outbox.run_id, error=str(reply))
+            outbox.refused = True
             if "WRONGTYPE" in str(reply):  # not a stream: somebody else's, under our key
                 self._begin_to_ask(outbox, Answer.FENCED)
             outbox.due = time.monotonic() + LONGEST_PAUSE_S
             return
+        outbox.refused = False
         APPENDS.labels(reply.answer.value).inc()
         if reply.answer not in (Answer.OK, Answer.HAVE):
             self._begin_to_ask(outbox, reply.answer)
