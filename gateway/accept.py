@@ -76,6 +76,13 @@ class Cancelled:
     status: str
 
 
+class GoneOnError(BatonError):
+    """A thread has a newer run than the one that was to be gone on from; nothing was stored."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.CONFLICT, "The conversation has gone on since then.")
+
+
 async def accept_run(
     services: Services,
     caller: Caller,
@@ -125,7 +132,7 @@ async def accept(services: Services, caller: Caller, sent: Submission) -> Accept
 async def request_cancel(
     services: Services, caller: Caller, *, thread_id: str | None, run_id: str
 ) -> Cancelled:
-    """Ask a run to stop; one that has ended already stays as it is.
+    """Ask a run to stop; one that has ended already stays as it is, and waits for nobody.
 
     Raises:
         BatonError: NOT_FOUND.
@@ -138,8 +145,11 @@ async def request_cancel(
         threads.lock(tx, caller.user_id, run.thread)
         stopping = runs.ask_to_stop(tx, run.thread_key, run.key)
         status = await runs.status(tx, run.key)
-    stopped = stopping.rows
-    announce_stops(services, caller, run.thread, stopped)
+        if status == RunStatus.INTERRUPTED:
+            interrupts.supersede(tx, run.thread_key, by=caller.email, run=run.key)
+    announce_stops(services, caller, run.thread, stopping.rows)
+    if status == RunStatus.INTERRUPTED:
+        services.tell(caller.user_id, "approvals", run.thread)
     return Cancelled(run_id=run.public_id, thread_id=run.thread, status=status)
 
 
@@ -162,6 +172,8 @@ async def _store(db: Transaction, caller: Caller, key: UUID, sent: Submission) -
         return _same(past.known, key, thread, sent)
     if sent.verdicts:
         return await _resume(db, caller, thread, past, sent)
+    if sent.after is not None and await runs.newest(db, thread.key) != sent.after:
+        raise GoneOnError
     new = new_input(sent, past.held)
     stopped: list[runs.Stopped] = []
     if past.busy and sent.if_busy == "reject":
@@ -279,7 +291,7 @@ def _run(
         input=orjson.dumps(new.record).decode(),
         digest=sent.digest,
         project=thread.project_id,
-        title=title_of(new.messages[0]),
+        title=title_of(new.messages[len(sent.history)]),
     )
 
 

@@ -22,6 +22,7 @@ from gateway.store.interrupts import InterruptRow
 from gateway.store.messages import messages_made
 from gateway.store.runs import RunRow
 from shared.db.conversations import LIVE, RunStatus
+from shared.db.interrupts import InterruptStatus
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.position import Position
@@ -36,10 +37,14 @@ _OUTCOMES = {
 
 
 class Happening(NamedTuple):
-    """An event of the run; `at` is its position, where it is one of the stream's."""
+    """An event of the run; `at` is its position, where it is one of the stream's.
+
+    `passed`: the end of a run that another one has gone on with, which ends nothing here.
+    """
 
     event: dict[str, Any]
     at: str | None = None
+    passed: bool = False
 
 
 class Followers:
@@ -106,8 +111,10 @@ class Following:
         self._services, self._relay, self._caller = services, relay, caller
         self._accepted, self._listener, self._inbox = accepted, listener, inbox
         self._stored: list[Happening] = []
-        #: The run that is followed now: the accepted one, or the newest that goes on with it.
+        #: The run that is followed now: the accepted one, or one that goes on with it.
         self._run_id, self._begun = accepted.run_id, False
+        #: Those that have gone on after it, in order.
+        self._later: list[str] = []
 
     async def begin(self, *, anew: bool) -> None:
         """Stand just before RUN_STARTED."""
@@ -128,7 +135,8 @@ class Following:
         taken = await self._inbox.take(within_s)
         if taken is None:
             return None
-        found = [one for one in map(_happening, taken.frames) if self._is_mine(one.event)]
+        happened = map(_happening, taken.frames)
+        found = [self._passed(one) for one in happened if self._is_mine(one.event)]
         if taken.restart:
             found.append(Happening(_ALL_ANEW))
             await self._from_the_beginning()
@@ -140,24 +148,36 @@ class Following:
             self._begun = event["runId"] == self._run_id
         return self._begun
 
+    def _passed(self, one: Happening) -> Happening:
+        """The same, unless it ends a run that is known to have been gone on with."""
+        if not self._later or one.event["type"] not in ("RUN_FINISHED", "RUN_ERROR"):
+            return one
+        self._run_id, self._begun = self._later.pop(0), False
+        return one._replace(passed=True)
+
     async def _from_the_beginning(self, *, anew: bool = False) -> None:
         """From the stream while it runs; from what SQL keeps for good once it has ended."""
         accepted = self._accepted
         told: list[dict[str, Any]] = []
         async with self._services.db.reading(self._caller.user_id) as db:
-            row = await self._run(db, accepted.run_id)
-            while row.resumed_by and not anew:
+            rows = [await self._run(db, accepted.run_id)]
+            while rows[-1].resumed_by:
+                rows.append(await self._run(db, rows[-1].resumed_by))
+            last = rows[-1]
+            whole = anew and all(one.first_fence is not None for one in rows[:-1])
+            relayed = last.status in LIVE or (whole and last.first_fence is not None)
+            followed = rows if whole else rows[-1:]
+            for row in rows if not relayed else [] if whole else rows[:-1]:
                 told += _said(await messages_made(db, row.thread_key, row.key))
-                row = await self._run(db, row.resumed_by)
-            relayed = row.status in LIVE or (anew and row.first_fence is not None)
             if not relayed:
-                told += _said(await messages_made(db, row.thread_key, row.key))
-                asked = await interrupts.of_run(db, row.key)
-                told.append(_end(row, asked))
-        self._run_id, self._begun = row.public_id, False
+                told.append(_end(last, await interrupts.of_run(db, last.key)))
+        first, *later = followed
+        self._run_id, self._begun = first.public_id, False
+        self._later = [one.public_id for one in later]
         self._stored = [Happening(event) for event in told]
         if relayed:
-            cursor = accepted.last if row.first_fence is None else Position(row.first_fence, 0)
+            begun = first.first_fence
+            cursor = accepted.last if begun is None else Position(begun, 0)
             self._relay.place(self._listener, cursor, "run")
 
     async def _run(self, db: AsyncConnection, run: str) -> RunRow:
@@ -177,6 +197,8 @@ def _said(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for message in messages:
         shared = {"messageId": message["id"], "role": message["role"]}
+        if "metadata" in message:
+            shared["metadata"] = message["metadata"]
         if message["role"] == "assistant" and message.get("content"):
             found.append({"type": "TEXT_MESSAGE_CHUNK", "delta": message["content"], **shared})
         elif message["role"] == "tool":
@@ -191,7 +213,9 @@ def _end(row: RunRow, asked: Sequence[InterruptRow]) -> dict[str, Any]:
         code, message = row.error_code, row.error_message or ""
         return {"type": "RUN_ERROR", "code": code, "message": message, **usage}
     outcome: dict[str, Any] = {"type": _OUTCOMES[RunStatus(row.status)]}
-    if asked:
+    if asked and called_off(row, asked):
+        outcome = {"type": "cancelled"}
+    elif asked:
         outcome["interrupts"] = [
             {
                 "id": one.id,
@@ -202,6 +226,12 @@ def _end(row: RunRow, asked: Sequence[InterruptRow]) -> dict[str, Any]:
             for one in asked
         ]
     return {"type": "RUN_FINISHED", "outcome": outcome, **usage}
+
+
+def called_off(row: RunRow, asked: Sequence[InterruptRow]) -> bool:
+    """Whether nobody will ever decide what a run waits for."""
+    superseded = any(one.status == InterruptStatus.SUPERSEDED for one in asked)
+    return superseded and row.resumed_by is None
 
 
 def _stopping() -> BatonError:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import orjson
 from ag_ui.core import AssistantMessage, ResumeEntry, RunAgentInput, TextPart, UserMessage
@@ -55,6 +56,10 @@ class Submission:
     digest: bytes
     instructions: tuple[str, ...] = ()
     hidden: bool = False
+    #: What was said before, as it is stored elsewhere: with it a thread of its own begins.
+    history: tuple[dict[str, Any], ...] = ()
+    #: The run that has to be its thread's newest, or it is refused.
+    after: UUID | None = None
     #: What it says to questions of a run that waits; then it is a resume, and says nothing else.
     verdicts: tuple[Verdict, ...] = ()
 
@@ -149,7 +154,7 @@ def new_input(submission: Submission, held: frozenset[str]) -> NewInput:
     """
     fresh = [message for message in submission.input.messages if message.id not in held]
     _require(bool(fresh), "messages: none of them is new.")
-    messages = []
+    messages = list(submission.history)
     for message in fresh:
         if submission.hidden and isinstance(message, AssistantMessage):
             messages.append({"id": message.id, "role": "assistant", "content": message.content})
@@ -165,6 +170,7 @@ def new_input(submission: Submission, held: frozenset[str]) -> NewInput:
         "context": [one.model_dump(by_alias=True, mode="json") for one in sent.context or ()],
         "forwardedProps": sent.forwarded_props,
         "instructions": list(submission.instructions),
+        "before": len(submission.history),
     }
     record = {"messages": messages} | {key: value for key, value in extras.items() if value}
     return NewInput(messages=messages, record=record)

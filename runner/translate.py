@@ -21,7 +21,10 @@ from shared.protocol.ids import new_id
 Emit = Callable[[dict[str, Any]], object]
 EmitDelta = Callable[[str, str, str], object]
 
-_TEXT = frozenset({"response.output_text.delta", "response.refusal.delta"})
+_REFUSAL = "response.refusal.delta"
+_TEXT = frozenset({"response.output_text.delta", _REFUSAL})
+#: What tells the text of a refusal from any other.
+_REFUSED = {"metadata": {"baton": {"refusal": True}}}
 _REASONING = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
 ARGUMENTS = "response.function_call_arguments.delta"
 #: All deltas that mean something here.
@@ -55,11 +58,14 @@ class _Message:
 
     id: str
     role: str
+    refusal: bool = False
     text: list[str] = field(default_factory=list)
     calls: list[_Call] = field(default_factory=list)
 
     def shown(self) -> dict[str, Any]:
         message: dict[str, Any] = {"id": self.id, "role": self.role}
+        if self.refusal:
+            message |= _REFUSED
         if self.text or self.role == "reasoning":
             message["content"] = "".join(self.text)
         if self.calls:
@@ -91,7 +97,7 @@ class Translator:
         """Translate one raw event; types without a meaning for people are passed over."""
         kind = event.type
         if kind in _TEXT:
-            self._write(event.delta)
+            self._write(event.delta, refusal=kind == _REFUSAL)
         elif kind in _REASONING:
             self._think(event.delta)
         elif kind == ARGUMENTS:
@@ -118,10 +124,12 @@ class Translator:
         return [message.shown() for message in self._messages]
 
     # ------------------------------------------------------------------ text
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, *, refusal: bool) -> None:
         self._end_reasoning()
-        if self._message is None or self._message.calls:
-            self._begin_message()
+        message = self._message
+        if message is None or message.calls or message.refusal is not refusal:
+            self._end_text()
+            self._begin_message(refusal=refusal)
         if self._text_prefix is None:
             self._begin_text()
         self._now().text.append(_valid(text))
@@ -130,12 +138,13 @@ class Translator:
 
     def _begin_text(self) -> None:
         id_ = self._now().id
+        about: dict[str, Any] = _REFUSED if self._now().refusal else {}
         if self._inside:
             started = {"type": "TEXT_MESSAGE_START", "messageId": id_, "role": "assistant"}
-            self._emit(started | self._inside)
+            self._emit(started | about | self._inside)
             shape = {"type": "TEXT_MESSAGE_CONTENT", "messageId": id_} | self._inside
         else:
-            shape = {"type": "TEXT_MESSAGE_CHUNK", "messageId": id_, "role": "assistant"}
+            shape = {"type": "TEXT_MESSAGE_CHUNK", "messageId": id_, "role": "assistant"} | about
         self._text_prefix = delta_prefix(shape)
 
     def _end_text(self) -> None:
@@ -144,8 +153,8 @@ class Translator:
             self._emit(ended | self._inside)
         self._text_prefix = None
 
-    def _begin_message(self) -> None:
-        self._message = _Message(new_id("msg"), "assistant")
+    def _begin_message(self, *, refusal: bool = False) -> None:
+        self._message = _Message(new_id("msg"), "assistant", refusal)
         self._messages.append(self._message)
 
     def _now(self) -> _Message:

@@ -1,13 +1,14 @@
-"""What a caller who sees one text is told of a run: rules without I/O.
+"""What a caller who sees one answer is told of a run: rules without I/O.
 
 The texts of a run's messages, those of sub-agents excluded, are one text with a blank line between
-them. What has been sent cannot be taken back: after a take-over in mid-text, new text is swallowed
-while it repeats what was sent, and at the first difference the answer ends.
+them; what a model said when it refused stands apart. What has been sent cannot be taken back: after
+a take-over in mid-text, new text is swallowed while it repeats what was sent, and at the first
+difference the answer ends.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -23,46 +24,103 @@ def is_text(event: dict[str, Any]) -> bool:
     return event["type"] in _TEXTS and not event.get("subagentRunId")
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How the run ended: `error` where there is no whole answer; `usage` as AG-UI has it."""
+def is_refusal(message: dict[str, Any]) -> bool:
+    """Whether a message, or an event of its text, is what a model said when it refused."""
+    return bool(((message.get("metadata") or {}).get("baton") or {}).get("refusal"))
 
-    error: BatonError | None
-    usage: list[dict[str, Any]]
+
+class Added(NamedTuple):
+    """What an event adds to what the client has."""
+
+    text: str = ""
+    refusal: str = ""
+
+
+NOTHING = Added()
+
+
+class Question(NamedTuple):
+    """A call that waits for a person's decision; `arguments` as the model wrote them."""
+
+    id: str
+    agent: str
+    tool: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """A whole answer; `usage` as AG-UI has it, `asked` what it waits for.
+
+    `refused_first`: the refusal came before the text, which hardly any answer has both of.
+    """
+
+    text: str = ""
+    refusal: str = ""
+    refused_first: bool = False
+    usage: list[dict[str, Any]] = field(default_factory=list)
+    asked: tuple[Question, ...] = ()
 
 
 class Answer:
-    """Feed it the run's events in order.
+    """Feed it the run's events in order, until `ended`.
 
-    `streamed`: what `feed` returns is sent at once. Otherwise only `text` counts, at the end.
-    `link`: where a person decides what the run asks.
+    `streamed`: what `feed` returns is sent at once. Otherwise only `whole` counts, at the end.
+    `link`: where a person decides what the run asks; with one, the text ends with the questions.
     """
 
-    def __init__(self, *, streamed: bool, link: str) -> None:
+    def __init__(self, *, streamed: bool, link: str | None) -> None:
         self._streamed, self._link = streamed, link
-        #: By message, in order; the pieces of all of them make the text.
+        #: By message, in order; the pieces of all of them make the answer.
         self._pieces: dict[str, list[str]] = {}
+        #: Those of the messages in which a model refused; and whether the newest is one.
+        self._refusals: set[str] = set()
+        self._refused = False
         self._result: str | None = None
         #: What the client has, while the run writes it once more, and how much has come again.
         self._sent, self._again = "", 0
-        self.ended: Ended | None = None
+        self._error: BatonError | None = None
+        self._usage: list[dict[str, Any]] = []
+        self._asked: tuple[Question, ...] = ()
+        self.ended = False
 
     @property
-    def text(self) -> str:
-        """All of it so far."""
-        return "".join(piece for pieces in self._pieces.values() for piece in pieces)
+    def whole(self) -> Whole:
+        """The whole answer of a run that has ended.
 
-    def feed(self, event: dict[str, Any]) -> str:
+        Raises:
+            BatonError: it has none: the run's own error, or CANCELLED.
+        """
+        if self._error is not None:
+            raise self._error
+        return Whole(
+            text=self._joined(self._pieces.keys() - self._refusals),
+            refusal=self._joined(self._refusals),
+            refused_first=next(iter(self._pieces), None) in self._refusals,
+            usage=self._usage,
+            asked=self._asked,
+        )
+
+    def _joined(self, messages: Collection[str]) -> str:
+        return "".join(
+            piece for one, pieces in self._pieces.items() if one in messages for piece in pieces
+        )
+
+    def feed(self, event: dict[str, Any]) -> Added:
         """What the event adds to what the client has.
 
         Raises:
             BatonError: ANSWER_RESTARTED.
         """
         if event.get("subagentRunId"):
-            return ""
+            return NOTHING
         kind = event["type"]
         if kind in _TEXTS:
-            return self._write(event["messageId"], event) if event.get("role") != "user" else ""
+            if event.get("role") == "user":
+                return NOTHING
+            return self._write(
+                event["messageId"], event.get("delta") or "", refused=is_refusal(event)
+            )
         if kind == "TOOL_CALL_RESULT":
             self._result = event["content"]
         elif kind == "MESSAGES_SNAPSHOT":
@@ -70,19 +128,23 @@ class Answer:
         elif kind == "RUN_FINISHED":
             return self._finish(event)
         elif kind == "RUN_ERROR":
-            self.ended = Ended(_failure(event), event.get("usage") or [])
-        return ""
+            self._fail(event)
+        return NOTHING
 
-    def _write(self, message: str, event: dict[str, Any]) -> str:
-        text = event.get("delta") or ""
+    def _write(self, message: str, text: str, *, refused: bool = False) -> Added:
         if not text:
-            return ""
+            return NOTHING
+        self._refused = refused
         pieces = self._pieces.get(message)
         if pieces is None:
-            text = (BETWEEN_MESSAGES if self._pieces else "") + text
+            alike = any((one in self._refusals) == refused for one in self._pieces)
+            text = (BETWEEN_MESSAGES if alike else "") + text
             pieces = self._pieces[message] = []
+            if refused:
+                self._refusals.add(message)
         pieces.append(text)
-        return self._beyond(text) if self._sent else text
+        told = self._beyond(text) if self._sent else text
+        return Added(refusal=told) if refused else Added(text=told)
 
     def _beyond(self, text: str) -> str:
         """The part of a text that goes beyond what the client has."""
@@ -98,31 +160,37 @@ class Answer:
         """A snapshot takes back the messages that it does not restate."""
         if all(message in kept for message in self._pieces):
             return
-        sent = self._sent or self.text
+        sent = self._sent or self._joined(self._pieces)
         self._pieces = {one: pieces for one, pieces in self._pieces.items() if one in kept}
         if not self._streamed:
             return
-        left = self.text
+        left = self._joined(self._pieces)
         if not sent.startswith(left):
             raise BatonError(Code.ANSWER_RESTARTED)
         self._sent, self._again = sent, len(left)
 
-    def _finish(self, event: dict[str, Any]) -> str:
+    def _finish(self, event: dict[str, Any]) -> Added:
         outcome = event["outcome"]
-        usage = event.get("usage") or []
+        self.ended, self._usage = True, event.get("usage") or []
         if outcome["type"] == "cancelled":
-            self.ended = Ended(BatonError(Code.CANCELLED, repeatable=False), usage)
-            return ""
+            self._error = BatonError(Code.CANCELLED, repeatable=False)
+            return NOTHING
         last = ""
         if outcome["type"] == "interrupt":
-            last = _questions(outcome.get("interrupts", ()), self._link)
+            self._asked = tuple(map(_question, outcome.get("interrupts", ())))
+            last = _in_words(self._asked, self._link) if self._link and self._asked else ""
         elif not self._pieces:
             last = self._said_otherwise(event)
-        text = self._write("", {"delta": last})
+        added = self._write("", last)
         if self._sent:  # the new answer is shorter than what was sent
             raise BatonError(Code.ANSWER_RESTARTED)
-        self.ended = Ended(None, usage)
-        return text
+        return added
+
+    def _fail(self, event: dict[str, Any]) -> None:
+        """The SDK calls it an error when a model refuses; for its caller that is the answer."""
+        self.ended, self._usage = True, event.get("usage") or []
+        if not (self._refused and event.get("code") == Code.AGENT_ERROR):
+            self._error = _failure(event)
 
     def _said_otherwise(self, event: dict[str, Any]) -> str:
         """The final output of an agent that ends without a text: an object, or a tool's result."""
@@ -131,11 +199,15 @@ class Answer:
         return self._result or ""
 
 
-def _questions(interrupts: Iterable[dict[str, Any]], link: str) -> str:
+def _question(interrupt: dict[str, Any]) -> Question:
+    about = interrupt["metadata"]["baton"]
+    return Question(interrupt["id"], about["agent"], about["tool"], about["arguments"])
+
+
+def _in_words(asked: Iterable[Question], link: str) -> str:
     """What the run asks a person, for whoever reads the answer."""
     lines = [
-        f"{about['agent']} asks whether it may call {about['tool']} with {about['arguments']}"
-        for about in (one["metadata"]["baton"] for one in interrupts)
+        f"{one.agent} asks whether it may call {one.tool} with {one.arguments}" for one in asked
     ]
     return "\n".join([*lines, f"It goes on when that is decided: {link}"])
 

@@ -45,8 +45,7 @@ async def create_chat_completion(
         events = request.headers.get("baton-events") == "1"
         chunks = Chunks(identity, include_usage=asked.include_usage, events=events)
         return await begun(served.stream(chunks), headers)
-    text, usage = await unless_gone(request, served.whole())
-    answer = orjson.dumps(completion(identity, text, usage))
+    answer = orjson.dumps(completion(identity, await unless_gone(request, served.whole())))
     return Response(answer, headers=headers, media_type="application/json")
 
 

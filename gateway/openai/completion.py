@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from gateway.following import Happening
-from gateway.openai.answer import is_text
+from gateway.openai.answer import Added, Whole, is_text
 from gateway.openai.errors import error_object, openai_status
 from shared.errors import BatonError
 
@@ -25,12 +25,12 @@ class Identity:
     model: str
 
 
-def completion(of: Identity, text: str, usage: list[dict[str, Any]]) -> dict[str, Any]:
+def completion(of: Identity, whole: Whole) -> dict[str, Any]:
     """A `chat.completion`."""
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": text,
-        "refusal": None,
+        "content": whole.text or (None if whole.refusal else ""),
+        "refusal": whole.refusal or None,
         "annotations": [],
     }
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
@@ -40,7 +40,7 @@ def completion(of: Identity, text: str, usage: list[dict[str, Any]]) -> dict[str
         "created": of.created,
         "model": of.model,
         "choices": [choice],
-        "usage": usage_of(usage),
+        "usage": usage_of(whole.usage),
     }
 
 
@@ -86,18 +86,20 @@ class Chunks:
         """The first chunk: who speaks."""
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
-    def happened(self, one: Happening, text: str) -> bytes:
+    def happened(self, one: Happening, added: Added) -> bytes:
         """The event, for those who ask for what is not told by the text; and the text."""
         told = b""
         if self._events and not is_text(one.event):
             told = self._chunk({}, baton={"id": one.at, "event": one.event})
-        return told + (self._chunk({"content": text}) if text else b"")
+        if added.text:
+            told += self._chunk({"content": added.text})
+        return told + (self._chunk({"refusal": added.refusal}) if added.refusal else b"")
 
-    def closing(self, _text: str, usage: list[dict[str, Any]]) -> bytes:
+    def closing(self, whole: Whole) -> bytes:
         """The end of the text, tokens for those who ask, and the end of the stream."""
         end = self._chunk({}, finish_reason="stop")
         if self._include_usage:
-            end += line(self._base | {"choices": [], "usage": usage_of(usage)})
+            end += line(self._base | {"choices": [], "usage": usage_of(whole.usage)})
         return end + DONE
 
     def failed(self, error: BatonError) -> bytes:

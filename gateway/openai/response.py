@@ -1,14 +1,15 @@
-"""The shapes of responses, plain and streamed: from text and tokens to JSON.
+"""The shapes of responses, plain and streamed: from answers to JSON.
 
 A number of a stream's event derives from the position of the run's event that it tells of, so it
 is the same at every gateway, whenever it is asked. Numbers rise, and may skip.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.following import Happening
-from gateway.openai.answer import is_text
+from gateway.openai.answer import Added, Question, Whole, is_text
 from gateway.openai.asked import bad
 from gateway.openai.completion import line, usage_of
 from gateway.openai.errors import error_object, openai_status
@@ -18,7 +19,12 @@ from shared.protocol.position import Position, parse_position
 
 PREFIX = "resp_"
 #: So many events of a stream may tell of one of the run's, and so many of those a fence has.
-PER_POSITION, PER_FENCE = 16, 1 << 24
+PER_POSITION, PER_FENCE = 256, 1 << 24
+#: Among those of one position: where questions begin, two for each, and the last of all. They are
+#: fixed, so that a text which is kept in one piece ends with the number that it ended with.
+_QUESTIONS, _LAST = 20, PER_POSITION - 1
+#: More questions at once are told in the response alone.
+_MOST_QUESTIONS = (_LAST - _QUESTIONS) // 2
 #: Failures of the telling, not of the run: the stream ends, and the response goes on.
 _OF_THE_STREAM = frozenset(
     {Code.UNAVAILABLE, Code.ANSWER_RESTARTED, Code.INTERNAL, Code.BAD_INPUT, Code.RATE_LIMITED}
@@ -39,11 +45,10 @@ def response(
     of: Identity,
     status: str,
     *,
-    text: str | None = None,
-    usage: list[dict[str, Any]] | None = None,
+    whole: Whole | None = None,
     error: BatonError | None = None,
 ) -> dict[str, Any]:
-    """A `response`; `text` where there is an answer."""
+    """A `response`; `whole` where there is an answer."""
     return {
         "id": PREFIX + of.run,
         "object": "response",
@@ -56,7 +61,7 @@ def response(
         "max_output_tokens": None,
         "metadata": {},
         "model": of.model,
-        "output": [] if text is None else [_item(of, "completed", [_part(text)])],
+        "output": [] if whole is None else _output(of, whole),
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "reasoning": {"effort": None, "summary": None},
@@ -67,7 +72,7 @@ def response(
         "tools": [],
         "top_p": None,
         "truncation": "disabled",
-        "usage": None if usage is None else _usage(usage),
+        "usage": None if whole is None else _usage(whole.usage),
         "user": None,
     }
 
@@ -100,8 +105,36 @@ def _item(of: Identity, status: str, content: list[dict[str, Any]]) -> dict[str,
     }
 
 
-def _part(text: str) -> dict[str, Any]:
+def _parts_of(whole: Whole) -> list[dict[str, Any]]:
+    """What was said, in its order; a mere question says nothing else."""
+    parts = [_part("text", whole.text)] if whole.text else []
+    if whole.refusal:
+        parts.insert(0 if whole.refused_first else 1, _part("refusal", whole.refusal))
+    return parts or ([] if whole.asked else [_part("text", "")])
+
+
+def _part(kind: str, text: str) -> dict[str, Any]:
+    if kind == "refusal":
+        return {"type": "refusal", "refusal": text}
     return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+
+
+def _output(of: Identity, whole: Whole) -> list[dict[str, Any]]:
+    """All that was said, as one message, and what is asked."""
+    parts = _parts_of(whole)
+    said = [_item(of, "completed", parts)] if parts else []
+    return [*said, *map(_asked, whole.asked)]
+
+
+def _asked(question: Question) -> dict[str, Any]:
+    """With OpenAI it is a server of tools that such a call is for; here the agent has them."""
+    return {
+        "type": "mcp_approval_request",
+        "id": question.id,
+        "server_label": question.agent,
+        "name": question.tool,
+        "arguments": question.arguments,
+    }
 
 
 class ResponseStream:
@@ -112,7 +145,8 @@ class ResponseStream:
         self._first_fence: int | None = None
         #: The number that belongs to the newest of the run's events.
         self._base = 0
-        self._said_something = False
+        #: Kinds of the parts that have begun, in their order: `text`, `refusal`.
+        self._parts: list[str] = []
 
     def opening(self) -> bytes:
         """The response, before anything was said."""
@@ -121,41 +155,60 @@ class ResponseStream:
             "response.in_progress", 1, response=begun
         )
 
-    def happened(self, one: Happening, text: str) -> bytes:
-        """The event, for those who ask for what is not told by the text; and the text."""
+    def happened(self, one: Happening, added: Added) -> bytes:
+        """The event, for those who ask for what is not told by the text; and what it adds."""
         self._stand_at(one)
         told = b""
         if self._events and not is_text(one.event):
             baton = {"id": one.at, "event": one.event}
             told = self._event("response.in_progress", 2, response=self._now(), baton=baton)
-        return told + (self._text(text) if text else b"")
+        if added.text:
+            told += self._begin("text")
+            told += self._in_part("text", "delta", 5, delta=added.text, logprobs=[])
+        if added.refusal:
+            told += self._begin("refusal")
+            told += self._in_part("refusal", "delta", 5, delta=added.refusal)
+        return told
 
-    def closing(self, text: str, usage: list[dict[str, Any]]) -> bytes:
-        """The whole text, once more, and the end."""
+    def closing(self, whole: Whole) -> bytes:
+        """The whole answer, once more, and the end."""
         if self._after >= self._base + PER_POSITION:
             raise bad("starting_after", "the stream ends before it.")
-        told = b"" if self._said_something else self._begin()
-        at, part = self._at(), _part(text)
-        item = _item(self._of, "completed", [part])
-        ended = response(self._of, "completed", text=text, usage=usage)
-        return b"".join(
-            (
-                told,
-                self._event("response.output_text.done", 6, **at, text=text, logprobs=[]),
-                self._event("response.content_part.done", 7, **at, part=part),
-                self._event("response.output_item.done", 8, output_index=0, item=item),
-                self._event("response.completed", 9, response=ended),
+        parts = _parts_of(whole)
+        told = self._begin("text") if parts and not self._parts else b""
+        for kind, part in zip(self._parts, parts, strict=True):
+            place = 6 + 2 * self._parts.index(kind)
+            if kind == "text":
+                told += self._in_part(kind, "done", place, text=whole.text, logprobs=[])
+            else:
+                told += self._in_part(kind, "done", place, refusal=whole.refusal)
+            told += self._event(
+                "response.content_part.done", place + 1, **self._at(kind), part=part
             )
-        )
+        if parts:
+            item = _item(self._of, "completed", parts)
+            told += self._event("response.output_item.done", 10, output_index=0, item=item)
+        told += self._questions(whole.asked, 1 if parts else 0)
+        ended = response(self._of, "completed", whole=whole)
+        return told + self._event("response.completed", _LAST, response=ended)
+
+    def _questions(self, asked: Sequence[Question], index: int) -> bytes:
+        told = b""
+        for number, one in enumerate(asked[:_MOST_QUESTIONS]):
+            item = {"output_index": index + number, "item": _asked(one)}
+            at = _QUESTIONS + 2 * number
+            told += self._event("response.output_item.added", at, **item)
+            told += self._event("response.output_item.done", at + 1, **item)
+        return told
 
     def failed(self, error: BatonError) -> bytes:
         """The end of a response that failed, or of a stream that cannot go on."""
         if error.code in _OF_THE_STREAM or error.code is Code.CANCELLED:
             told = error_object(error, openai_status(error.status))
             about = {name: told[name] for name in ("code", "message", "param")}
-            return self._event("error", 10, **about)
+            return self._event("error", 12, **about)
         ended = response(self._of, "failed", error=error)
-        return self._event("response.failed", 10, response=ended)
+        return self._event("response.failed", 12, response=ended)
 
     def _stand_at(self, one: Happening) -> None:
         before, at = self._base, parse_position(one.at) if one.at else None
@@ -170,20 +223,25 @@ class ResponseStream:
             self._first_fence = at.fence
         return ((at.fence - self._first_fence) * PER_FENCE + at.seq) * PER_POSITION
 
-    def _text(self, text: str) -> bytes:
-        begin = b"" if self._said_something else self._begin()
-        at = self._at()
-        return begin + self._event("response.output_text.delta", 5, **at, delta=text, logprobs=[])
+    def _begin(self, kind: str) -> bytes:
+        """The beginning of a part, and before the first one that of the item."""
+        if kind in self._parts:
+            return b""
+        told = b""
+        if not self._parts:
+            item = _item(self._of, "in_progress", [])
+            told = self._event("response.output_item.added", 3, output_index=0, item=item)
+        self._parts.append(kind)
+        begun = _part(kind, "")
+        return told + self._event("response.content_part.added", 4, **self._at(kind), part=begun)
 
-    def _begin(self) -> bytes:
-        self._said_something = True
-        item = _item(self._of, "in_progress", [])
-        return self._event(
-            "response.output_item.added", 3, output_index=0, item=item
-        ) + self._event("response.content_part.added", 4, **self._at(), part=_part(""))
+    def _in_part(self, kind: str, what: str, place: int, **fields: Any) -> bytes:
+        name = "output_text" if kind == "text" else kind
+        return self._event(f"response.{name}.{what}", place, **self._at(kind), **fields)
 
-    def _at(self) -> dict[str, Any]:
-        return {"item_id": _item_id(self._of), "output_index": 0, "content_index": 0}
+    def _at(self, kind: str) -> dict[str, Any]:
+        index = self._parts.index(kind)
+        return {"item_id": _item_id(self._of), "output_index": 0, "content_index": index}
 
     def _now(self) -> dict[str, Any]:
         return response(self._of, "in_progress")

@@ -1,25 +1,25 @@
-"""`/v1/responses`: making, reading, streaming and cancelling responses; each is a run."""
+"""`/v1/responses`: making, reading, streaming, cancelling and deleting responses; each is a run."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Request
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
-from gateway.accept import Accepted, accept, request_cancel
+from gateway.accept import Accepted, GoneOnError, accept, request_cancel
 from gateway.api.routing import SignedIn, StrictRoute, WithServices
 from gateway.auth.caller import Caller
 from gateway.openai.asked import bad, idempotency_key
 from gateway.openai.chat import created_at, headers_of, require_thread
+from gateway.openai.earlier import Found, find_response, going_on
+from gateway.openai.input_items import input_items, page_of
 from gateway.openai.models import agent_of
-from gateway.openai.response import PREFIX, Identity, ResponseStream, response
-from gateway.openai.serving import Served, begun, link_of, unless_gone
+from gateway.openai.response import Identity, ResponseStream, response
+from gateway.openai.serving import Served, begun, unless_gone
 from gateway.openai.submit import submission
 from gateway.openai.wanted import Wanted, read_response_request
 from gateway.services import Services
 from gateway.store import runs, threads
-from gateway.store.runs import RunRow
 from shared.db.conversations import LIVE, RunStatus
 from shared.errors import BatonError
 from shared.protocol.codes import Code
@@ -35,21 +35,43 @@ async def create_response(request: Request, caller: SignedIn, services: WithServ
     key = idempotency_key(request.headers)
     agent = await agent_of(services, wanted.model)
     _check_form(wanted, agent)
-    onto = await _previous(services, caller, wanted.previous) if wanted.previous else None
-    sent = submission(caller, wanted, body, agent=agent["name"], key=key, onto=onto)
-    if wanted.thread is not None:
-        await require_thread(services, caller, sent.thread_id)
-    accepted = await accept(services, caller, sent)
+    accepted = await _accepted(services, caller, wanted, body, agent=agent["name"], key=key)
     identity = _identity(accepted, wanted.model, background=wanted.background)
     headers = headers_of(accepted, wanted)
-    served = _served(request, services, caller, accepted, again=key is not None)
+    served = _served(request, caller, accepted, again=key is not None)
     if wanted.stream:
         lines = ResponseStream(identity, events=request.headers.get("baton-events") == "1")
         return await begun(served.stream(lines), headers)
     if wanted.background:
         return _json(response(identity, "queued"), headers)
-    text, usage = await unless_gone(request, served.whole())
-    return _json(response(identity, "completed", text=text, usage=usage), headers)
+    whole = await unless_gone(request, served.whole())
+    return _json(response(identity, "completed", whole=whole), headers)
+
+
+async def _accepted(
+    services: Services,
+    caller: Caller,
+    wanted: Wanted,
+    body: dict[str, Any],
+    *,
+    agent: str,
+    key: str | None,
+) -> Accepted:
+    """The run of a request: in a thread, after another response, or by itself."""
+    if wanted.thread is not None:
+        await require_thread(services, caller, wanted.thread)
+    if wanted.previous is None:
+        return await accept(
+            services, caller, submission(caller, wanted, body, agent=agent, key=key)
+        )
+    onto = await going_on(services, caller, wanted.previous, key)
+    sent = submission(caller, wanted, body, agent=agent, key=key, onto=onto)
+    try:
+        return await accept(services, caller, sent)
+    except GoneOnError:  # somebody else was quicker: this is another branch then
+        onto = await going_on(services, caller, wanted.previous, key)
+        sent = submission(caller, wanted, body, agent=agent, key=key, onto=onto)
+        return await accept(services, caller, sent)
 
 
 @router.get("/responses/{response_id}")
@@ -62,10 +84,11 @@ async def get_response(
     starting_after: Annotated[int, Query(ge=0)] | None = None,
 ) -> Response:
     """A response as it stands; or its stream, from the beginning or after one of its events."""
-    row, newest, accepted = await _found(services, caller, response_id)
-    identity = _identity(accepted, row.agent)
+    found = await _found(services, caller, response_id)
+    accepted, newest = found.accepted, found.newest
+    identity = _identity(accepted, accepted.agent)
     if stream:
-        served = _served(request, services, caller, accepted, again=True, anew=True)
+        served = _served(request, caller, accepted, again=True, anew=True)
         after = -1 if starting_after is None else starting_after
         return await begun(served.stream(ResponseStream(identity, after=after)), {})
     if starting_after is not None:
@@ -74,24 +97,54 @@ async def get_response(
         status = "queued" if newest.status == RunStatus.QUEUED else "in_progress"
         return _json(response(identity, status), {})
     try:
-        text, usage = await _served(request, services, caller, accepted, again=True).whole()
+        whole = await _served(request, caller, accepted, again=True).whole()
     except BatonError as error:
-        if newest.status not in (RunStatus.FAILED, RunStatus.CANCELLED):
+        if error.code is Code.CANCELLED:
+            return _json(response(identity, "cancelled"), {})
+        if newest.status != RunStatus.FAILED:
             raise
-        failed = newest.status == RunStatus.FAILED
-        status, why = ("failed", error) if failed else ("cancelled", None)
-        return _json(response(identity, status, error=why), {})
-    return _json(response(identity, "completed", text=text, usage=usage), {})
+        return _json(response(identity, "failed", error=error), {})
+    return _json(response(identity, "completed", whole=whole), {})
+
+
+@router.get("/responses/{response_id}/input_items")
+async def list_input_items(
+    response_id: str,
+    caller: SignedIn,
+    services: WithServices,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+    after: str | None = None,
+) -> dict[str, Any]:
+    """What a response was asked, in pages; what was said before it is no part of it."""
+    found = await _found(services, caller, response_id)
+    async with services.db.reading(caller.user_id) as db:
+        given = await runs.input_of(db, found.row.key)
+    return page_of(input_items(found.row.public_id, given), limit=limit, order=order, after=after)
+
+
+@router.delete("/responses/{response_id}")
+async def delete_response(
+    response_id: str, caller: SignedIn, services: WithServices
+) -> dict[str, Any]:
+    """Delete a response, with what went on from its questions; it is stopped, if need be."""
+    found = await _found(services, caller, response_id)
+    newest = found.newest
+    await request_cancel(services, caller, thread_id=None, run_id=newest.public_id)
+    async with services.db.locking(caller.user_id) as db:
+        threads.lock(db, caller.user_id, newest.thread)
+        runs.forget_responses(db, newest.thread_key, [one.key for one in found.rows])
+    return {"id": response_id, "object": "response", "deleted": True}
 
 
 @router.post("/responses/{response_id}/cancel")
 async def cancel_response(response_id: str, caller: SignedIn, services: WithServices) -> Response:
     """Ask a response to stop; one that has ended stays as it is."""
-    row, newest, accepted = await _found(services, caller, response_id)
-    identity = _identity(accepted, row.agent)
-    if newest.status not in LIVE:
+    found = await _found(services, caller, response_id)
+    identity = _identity(found.accepted, found.row.agent)
+    if found.newest.status not in LIVE and not found.waits:
         raise bad("response_id", "this response has ended.")
-    await request_cancel(services, caller, thread_id=None, run_id=newest.public_id)
+    await request_cancel(services, caller, thread_id=None, run_id=found.newest.public_id)
     return _json(response(identity, "cancelled"), {})
 
 
@@ -101,56 +154,12 @@ def _check_form(wanted: Wanted, agent: dict[str, Any]) -> None:
         raise bad("text.format", f"{agent['name']} answers with text: it has no output_type.")
 
 
-async def _previous(services: Services, caller: Caller, previous: str) -> str:
-    """The thread of the response that is gone on from, which has to be its last one."""
+async def _found(services: Services, caller: Caller, response_id: str) -> Found:
     async with services.db.reading(caller.user_id) as db:
-        row = await runs.find(db, caller.user_id, previous.removeprefix(PREFIX))
-        if row is None or not previous.startswith(PREFIX):
-            raise BatonError(
-                Code.NOT_FOUND,
-                "There is no such response, or it is not yours.",
-                param="previous_response_id",
-                reason="previous_response_not_found",
-            )
-        (last,) = await runs.page(db, caller.user_id, limit=1, thread=row.thread)
-    if row.key != last.key and row.resumed_by != last.public_id:
-        raise BatonError(
-            Code.NOT_SUPPORTED,
-            "previous_response_id: the conversation has gone on since then.",
-            param="previous_response_id",
-        )
-    return row.thread
-
-
-async def _found(
-    services: Services, caller: Caller, response_id: str
-) -> tuple[RunRow, RunRow, Accepted]:
-    """The run of a response, and the newest that goes on with it."""
-    async with services.db.reading(caller.user_id) as db:
-        row = newest = await _run(db, caller, response_id.removeprefix(PREFIX))
-        if row is None or not response_id.startswith(PREFIX):
-            raise BatonError(Code.NOT_FOUND, "There is no such response, or it is not yours.")
-        while newest is not None and newest.resumed_by:
-            newest = await _run(db, caller, newest.resumed_by)
-        thread = await threads.find(db, caller.user_id, row.thread)
-    if thread is None or newest is None:
-        raise BatonError(Code.NOT_FOUND)
-    accepted = Accepted(
-        run_key=row.key,
-        thread_key=row.thread_key,
-        run_id=row.public_id,
-        thread_id=row.thread,
-        agent=row.agent,
-        status=row.status,
-        queued=False,
-        created=False,
-        last=thread.last,
-    )
-    return row, newest, accepted
-
-
-async def _run(db: AsyncConnection, caller: Caller, run: str) -> RunRow | None:
-    return await runs.find(db, caller.user_id, run)
+        found = await find_response(db, caller, response_id)
+    if found is None:
+        raise BatonError(Code.NOT_FOUND, "There is no such response, or it is not yours.")
+    return found
 
 
 def _identity(accepted: Accepted, model: str, *, background: bool = False) -> Identity:
@@ -161,16 +170,14 @@ def _identity(accepted: Accepted, model: str, *, background: bool = False) -> Id
 
 def _served(
     request: Request,
-    services: Services,
     caller: Caller,
     accepted: Accepted,
     *,
     again: bool,
     anew: bool = False,
 ) -> Served:
-    link = link_of(request, services, accepted.run_id)
     followers = request.app.state.followers
-    return Served(followers, caller, accepted, again=again, link=link, anew=anew)
+    return Served(followers, caller, accepted, again=again, link=None, anew=anew)
 
 
 def _json(value: dict[str, Any], headers: dict[str, str]) -> Response:

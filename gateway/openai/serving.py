@@ -14,7 +14,7 @@ from gateway.accept import Accepted
 from gateway.auth.caller import Caller
 from gateway.auth.origin import base_url
 from gateway.following import Followers, Happening
-from gateway.openai.answer import Answer, Ended
+from gateway.openai.answer import NOTHING, Added, Answer, Whole
 from gateway.services import Services
 from shared.db.engine import POSTGRES
 from shared.errors import BatonError
@@ -40,11 +40,11 @@ class Writer(Protocol):
         """What comes before all else."""
         ...
 
-    def happened(self, one: Happening, text: str) -> bytes:
-        """An event of the run, and the text that it adds; perhaps nothing."""
+    def happened(self, one: Happening, added: Added) -> bytes:
+        """An event of the run, and what it adds to the answer; perhaps nothing."""
         ...
 
-    def closing(self, text: str, usage: list[dict[str, Any]]) -> bytes:
+    def closing(self, whole: Whole) -> bytes:
         """The end of a whole answer."""
         ...
 
@@ -57,7 +57,8 @@ class Served:
     """One run, told to one caller.
 
     `again`: the same request may be sent again, and joins it; `link`: where its questions are
-    decided; `anew`: the events are wanted as they were, as long as they exist.
+    decided, for those who read them in the text; `anew`: the events are wanted as they were, as
+    long as they exist.
     """
 
     def __init__(
@@ -67,14 +68,14 @@ class Served:
         accepted: Accepted,
         *,
         again: bool,
-        link: str,
+        link: str | None,
         anew: bool = False,
     ) -> None:
         self._followers, self._caller, self._accepted = followers, caller, accepted
         self._again, self._link, self._anew = again, link, anew
 
-    async def whole(self) -> tuple[str, list[dict[str, Any]]]:
-        """Text and usage of the whole answer.
+    async def whole(self) -> Whole:
+        """The whole answer.
 
         Raises:
             BatonError: the run's own error, or UNAVAILABLE.
@@ -82,12 +83,12 @@ class Served:
         answer = Answer(streamed=False, link=self._link)
         try:
             async with self._followers.following(self._caller, self._accepted) as following:
-                while answer.ended is None:
+                while not answer.ended:
                     for one in await following.next(KEEP_ALIVE_S) or ():
-                        answer.feed(one.event)
+                        _feed(answer, one)
+            return answer.whole
         except Exception as error:  # noqa: BLE001 - whatever it is, the run stands
             raise self._told(error) from None
-        return answer.text, succeeded(answer.ended).usage
 
     async def stream(self, writer: Writer) -> AsyncIterator[bytes]:
         """The answer as it comes. What goes wrong before the first byte is raised."""
@@ -106,17 +107,15 @@ class Served:
         answer = Answer(streamed=True, link=self._link)
         follow = self._followers.following(self._caller, self._accepted, anew=self._anew)
         async with follow as following:
-            while answer.ended is None:
+            while not answer.ended:
                 happened = await following.next(KEEP_ALIVE_S)
                 if happened is None:
                     yield KEEP_ALIVE
                     continue
-                said = b"".join(writer.happened(one, answer.feed(one.event)) for one in happened)
-                if answer.ended is not None and answer.ended.error is None:
-                    said += writer.closing(answer.text, answer.ended.usage)
+                said = b"".join(writer.happened(one, _feed(answer, one)) for one in happened)
                 if said:
                     yield said
-        succeeded(answer.ended)
+            yield writer.closing(answer.whole)
 
     def _told(self, error: Exception) -> BatonError:
         """The run stands: who asks again without a key would begin another one."""
@@ -128,11 +127,8 @@ class Served:
         return told
 
 
-def succeeded(ended: Ended) -> Ended:
-    """The end of a whole answer; raises the error of one that is not."""
-    if ended.error is not None:
-        raise ended.error
-    return ended
+def _feed(answer: Answer, one: Happening) -> Added:
+    return NOTHING if one.passed else answer.feed(one.event)
 
 
 def link_of(request: Request, services: Services, run: str) -> str:

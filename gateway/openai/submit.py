@@ -1,7 +1,9 @@
 """From a request to a run: its ids, and what is stored of it."""
 
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import orjson
 from ag_ui.core import AssistantMessage, RunAgentInput, UserMessage
@@ -12,6 +14,16 @@ from gateway.openai.asked import Asked
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.ids import is_id, new_run_id, new_thread_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onto:
+    """What a response goes on from: a thread, after its newest run, or a history of its own."""
+
+    thread: str | None = None
+    after: UUID | None = None
+    history: tuple[dict[str, Any], ...] = ()
+
 
 #: The same request, whether it is answered in one piece or as a stream.
 _FORM = frozenset({"stream", "stream_options", "background"})
@@ -24,11 +36,11 @@ def submission(
     *,
     agent: str,
     key: str | None,
-    onto: str | None = None,
+    onto: Onto | None = None,
 ) -> Submission:
     """The run that a request asks for. The same key gives the same ids, at every gateway.
 
-    `onto`: the thread of the response that it goes on from.
+    `onto`: what it goes on from.
 
     Raises:
         BatonError: NOT_FOUND for what cannot be a thread's id.
@@ -36,7 +48,7 @@ def submission(
     run, thread = _ids(caller, key)
     if asked.thread is not None and not is_id(asked.thread):
         raise BatonError(Code.NOT_FOUND)
-    named = onto or asked.thread
+    named = asked.thread if onto is None else onto.thread
     thread = named or thread
     messages = [
         UserMessage(id=f"msg_{run[4:]}_{number}", role="user", content=said.text)
@@ -62,7 +74,14 @@ def submission(
         digest=_digest(body, asked.thread),
         instructions=tuple(asked.instructions),
         hidden=named is None,
+        history=onto.history if onto else (),
+        after=onto.after if onto else None,
     )
+
+
+def run_of(caller: Caller, key: str) -> str:
+    """The run of the requests that come with this key."""
+    return _ids(caller, key)[0]
 
 
 def _ids(caller: Caller, key: str | None) -> tuple[str, str]:

@@ -63,7 +63,7 @@ _DECIDE = Statement(
 _SUPERSEDE = Statement(
     """
     UPDATE interrupts SET status = 'superseded', decided_by = :by, decided_at = now()
-    WHERE thread_id = :thread AND status = 'open'
+    WHERE thread_id = :thread AND status = 'open' AND run_id = COALESCE(CAST(:run AS uuid), run_id)
     """
 )
 # What waited behind the run that waited for a person; the order is that of a run's end.
@@ -102,7 +102,9 @@ def decide(db: Transaction, id_: str, status: str, message: str | None, *, by: s
     db.add(_DECIDE(id=id_, status=status, message=message, by=by))
 
 
-def supersede(db: Transaction, thread: UUID, *, by: str) -> Command[tuple[object, ...]]:
-    """Close what a thread waits for, and let what waited behind it go on."""
-    db.add(_SUPERSEDE(thread=thread, by=by))
+def supersede(
+    db: Transaction, thread: UUID, *, by: str, run: UUID | None = None
+) -> Command[tuple[object, ...]]:
+    """Close what a thread (or one run of it) waits for, and let what waited behind it go on."""
+    db.add(_SUPERSEDE(thread=thread, by=by, run=run))
     return db.add(_GO_ON(thread=thread))

@@ -10,6 +10,11 @@ from shared.db.path import Path, read_path
 
 _PARENT = text("SELECT parent FROM messages WHERE thread_id = :thread AND id = :id")
 
+_LEAF = text("""
+    SELECT id FROM messages WHERE thread_id = :thread AND run_id = :run
+    ORDER BY ordinal DESC LIMIT 1
+""")
+
 # A run's first claim puts its messages on the path, so that a message is there or here, never both.
 _WAITING = text("""
     SELECT content FROM messages
@@ -37,6 +42,14 @@ async def path_messages(
         found = await db.execute(_PARENT, {"thread": thread, "id": before})
         leaf = found.scalar_one_or_none()
     return await read_path(db, thread, leaf, limit)
+
+
+async def history_after(
+    db: AsyncConnection, thread: UUID, run: UUID, limit: int
+) -> list[dict[str, Any]]:
+    """The newest messages of the path that a run has ended with, itself included."""
+    found = await db.execute(_LEAF, {"thread": thread, "run": run})
+    return (await read_path(db, thread, found.scalar_one_or_none(), limit)).messages
 
 
 async def waiting_messages(db: AsyncConnection, thread: UUID) -> list[dict[str, Any]]:

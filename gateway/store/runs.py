@@ -96,6 +96,8 @@ class RunRow:
     claimed_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
+    #: When its caller deleted it as a response; as a run it stays.
+    deleted_at: datetime | None
 
 
 _BEFORE = Statement(
@@ -187,6 +189,36 @@ async def status(db: Transaction, run: UUID) -> str:
     return str(found)
 
 
+# A thread that nobody lists goes with the last of its responses.
+_FORGET = Statement(
+    """
+    WITH gone AS (
+        UPDATE runs SET deleted_at = COALESCE(deleted_at, now())
+        WHERE thread_id = :thread AND id = ANY(CAST(:runs AS uuid[]))
+    )
+    UPDATE threads SET deleted_at = now()
+    WHERE id = :thread AND hidden AND deleted_at IS NULL AND NOT EXISTS (
+        SELECT FROM runs WHERE thread_id = :thread AND deleted_at IS NULL
+            AND id <> ALL(CAST(:runs AS uuid[]))
+    )
+    """
+)
+_NEWEST = Statement(
+    "SELECT id FROM runs WHERE thread_id = :thread ORDER BY id DESC LIMIT 1",
+    lambda columns: UUID(str(columns[0])),
+)
+
+
+def forget_responses(db: Transaction, thread: UUID, keys: Sequence[UUID]) -> None:
+    """Their caller has deleted these; the caller of this holds the thread's lock."""
+    db.add(_FORGET(thread=thread, runs=[str(one) for one in keys]))
+
+
+async def newest(db: Transaction, thread: UUID) -> UUID | None:
+    """A thread's newest run."""
+    return await db.one(_NEWEST(thread=thread))
+
+
 _LATER = RUNS.alias("later")
 _COLUMNS = (
     RUNS.c.id.label("key"),
@@ -210,6 +242,7 @@ _COLUMNS = (
     RUNS.c.claimed_at,
     RUNS.c.started_at,
     RUNS.c.ended_at,
+    RUNS.c.deleted_at,
 )
 _READING = (
     select(*_COLUMNS)
@@ -226,6 +259,22 @@ async def find(db: AsyncConnection, user: UUID, public_id: str) -> RunRow | None
     query = _READING.where(RUNS.c.user_id == user, RUNS.c.public_id == public_id)
     row = (await db.execute(query)).one_or_none()
     return RunRow(**row._mapping) if row else None
+
+
+async def chain(db: AsyncConnection, user: UUID, public_id: str) -> list[RunRow]:
+    """A person's run and those that have gone on after it, in order; nothing for no run."""
+    rows: list[RunRow] = []
+    next_: str | None = public_id
+    while next_ is not None and (row := await find(db, user, next_)) is not None:
+        rows.append(row)
+        next_ = row.resumed_by
+    return rows
+
+
+async def input_of(db: AsyncConnection, key: UUID) -> dict[str, Any]:
+    """What a run was given, as it was stored."""
+    found: dict[str, Any] = await db.scalar(select(RUNS.c.input).where(RUNS.c.id == key)) or {}
+    return found
 
 
 async def page(

@@ -220,3 +220,5 @@ class Run(SQLModel, table=True):
     claimed_at: datetime | None = time_or_null()
     started_at: datetime | None = time_or_null()
     ended_at: datetime | None = time_or_null()
+    #: When its caller deleted it as a response; as a run it stays.
+    deleted_at: datetime | None = time_or_null()

@@ -60,6 +60,8 @@ class Transcript:
     def _text(self, event: dict[str, Any], role: str) -> None:
         message = self._message(event["messageId"], role)
         message["content"] = (message.get("content") or "") + (event.get("delta") or "")
+        if "metadata" in event:
+            message["metadata"] = {**message.get("metadata", {}), **event["metadata"]}
 
     def _call(self, event: dict[str, Any]) -> None:
         owner = event.get("parentMessageId") or event["toolCallId"]

@@ -308,9 +308,15 @@ async def test_a_response_is_made_read_and_gone_on_from(caller: Caller) -> None:
     assert read.model_dump() == first.model_dump()
     second = await responses.create(model="Assistant", input="hello", previous_response_id=first.id)
     assert second.output_text.startswith("Hello!")
-    with pytest.raises(openai.BadRequestError) as gone_on:
-        await responses.create(model="Assistant", input="x", previous_response_id=first.id)
-    assert gone_on.value.code == "not_supported"
+    branch = await responses.create(model="Assistant", input="hello", previous_response_id=first.id)
+    assert branch.output_text.startswith("Hello!")
+    asked = await responses.input_items.list(branch.id)
+    assert [one.to_dict()["content"] for one in asked.data] == [
+        [{"type": "input_text", "text": "hello"}]
+    ]
+    await responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError):
+        await responses.retrieve(first.id)
     with pytest.raises(openai.NotFoundError) as unknown:
         await responses.create(model="Assistant", input="x", previous_response_id="resp_run_0")
     assert unknown.value.code == "previous_response_not_found"

@@ -38,10 +38,15 @@ class CarriedRun:
         await wait_until(queued)
         ((run, run_id, thread),) = await rig.sql(query)
         made = cls(rig, run, run_id, thread)
+        ((fence, seq),) = await rig.sql(
+            "SELECT fence, last_seq FROM threads WHERE id = :thread", thread=thread
+        )
+        made.at = Position(fence, seq)
         await rig.sql(
-            "UPDATE runs SET status = 'running', first_fence = 1, claimed_at = now() "
+            "UPDATE runs SET status = 'running', first_fence = :fence, claimed_at = now() "
             "WHERE id = :run",
             run=run,
+            fence=fence + 1,
         )
         await made.take({"type": "RUN_STARTED", "runId": run_id})
         return made

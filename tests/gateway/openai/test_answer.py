@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.openai.answer import Answer
+from gateway.openai.answer import Added, Answer, Question
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 
@@ -26,7 +26,9 @@ def finished(outcome: str = "success", **more: Any) -> Event:
 
 def told(*events: Event, streamed: bool = True) -> tuple[list[str], Answer]:
     answer = Answer(streamed=streamed, link="http://x/approvals")
-    return [text for event in events if (text := answer.feed(event))], answer
+    added = [answer.feed(event) for event in events]
+    assert not any(one.refusal for one in added)
+    return [one.text for one in added if one.text], answer
 
 
 def refused(*events: Event) -> Code:
@@ -38,9 +40,8 @@ def refused(*events: Event) -> Code:
 def test_texts_of_several_messages_have_a_blank_line_between() -> None:
     pieces, answer = told(says("Let me "), says("look."), says("It is 5.", "m2"), finished())
     assert pieces == ["Let me ", "look.", "\n\nIt is 5."]
-    assert answer.text == "Let me look.\n\nIt is 5."
+    assert answer.whole.text == "Let me look.\n\nIt is 5."
     assert answer.ended
-    assert answer.ended.error is None
 
 
 def test_texts_of_sub_agents_and_of_people_are_not_part_of_it() -> None:
@@ -59,7 +60,7 @@ def test_what_is_written_anew_is_swallowed_while_it_repeats_what_was_sent() -> N
         finished(),
     )
     assert pieces == ["one two thr", "ee", " four"]
-    assert answer.text == "one two three four"
+    assert answer.whole.text == "one two three four"
 
 
 def test_messages_that_a_snapshot_restates_stay() -> None:
@@ -102,7 +103,7 @@ def test_another_text_than_was_sent_ends_the_answer(anew: list[Event]) -> None:
 
 def test_in_one_piece_only_the_last_text_counts() -> None:
     _, answer = told(says("one"), snapshot(), says("other", "m2"), finished(), streamed=False)
-    assert answer.text == "other"
+    assert answer.whole.text == "other"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_an_agent_that_ends_without_a_text_has_its_output_told(end: Event, text:
     result = {"type": "TOOL_CALL_RESULT", "content": "42"}
     pieces, answer = told(result, end)
     assert pieces == [text]
-    assert answer.text == text
+    assert answer.whole.text == text
 
 
 def test_a_text_is_told_and_not_the_output_made_of_it() -> None:
@@ -135,9 +136,10 @@ def test_a_text_is_told_and_not_the_output_made_of_it() -> None:
 def test_a_run_without_an_answer_is_an_error_that_nobody_repeats(end: Event, code: Code) -> None:
     _, answer = told(says("half"), end)
     assert answer.ended
-    assert answer.ended.error
-    assert answer.ended.error.code is code
-    assert answer.ended.error.details["repeatable"] is False
+    with pytest.raises(BatonError) as failed:
+        _ = answer.whole
+    assert failed.value.code is code
+    assert failed.value.details["repeatable"] is False
 
 
 def test_what_a_run_asks_is_told_in_words_with_a_link() -> None:
@@ -145,8 +147,55 @@ def test_what_a_run_asks_is_told_in_words_with_a_link() -> None:
     outcome = {"type": "interrupt", "interrupts": [{"id": "i", "metadata": {"baton": about}}]}
     pieces, answer = told(says("I will."), {"type": "RUN_FINISHED", "outcome": outcome})
     assert answer.ended
-    assert answer.ended.error is None
+    assert answer.whole.asked == (Question("i", "Mailer", "send", '{"to": "ada"}'),)
     assert pieces[-1] == (
         '\n\nMailer asks whether it may call send with {"to": "ada"}\n'
         "It goes on when that is decided: http://x/approvals"
     )
+
+
+def test_who_reads_questions_apart_has_none_in_the_text() -> None:
+    about = {"tool": "send", "agent": "Mailer", "arguments": "{}"}
+    outcome = {"type": "interrupt", "interrupts": [{"id": "i", "metadata": {"baton": about}}]}
+    answer = Answer(streamed=True, link=None)
+    assert answer.feed({"type": "RUN_FINISHED", "outcome": outcome}) == Added()
+    assert answer.whole.text == ""
+    assert [one.id for one in answer.whole.asked] == ["i"]
+
+
+def refuses(delta: str, message: str = "m1") -> Event:
+    return says(delta, message, metadata={"baton": {"refusal": True}})
+
+
+REFUSED = {"type": "RUN_ERROR", "code": "agent_error", "message": "The model refused to answer."}
+
+
+def test_a_refusal_is_an_answer_that_stands_apart_from_the_text() -> None:
+    answer = Answer(streamed=True, link=None)
+    given = [says("Well. "), refuses("I can", "m2"), refuses("not.", "m2"), REFUSED]
+    assert [answer.feed(one) for one in given] == [
+        *(Added("Well. "), Added(refusal="I can"), Added(refusal="not."), Added())
+    ]
+    assert (answer.whole.text, answer.whole.refusal) == ("Well. ", "I cannot.")
+
+
+def test_a_refusal_that_was_sent_is_not_sent_twice_after_a_take_over() -> None:
+    answer = Answer(streamed=True, link=None)
+    given = [refuses("I can"), snapshot(), refuses("I cannot.", "m2"), REFUSED]
+    assert "".join(answer.feed(one).refusal for one in given) == "I cannot."
+    assert answer.whole.refusal == "I cannot."
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [refuses("no"), {"type": "RUN_ERROR", "code": "upstream_cut", "message": "Cut."}],
+        [refuses("no"), says("but", "m2"), REFUSED],
+    ],
+)
+def test_a_run_that_fails_otherwise_has_not_refused(events: list[Event]) -> None:
+    answer = Answer(streamed=True, link=None)
+    for one in events:
+        answer.feed(one)
+    with pytest.raises(BatonError):
+        _ = answer.whole

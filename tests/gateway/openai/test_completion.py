@@ -7,6 +7,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from gateway.following import Happening
+from gateway.openai.answer import NOTHING, Added, Whole
 from gateway.openai.completion import Chunks, Identity, completion
 
 OF = Identity(id="chatcmpl-run_1", created=1_790_000_000, model="team/Assistant")
@@ -25,7 +26,7 @@ def parsed(lines: bytes) -> list[Any]:
 
 
 def test_a_completion() -> None:
-    told = completion(OF, "Hello", USAGE)
+    told = completion(OF, Whole(text="Hello", usage=USAGE))
     ChatCompletion.model_validate(told, strict=True)
     assert set(told) == {"id", "object", "created", "model", "choices", "usage"}
     assert set(told["choices"][0]) == {"index", "message", "logprobs", "finish_reason"}
@@ -39,8 +40,8 @@ def test_a_completion() -> None:
 @pytest.mark.parametrize("include_usage", [False, True])
 def test_a_stream(include_usage: bool) -> None:
     chunks = Chunks(OF, include_usage=include_usage)
-    middle = chunks.happened(SAID, "Hi")
-    *told, done = parsed(chunks.opening() + middle + chunks.closing("Hi", USAGE))
+    middle = chunks.happened(SAID, Added("Hi"))
+    *told, done = parsed(chunks.opening() + middle + chunks.closing(Whole(text="Hi", usage=USAGE)))
     assert done == b"data: [DONE]"
     keys = {"id", "object", "created", "model", "choices"}
     for one in told:
@@ -67,7 +68,7 @@ def test_a_stream(include_usage: bool) -> None:
     ],
 )
 def test_whatever_a_model_writes_stays_in_its_line(text: str) -> None:
-    line = Chunks(OF, include_usage=False).happened(SAID, text)
+    line = Chunks(OF, include_usage=False).happened(SAID, Added(text))
     (told,) = parsed(line)
     assert told["choices"][0]["delta"]["content"] == text
     assert len(line.decode().splitlines()) == 2  # also for clients that know more ends of lines
@@ -75,10 +76,10 @@ def test_whatever_a_model_writes_stays_in_its_line(text: str) -> None:
 
 def test_an_event_of_the_run_stands_in_a_field_of_its_own() -> None:
     event = {"type": "TOOL_CALL_END", "toolCallId": "c"}
-    assert Chunks(OF, include_usage=False).happened(Happening(event, "1-5"), "") == b""
+    assert Chunks(OF, include_usage=False).happened(Happening(event, "1-5"), NOTHING) == b""
     chunks = Chunks(OF, include_usage=False, events=True)
-    assert chunks.happened(SAID, "") == b""
-    (told,) = parsed(chunks.happened(Happening(event, "1-5"), ""))
+    assert chunks.happened(SAID, NOTHING) == b""
+    (told,) = parsed(chunks.happened(Happening(event, "1-5"), NOTHING))
     assert told["baton"] == {"id": "1-5", "event": event}
     assert told["choices"][0]["delta"] == {}
     ChatCompletionChunk.model_validate(told, strict=True)
