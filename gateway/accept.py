@@ -6,7 +6,7 @@ so that two messages at once, from any number of gateways, have one order.
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -14,7 +14,7 @@ import orjson
 from ag_ui.core import RunAgentInput
 from psycopg import IntegrityError
 
-from gateway.agents import require_agent
+from gateway.access import Visible, usable_agent, visible
 from gateway.auth.caller import Caller
 from gateway.decide import Decided, announce, decide
 from gateway.intake import NewInput, Submission, examine, new_input, title_of
@@ -114,12 +114,13 @@ async def accept(services: Services, caller: Caller, sent: Submission) -> Accept
     if not services.redis_ready():
         raise StoreAwayError("Redis")
     if sent.agent is not None:
-        await require_agent(services, sent.agent)
+        sent = replace(sent, agent=(await usable_agent(services, caller, sent.agent))["name"])
+    agents = await visible(services, caller)
     key = uuid7()
 
     async def once() -> Accepted:
         async with services.db.locking(caller.user_id) as db:
-            return await _store(db, caller, key, sent)
+            return await _store(db, caller, agents, key, sent)
 
     accepted = await _retried(once)
     if accepted.decided:
@@ -164,14 +165,17 @@ def announce_stops(
             services.tell(caller.user_id, "queue", thread_id)
 
 
-async def _store(db: Transaction, caller: Caller, key: UUID, sent: Submission) -> Accepted:
+async def _store(
+    db: Transaction, caller: Caller, agents: Visible, key: UUID, sent: Submission
+) -> Accepted:
     """One transaction: thread, idempotency, messages, run."""
     user = caller.user_id
     thread, past = await _thread(db, user, sent)
     if past.known:
         return _same(past.known, key, thread, sent)
     if sent.verdicts:
-        return await _resume(db, caller, thread, past, sent)
+        return await _resume(db, caller, agents, thread, past, sent)
+    agents.require(sent.agent or thread.agent)
     if sent.after is not None and await runs.newest(db, thread.key) != sent.after:
         raise GoneOnError
     new = new_input(sent, past.held)
@@ -202,7 +206,12 @@ async def _store(db: Transaction, caller: Caller, key: UUID, sent: Submission) -
 
 
 async def _resume(
-    db: Transaction, caller: Caller, thread: ThreadRow, past: runs.Before, sent: Submission
+    db: Transaction,
+    caller: Caller,
+    agents: Visible,
+    thread: ThreadRow,
+    past: runs.Before,
+    sent: Submission,
 ) -> Accepted:
     """Record decisions; with the last one the run that they are about goes on, as `runId`.
 
@@ -211,7 +220,7 @@ async def _resume(
     if any(one.id not in past.held for one in sent.input.messages):
         raise BatonError(Code.NOT_SUPPORTED, "messages: a new one needs a run of its own.")
     named = Named(sent.run_id, sent.digest)
-    decided = await decide(db, caller, sent.verdicts, thread=thread.public_id, named=named)
+    decided = await decide(db, caller, agents, sent.verdicts, thread=thread.public_id, named=named)
     ended, made = decided.ended, decided.resumed
     return Accepted(
         run_key=made.key if made else ended.key,

@@ -6,8 +6,6 @@ from typing import Any
 from gateway.services import Services
 from gateway.store import agents
 from gateway.store.turns import Own
-from shared.errors import BatonError
-from shared.protocol.codes import Code
 
 #: Runners announce their agents a few times a day; every run asks.
 FRESH_S = 1.0
@@ -23,16 +21,3 @@ async def known_agents(services: Services) -> dict[str, dict[str, Any]]:
         found = await agents.announced(db)
     services.agents = (asked_at, found)
     return found
-
-
-async def require_agent(services: Services, name: str) -> None:
-    """Raise UNKNOWN_AGENT unless a runner serves, or lately served, an agent of this name."""
-    if name in await known_agents(services):
-        return
-    services.agents = None  # a runner may have announced it this very second
-    if name not in await known_agents(services):
-        raise BatonError(
-            Code.UNKNOWN_AGENT,
-            f"No runner serves an agent called {name[:128]!r}. `baton agents` lists those "
-            "that are served, and for admins those that are broken.",
-        )

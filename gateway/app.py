@@ -46,6 +46,7 @@ from shared.db.engine import POSTGRES
 from shared.db.engine import engine as opened_engine
 from shared.process import essential
 from shared.settings import GatewaySettings
+from shared.settings.security import SecurityConfig, security_of
 from shared.web.errors import install_error_handlers
 from shared.web.health import health_router
 from shared.web.middleware import Outermost
@@ -69,6 +70,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
+    app.state.security = security_of(settings)
     install_error_handlers(app, POSTGRES, REDIS)
     for part in (auth, invite, *RESOURCES):
         app.include_router(part.router)
@@ -139,7 +141,7 @@ async def drain(app: FastAPI) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with opened_services(app.state.settings) as services:
+    async with opened_services(app.state.settings, app.state.security) as services:
         app.state.services = services
         async with relaying(services) as sockets:
             app.state.sockets = sockets
@@ -148,7 +150,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def opened_services(settings: GatewaySettings) -> AsyncIterator[Services]:
+async def opened_services(
+    settings: GatewaySettings, security: SecurityConfig
+) -> AsyncIterator[Services]:
     """Everything the routes need, closed in reverse order."""
     async with AsyncExitStack() as lifetime:
         url = settings.database_url.get_secret_value()
@@ -163,6 +167,7 @@ async def opened_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             db=Database(engine, direct),
             redis=redis,
             toolsvc=toolsvc,
+            security=security,
         )
         lifetime.push_async_callback(services.background.finish)
         yield services

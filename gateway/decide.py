@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.access import Visible, visible
 from gateway.auth.caller import Caller
 from gateway.intake import Verdict
 from gateway.resume import announce_resume
@@ -37,8 +38,9 @@ async def decide_run(
     Raises:
         BatonError: as `decide`.
     """
+    agents = await visible(services, caller)
     async with services.db.locking(caller.user_id) as db:
-        decided = await decide(db, caller, verdicts, run=run)
+        decided = await decide(db, caller, agents, verdicts, run=run)
     announce(services, caller, decided)
     return decided
 
@@ -46,6 +48,7 @@ async def decide_run(
 async def decide(
     db: Transaction,
     caller: Caller,
+    agents: Visible,
     verdicts: Sequence[Verdict],
     *,
     thread: str | None = None,
@@ -59,7 +62,8 @@ async def decide(
     Raises:
         BatonError: NOT_FOUND, also for others' and those of another thread or run; BAD_INPUT where
             they belong to several runs; CONFLICT where somebody has decided otherwise; GONE where
-            retention has deleted the run's journal. Nothing is recorded then.
+            retention has deleted the run's journal; UNKNOWN_AGENT where the caller may not use its
+            agent. Nothing is recorded then.
     """
     ids = [one.interrupt for one in verdicts]
     found = await interrupts.runs_of(db, caller.user_id, ids, thread=thread, run=run)
@@ -68,6 +72,7 @@ async def decide(
     if len(found) != 1:
         raise BatonError(Code.BAD_INPUT, "These belong to several runs; decide one after another.")
     ended = await resumes.lock(db, found[0][0])
+    agents.require(ended.agent)
     asked = {one.id: one for one in await interrupts.asked_by(db, ended.key)}
     for verdict in verdicts:
         _decide(db, caller, asked[verdict.interrupt], verdict)

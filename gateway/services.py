@@ -15,6 +15,7 @@ from shared.bus import doorbell
 from shared.bus.connect import AWAY, Redis
 from shared.bus.keys import user_channel
 from shared.settings import GatewaySettings
+from shared.settings.security import SecurityConfig
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
@@ -58,6 +59,7 @@ class Services:
     db: Database
     redis: Redis
     toolsvc: httpx.AsyncClient
+    security: SecurityConfig = field(default_factory=SecurityConfig)
     background: Background = field(default_factory=Background)
     #: When agents were read last (monotonic seconds), and what was found.
     agents: tuple[float, dict[str, dict[str, Any]]] | None = None

@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from baton.tools import know
+from runner.drop_ins.aliases import refuse_clashes
 from runner.drop_ins.find import find
 from runner.drop_ins.load import LoadedAgent, Tools, load
 from runner.drop_ins.reason import reason_of
@@ -62,6 +63,11 @@ class Catalog:
         self.files.pop(name, None)
         self.broken.pop(name, None)
 
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """The aliases of an agent as it is served."""
+        served = self.agents.get(name)
+        return served.overrides.aliases if served else ()
+
     def at_hand(self, name: str, digest: str | None) -> bool:
         """Whether `of` answers without importing anything."""
         newest = self.agents.get(name)
@@ -104,6 +110,7 @@ def load_catalog(
     catalog = Catalog(kept)
     catalog.know(tools)
     found = find(folders)
+    refuse_clashes(found)
     for name, reason in found.refused.items():
         catalog.refuse(name, reason)
     for name, one in found.agents.items():

@@ -119,7 +119,11 @@ def _permitted_tool(registry: Registry, claims: RunClaims, name: str) -> Tool:
     if tool is None:
         raise BatonError(Code.TOOL_UNKNOWN, onError=OnError.RUN)
     if not permits(claims, tool):
-        message = f"This run may not call {tool.name}; it would need the scope {tool.scope}."
+        lacks = f"it would need the scope {tool.scope}"
+        why = (
+            "the agent.yaml of its agent does not name it" if tool.scope in claims.scopes else lacks
+        )
+        message = f"This run may not call {tool.name}; {why}."
         raise BatonError(Code.FORBIDDEN, message, onError=OnError.RUN)
     return tool
 

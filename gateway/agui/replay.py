@@ -7,6 +7,7 @@ import orjson
 from ag_ui.core import PROTOCOL_VERSION
 
 from gateway.accept import Accepted
+from gateway.access import visible
 from gateway.auth.caller import Caller
 from gateway.services import Services
 from gateway.store import events, runs, threads
@@ -47,12 +48,14 @@ async def replay_of(services: Services, caller: Caller, *, agent: str, thread: s
     """Read a thread of the caller's with this agent.
 
     Raises:
-        BatonError: NOT_FOUND.
+        BatonError: NOT_FOUND; UNKNOWN_AGENT for one that the caller may not use.
     """
+    agents = await visible(services, caller)
     async with services.db.seeing(caller.user_id) as db:
         found = await threads.find(db, caller.user_id, thread)
-        if found is None or found.agent != agent:
+        if found is None or found.agent != agents.name_of(agent):
             raise BatonError(Code.NOT_FOUND)
+        agents.require(found.agent)
         path = await path_messages(db, found.key, found.head, MESSAGES)
         waiting = await waiting_messages(db, found.key)
         recent = await runs.page(db, caller.user_id, limit=50, thread=thread)

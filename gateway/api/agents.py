@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from gateway.agents import known_agents
+from gateway.access import visible
 from gateway.api.routing import SignedIn, WithServices, api_router
 from gateway.api.shapes import Page, Shape
 
@@ -28,7 +28,7 @@ class Agent(Shape):
 
 
 @router.get("/agents", operation_id="listAgents")
-async def list_agents(_caller: SignedIn, services: WithServices) -> Page[Agent]:
-    """List the agents that runners serve, or lately served."""
-    found = await known_agents(services)
-    return Page(data=[Agent.model_validate(agent) for agent in found.values()], next=None)
+async def list_agents(caller: SignedIn, services: WithServices) -> Page[Agent]:
+    """List the agents that I may use, and that runners serve, or lately served."""
+    found = (await visible(services, caller)).all()
+    return Page(data=[Agent.model_validate(agent) for agent in found], next=None)

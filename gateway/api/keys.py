@@ -27,13 +27,11 @@ from gateway.store import keys, people
 from gateway.store.keys import KeyRow
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from shared.settings.access import SHOWN_CHARS
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 router = api_router("keys")
-
-#: `bt_` and so much of the rest that people can tell keys apart, and nobody can guess one.
-SHOWN_CHARS = 9
 
 
 class NewKey(Body):

@@ -7,7 +7,7 @@ from fastapi import Query, Response
 from pydantic import Field, StringConstraints
 
 from gateway.accept import announce_stops
-from gateway.agents import require_agent
+from gateway.access import usable_agent
 from gateway.api.routing import PathId, SignedIn, WithServices, api_router
 from gateway.api.shapes import (
     Body,
@@ -25,11 +25,11 @@ from gateway.store.threads import ThreadRow
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.frames import PublicId
-from shared.protocol.ids import new_thread_id
+from shared.protocol.ids import LONGEST_AGENT_NAME, new_thread_id
 
 router = api_router("threads")
 
-AgentName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+AgentName = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_AGENT_NAME)]
 Title = Annotated[Line, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -73,15 +73,15 @@ async def create_thread(
     body: NewThread, caller: SignedIn, services: WithServices, response: Response
 ) -> Thread:
     """Make a thread. The same id with the same content again answers 200 with the same thread."""
-    await require_agent(services, body.agent)
+    agent = (await usable_agent(services, caller, body.agent))["name"]
     public_id = body.id or new_thread_id()
     async with services.db.locking(caller.user_id) as tx:
-        inserted = threads.make(tx, caller.user_id, public_id, body.agent, body.title)
+        inserted = threads.make(tx, caller.user_id, public_id, agent, body.title)
     row = made = inserted.row
     if made is None:
         async with services.db.reading(caller.user_id) as db:
             row = await threads.find(db, caller.user_id, public_id)
-    if row is None or (row.agent, row.title) != (body.agent, body.title):
+    if row is None or (row.agent, row.title) != (agent, body.title):
         raise BatonError(Code.CONFLICT)
     if made:
         services.tell(caller.user_id, "thread", public_id)

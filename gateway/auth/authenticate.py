@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.requests import HTTPConnection
 
-from gateway.auth.caller import KEY_PREFIX, OPERATOR_EMAIL, Caller, How, hash_of
+from gateway.auth.caller import OPERATOR_EMAIL, Caller, How, hash_of
 from gateway.auth.cookies import sign_in_of
 from gateway.auth.origin import origin_allowed
 from gateway.auth.policy import is_admin, may_stay
@@ -21,6 +21,7 @@ from gateway.store.turns import Own
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.frames import BEARER_PREFIX
+from shared.settings.access import KEY_PREFIX
 
 #: `used_at` of a key is for people, so it need not be exact.
 USE_NOTED_EVERY = timedelta(minutes=1)
@@ -135,6 +136,8 @@ def _caller(services: Services, found: people.Credential, how: How, hashed: byte
         how=how,
         expires_at=found.expires_at,
         credential=hashed,
+        key_name=found.key_name,
+        key_shown=found.key_shown,
     )
 
 

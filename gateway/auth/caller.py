@@ -7,6 +7,8 @@ from hashlib import sha256
 from secrets import token_urlsafe
 from uuid import UUID
 
+from shared.settings.access import KEY_PREFIX
+
 
 class How(StrEnum):
     """By what somebody is known."""
@@ -26,9 +28,11 @@ class Caller:
     how: How
     expires_at: datetime | None
     credential: bytes
+    #: Of a key: what its owner calls it, and how it begins.
+    key_name: str = ""
+    key_shown: str = ""
 
 
-KEY_PREFIX = "bt_"
 #: Bytes of chance in every secret we make: 256 bits.
 SECRET_BYTES = 32
 #: The operator's own account; it exists from its first use on.

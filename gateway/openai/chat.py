@@ -29,7 +29,7 @@ async def create_chat_completion(
     """An answer of an agent: to a conversation that comes along, or in a durable thread."""
     body = await request.json()
     asked, key = read_request(body, request.headers), idempotency_key(request.headers)
-    agent = await agent_of(services, asked.model)
+    agent = await agent_of(services, caller, asked.model)
     check_form(asked, agent)
     sent = submission(caller, asked, body, agent=agent["name"], key=key)
     if not sent.hidden:

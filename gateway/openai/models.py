@@ -4,8 +4,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from gateway.agents import known_agents
+from gateway.access import usable_agent, visible
 from gateway.api.routing import SignedIn, StrictRoute, WithServices
+from gateway.auth.caller import Caller
 from gateway.services import Services
 from shared.errors import BatonError
 from shared.protocol.codes import Code
@@ -16,30 +17,31 @@ OWNER = "baton"
 
 
 @router.get("/models")
-async def list_models(_caller: SignedIn, services: WithServices) -> dict[str, Any]:
-    """Every agent that runners serve, or lately served."""
-    found = await known_agents(services)
-    return {"object": "list", "data": [_model(name) for name in found]}
+async def list_models(caller: SignedIn, services: WithServices) -> dict[str, Any]:
+    """Every agent that the caller may use, by its name and its aliases."""
+    found = (await visible(services, caller)).all()
+    ids = [id_ for one in found for id_ in (one["name"], *(one.get("aliases") or ()))]
+    return {"object": "list", "data": [_model(id_) for id_ in ids]}
 
 
 @router.get("/models/{model:path}")
-async def get_model(model: str, _caller: SignedIn, services: WithServices) -> dict[str, Any]:
+async def get_model(model: str, caller: SignedIn, services: WithServices) -> dict[str, Any]:
     """One agent; its id may hold slashes."""
-    return _model((await agent_of(services, model))["name"])
+    await agent_of(services, caller, model)
+    return _model(model)
 
 
-async def agent_of(services: Services, model: str) -> dict[str, Any]:
+async def agent_of(services: Services, caller: Caller, model: str) -> dict[str, Any]:
     """What runners say of the agent that a model's id names; UNKNOWN_AGENT where there is none."""
-    found = (await known_agents(services)).get(model)
-    if found is None:
-        services.agents = None  # a runner may have announced it this very second
-        found = (await known_agents(services)).get(model)
-    if found is None:
+    try:
+        return await usable_agent(services, caller, model)
+    except BatonError as error:
+        if error.code is not Code.UNKNOWN_AGENT:
+            raise
         message = f"The model {model[:128]!r} does not exist: no runner serves such an agent."
-        raise BatonError(Code.UNKNOWN_AGENT, message, param="model")
-    return found
+        raise BatonError(Code.UNKNOWN_AGENT, message, param="model") from None
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model(id_: str) -> dict[str, Any]:
     """Nobody knows when an agent was made; the shape wants a time."""
-    return {"id": name, "object": "model", "created": 0, "owned_by": OWNER}
+    return {"id": id_, "object": "model", "created": 0, "owned_by": OWNER}

@@ -33,7 +33,7 @@ async def create_response(request: Request, caller: SignedIn, services: WithServ
     body = await request.json()
     wanted = read_response_request(body, request.headers)
     key = idempotency_key(request.headers)
-    agent = await agent_of(services, wanted.model)
+    agent = await agent_of(services, caller, wanted.model)
     _check_form(wanted, agent)
     accepted = await _accepted(services, caller, wanted, body, agent=agent["name"], key=key)
     identity = _identity(accepted, wanted.model, background=wanted.background)

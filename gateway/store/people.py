@@ -47,6 +47,9 @@ class Credential:
     used_at: datetime | None = None
     #: Whether an invitation lets the address in, as `invites.invited` says; asked of sign-ins only.
     invited: bool = False
+    #: Of a key: what its owner calls it, and how it begins.
+    key_name: str = ""
+    key_shown: str = ""
 
 
 _PERSON = (
@@ -148,6 +151,8 @@ _OF_KEY = (
         USERS.c.email,
         API_KEYS.c.expires_at,
         API_KEYS.c.used_at,
+        API_KEYS.c.name.label("key_name"),
+        API_KEYS.c.shown.label("key_shown"),
     )
     .join(USERS, USERS.c.id == API_KEYS.c.user_id)
     .where(API_KEYS.c.key_hash == bindparam("hash"), _KEY_LIVES)

@@ -25,6 +25,7 @@ class Ended(NamedTuple):
     thread_key: UUID
     thread: str
     root: UUID
+    agent: str
 
 
 class Named(NamedTuple):
@@ -48,7 +49,7 @@ class Resumed(NamedTuple):
 _LOCK = Statement(
     """
     SELECT runs.id, runs.public_id, runs.status, runs.error_code, runs.user_id,
-        runs.thread_id, threads.public_id, runs.root_id
+        runs.thread_id, threads.public_id, runs.root_id, runs.agent
     FROM runs JOIN threads ON threads.id = runs.thread_id
     WHERE runs.id = :run AND threads.deleted_at IS NULL
     FOR UPDATE OF threads FOR NO KEY UPDATE OF runs

@@ -8,6 +8,7 @@ import argparse
 import os
 from pathlib import Path
 
+from runner.drop_ins.aliases import refuse_clashes
 from runner.drop_ins.find import FILE, Findings, Found, find
 from runner.drop_ins.inspection import Limits, Order, Report, adopt_orphans, hide_secrets, inspected
 from shared.process import answers
@@ -21,7 +22,9 @@ def found_at(path: Path) -> Findings:
     if file.is_file():
         name = file.parent.name if file.name == FILE else file.stem
         return Findings(agents={name: Found(name, file, file.parent)})
-    return find([path])
+    found = find([path])
+    refuse_clashes(found)
+    return found
 
 
 def checked(one: Found) -> Checked:

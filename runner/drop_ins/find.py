@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.protocol.ids import LONGEST_AGENT_NAME
+
 FILE = "agent.py"
 #: Never agents, nor folders that hold any.
 _HIDDEN = ("_", ".")
-#: Longer names fit no column and no model list.
-LONGEST_NAME = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ def _wrong(file: Path, name: str, root: Path, inside: Path) -> str | None:
         return f"{file} is no file that can be read."
     if not file.resolve().is_relative_to(inside):
         return _leads_out(file, root)
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        return f"{file}: a name may have {LONGEST_NAME} printable characters."
+    if len(name) > LONGEST_AGENT_NAME or not name.isprintable():
+        return f"{file}: a name may have {LONGEST_AGENT_NAME} printable characters."
     return None
 
 

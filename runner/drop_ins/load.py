@@ -1,12 +1,13 @@
 """From an agent's code to what can be run: import it, find what it offers, make it ready."""
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 from weakref import finalize
 
 from agents import Agent
 
-from baton.tools import bind
+from baton.tools import GatewayTool, bind
 from runner.drop_ins.exports import Export, Helper, RunnerFactory, export_of, known_to
 from runner.drop_ins.imports import import_source, unload
 from runner.drop_ins.overrides import FILE as OVERRIDES
@@ -80,13 +81,16 @@ def load(source: Source, tools: Tools | None) -> LoadedAgent:
     Raises:
         BaseException: whatever its code raises, or what it offers is nothing.
     """
-    overrides = read_overrides(source.overrides, str(source.folder / OVERRIDES))
+    overrides_file = str(source.folder / OVERRIDES)
+    overrides = read_overrides(source.overrides, overrides_file)
+    _require_tools(overrides, tools, overrides_file)
     module = import_source(source)
     try:
         export = export_of(module)
         for one in known_to(export):
             if tools is not None:
                 bind(one.tools, tools)
+            _require_named(one, overrides, overrides_file)
             if not isinstance(export, (Helper, RunnerFactory)):
                 wrap_agent(one)
     except BaseException:
@@ -95,3 +99,23 @@ def load(source: Source, tools: Tools | None) -> LoadedAgent:
     loaded = LoadedAgent(source.name, source.digest, export, overrides)
     finalize(loaded, unload, module).atexit = False
     return loaded
+
+
+def _require_tools(overrides: Overrides, tools: Tools | None, file: str) -> None:
+    """Raise ValueError where `tools` of agent.yaml names one that toolsvc does not have."""
+    for name in overrides.tools or ():
+        if tools is not None and name not in tools:
+            near = get_close_matches(name, tools, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(tools)}"
+            raise ValueError(f"{file}: tools: toolsvc has no tool {name!r}{meant}")
+
+
+def _require_named(agent: Agent[Any], overrides: Overrides, file: str) -> None:
+    """Raise ValueError where an agent has a tool of toolsvc that its agent.yaml does not allow."""
+    if overrides.tools is None:
+        return
+    for tool in agent.tools:
+        if isinstance(tool, GatewayTool) and tool.name not in overrides.tools:
+            raise ValueError(
+                f"{agent.name} uses {tool.name!r}, which tools of {file} does not name"
+            )

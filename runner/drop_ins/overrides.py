@@ -1,14 +1,30 @@
-"""`agent.yaml` beside an agent's file: what people are told of it instead."""
+"""`agent.yaml` beside an agent's file: what people are told of it, and who may do what with it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
+from shared.protocol.ids import LONGEST_AGENT_NAME
+from shared.settings.access import Access, Allowance
 from shared.settings.yaml_file import Part, parse_yaml
 
 FILE = "agent.yaml"
 
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def _model_id(alias: str) -> str:
+    if not alias.isprintable() or alias != alias.strip():
+        raise ValueError("a model id has printable characters, and no space around them")
+    return alias
+
+
+_ModelId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=LONGEST_AGENT_NAME),
+    AfterValidator(_model_id),
+]
+_ToolName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 class Overrides(Part):
@@ -18,10 +34,18 @@ class Overrides(Part):
     description: Annotated[str, StringConstraints(max_length=2000)] | None = None
     #: What one might say first.
     starters: tuple[_Line, ...] = Field((), max_length=10, strict=False)
+    #: Further model ids.
+    aliases: tuple[_ModelId, ...] = Field((), max_length=20, strict=False)
+    #: Who sees and uses it.
+    access: Access = Access()
+    #: Toolsvc's tools that its runs may call; `None`: all.
+    tools: Annotated[tuple[_ToolName, ...], Field(max_length=200, strict=False)] | None = None
+    #: For each person.
+    limits: Allowance = Allowance()
 
-    def said(self) -> dict[str, object]:
+    def said(self) -> dict[str, Any]:
         """The fields that the file has."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
 def read_overrides(written: bytes | None, file: str) -> Overrides:
@@ -32,7 +56,11 @@ def read_overrides(written: bytes | None, file: str) -> Overrides:
     """
     if written is None:
         return Overrides()
-    text = written.decode("utf-8", "replace")
-    return parse_yaml(text, file, Overrides, lambda place: Overrides if len(place) == 1 else None)[
-        0
-    ]
+    return parse_yaml(written.decode("utf-8", "replace"), file, Overrides, _part_of)[0]
+
+
+_PARTS: dict[str, type[Part]] = {"access": Access, "limits": Allowance}
+
+
+def _part_of(place: list[str]) -> type[Part] | None:
+    return Overrides if len(place) == 1 else _PARTS.get(place[0])

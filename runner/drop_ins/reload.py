@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from watchfiles import awatch
 
 from runner.catalog import Catalog
+from runner.drop_ins.aliases import refuse_clashes
 from runner.drop_ins.find import Found, find
 from runner.drop_ins.inspection import Order
 from runner.drop_ins.inspector import Inspector
@@ -111,6 +112,7 @@ class DropIns:
         """Look at everything once; whether the catalogue has changed."""
         served = dict(self._catalog.files)
         found = await asyncio.to_thread(find, self._folders, served)
+        await asyncio.to_thread(refuse_clashes, found, self._catalog.aliases)
         bad = dict(found.refused)
         changed = False
         for one in found.agents.values():

@@ -14,6 +14,8 @@ ThreadKey = NewType("ThreadKey", UUID)  #: uuid of a thread; its Redis keys carr
 #: What a client may choose as id of a run, thread or message.
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 _ID = re.compile(ID_PATTERN.strip("^$"), re.ASCII)
+#: Characters of an agent's name: longer ones fit no column and no model list.
+LONGEST_AGENT_NAME = 128
 
 
 def is_id(text: object) -> bool:

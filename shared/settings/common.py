@@ -32,6 +32,9 @@ class LogFormat(StrEnum):
 #: A runner gives its runs away within 20 s of SIGTERM; what still lives long after is stuck.
 ENDS_WITHIN_S = 35.0
 
+#: Rules about who may do what; without a file there, everything is allowed.
+SECURITY_FILE = Path("src/config/security.yaml")
+
 #: A comma-separated list in the environment; `NoDecode` keeps pydantic-settings from wanting JSON.
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
@@ -176,6 +179,12 @@ class ProcessSettings(BatonSettings):
         alias="BATON_LOG_LEVEL",
         description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
     )
+    security_config: Path = Field(
+        SECURITY_FILE,
+        alias="BATON_SECURITY_CONFIG",
+        description="File of the rules about who may use which agents, and what agents may do; "
+        "only at the default place it may be missing.",
+    )
     supervised: bool = Field(
         False,
         alias="BATON_SUPERVISED",
@@ -201,7 +210,11 @@ def load_settings(settings: type[S]) -> S:
 
 
 #: Where people read on.
-_PAGES = {"docs/settings.md": "every setting", "docs/models.md": "the file of model servers"}
+_PAGES = {
+    "docs/settings.md": "every setting",
+    "docs/models.md": "the file of model servers",
+    "docs/access.md": "the file of rules",
+}
 
 
 def refuse_setting(

@@ -85,12 +85,15 @@ class Rig:
         ((found,),) = await self.sql(statement, **values)
         return found
 
-    async def announce(self, *agents: str, runner: str = "runner_1", lease: str = "4 s") -> None:
-        """Let a runner serve agents."""
-        about = {name: {"title": name, "digest": "d"} for name in agents}
+    async def announce(
+        self, *agents: str, runner: str = "runner_1", lease: str = "4 s", **more: Any
+    ) -> None:
+        """Let a runner serve agents; `more` is what it says of each of them."""
+        about = {name: {"title": name, "digest": "d", **more} for name in agents}
         await self.sql(
             "INSERT INTO runners (id, lease_until, version, slots, agents, broken) VALUES "
-            "(:runner, now() + CAST(:lease AS interval), 'dev', 4, :agents, '{}')",
+            "(:runner, now() + CAST(:lease AS interval), 'dev', 4, :agents, '{}') "
+            "ON CONFLICT (id) DO UPDATE SET agents = excluded.agents",
             runner=runner,
             lease=lease,
             agents=orjson.dumps(about).decode(),

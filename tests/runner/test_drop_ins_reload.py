@@ -194,3 +194,28 @@ async def test_saves_are_noticed(folder: Folder, monkeypatch: pytest.MonkeyPatch
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     assert folder.changes >= 1
+
+
+async def test_an_alias_belongs_to_who_has_it_first(folder: Folder) -> None:
+    def also(name: str, *aliases: str) -> Path:
+        file = folder.save(name).with_name("agent.yaml")
+        file.write_text(f"aliases: [{', '.join(aliases)}]\n")
+        return file
+
+    first, second = also("One", "gpt-x"), also("Two", "one")
+    await folder.drop_ins.load()
+    assert list(folder.catalog.agents) == ["One"]  # `one` is a name already, whatever its case
+    assert str(second) in folder.catalog.broken["Two"]
+    assert str(folder.path / "One" / "agent.py") in folder.catalog.broken["Two"]
+    also("Two", "GPT-X")
+    await folder.refresh()
+    assert list(folder.catalog.agents) == ["One"]
+    assert "alias 'gpt-x' is one of " + str(first) in folder.catalog.broken["Two"]
+    also("One", "other")
+    await folder.refresh()
+    assert sorted(folder.catalog.agents) == ["One", "Two"]
+    assert folder.catalog.broken == {}
+    also("Three", "b")
+    also("Four", "b")
+    await folder.refresh()
+    assert sorted(folder.catalog.broken) == ["Four", "Three"]

@@ -61,6 +61,25 @@ async def test_a_thread_has_one_run_at_a_time(rig: RecordRig) -> None:
 
 
 # ------------------------------------------------------------------------------ who may claim
+@pytest.mark.parametrize(
+    ("announced", "may_call"),
+    [
+        ({}, None),
+        ({"tools": ["save_note", "of_no_registry"]}, ("save_note",)),
+        ({"tools": []}, ()),
+        ({"tools": "save_note"}, ()),
+    ],
+)
+async def test_a_token_allows_the_tools_that_the_agent_allows(
+    rig: RecordRig, announced: dict[str, Any], may_call: tuple[str, ...] | None
+) -> None:
+    await rig.run(await rig.person())
+    runner = await rig.runner()
+    await runner.announce({"Assistant": AGENTS["Assistant"] | announced})
+    token = verify_run_token(TOKEN_KEY, (await runner.claim()).token)
+    assert token.tools == may_call
+
+
 async def test_a_runner_gets_runs_of_agents_that_it_announced(rig: RecordRig) -> None:
     ada = await rig.person()
     await rig.run(ada, agent="Other")

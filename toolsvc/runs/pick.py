@@ -47,6 +47,8 @@ class ClaimRow(NamedTuple):
     #: Deaths of its carriers that are counted, and whether there is one more.
     deaths_before: int
     died: bool
+    #: What the carrier says of the agent's tools; `None`: its runs may call all.
+    tools: list[str] | None
 
     @property
     def deaths(self) -> int:
@@ -72,13 +74,15 @@ _COLUMNS = """
     threads.public_id AS thread_public_id, threads.fence, threads.settled,
     threads.last_fence, threads.last_seq, threads.chain, threads.head, runs.deaths
 """
+# The newest rules of an agent count, also for a run that began before them.
+_TOOLS = "CAST({0}.agents AS jsonb) -> runs.agent -> 'tools' AS tools"
 _FROM = "FROM runs JOIN threads ON threads.id = runs.thread_id"
 
 # Uses the index runs_waiting; only agents that the asking runner has announced count, but anybody
 # can end a cancelled run.
 NEXT = Statement(
     f"""
-    SELECT {_COLUMNS}, false {_FROM}
+    SELECT {_COLUMNS}, false, {_TOOLS.format("runners")} {_FROM}
     JOIN runners ON runners.id = :runner AND runners.lease_until > now()
     WHERE runs.status = 'queued' AND runs.ready AND (
         runs.deaths < {SUSPECT} AND {SERVES.format("runners")} AND {fits("runners")}
@@ -94,7 +98,7 @@ NEXT = Statement(
 # suspect is found too, to be set aside.
 RESCUE = Statement(
     f"""
-    SELECT {_COLUMNS}, {DIED} {_FROM}
+    SELECT {_COLUMNS}, {DIED}, {_TOOLS.format("asking")} {_FROM}
     JOIN runners AS asking ON asking.id = :runner AND asking.lease_until > now()
     WHERE runs.id = :run AND ({STRANDED} OR {QUEUED_SUSPECT}) AND (
         {SERVES.format("asking")} AND {fits("asking")}
@@ -107,7 +111,7 @@ RESCUE = Statement(
 # To the one process that was started for it; also when the answer to its claim was lost.
 ALONE = Statement(
     f"""
-    SELECT {_COLUMNS}, {DIED} {_FROM}
+    SELECT {_COLUMNS}, {DIED}, {_TOOLS.format("asking")} {_FROM}
     JOIN runners AS asking ON asking.id = :runner AND asking.lease_until > now()
     WHERE runs.id = :run AND runs.status IN ('queued', 'running') AND runs.lone_id = :runner
         AND (runs.runner_id = :runner OR NOT {LIVES})
@@ -119,7 +123,7 @@ ALONE = Statement(
 # For toolsvc itself, which closes it; also where its first try failed.
 TO_CLOSE_POISONED = Statement(
     f"""
-    SELECT {_COLUMNS}, {DIED} {_FROM}
+    SELECT {_COLUMNS}, {DIED}, NULL {_FROM}
     WHERE runs.id = :run AND ({STRANDED} OR {QUEUED_POISONED}
         OR runs.status = 'running' AND runs.runner_id = :closer)
     FOR UPDATE OF threads, runs SKIP LOCKED
@@ -129,7 +133,7 @@ TO_CLOSE_POISONED = Statement(
 
 TO_CLOSE = Statement(
     f"""
-    SELECT {_COLUMNS}, false {_FROM}
+    SELECT {_COLUMNS}, false, NULL {_FROM}
     WHERE runs.id = :run AND runs.status = 'running' FOR UPDATE OF threads, runs
     """,
     ClaimRow._make,
@@ -153,6 +157,6 @@ UNDER_WAY = Statement(
     f"SELECT runs.id {_UNDER_WAY} ORDER BY runs.id", lambda columns: UUID(str(columns[0]))
 )
 LOOK = Statement(
-    f"SELECT {_COLUMNS}, false {_UNDER_WAY} AND runs.id = :run",
+    f"SELECT {_COLUMNS}, false, NULL {_UNDER_WAY} AND runs.id = :run",
     ClaimRow._make,
 )

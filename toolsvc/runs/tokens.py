@@ -22,7 +22,7 @@ def token_for(services: Services, row: Any, fence: int) -> tuple[str, int]:
         thread=row.thread_id,
         user=row.user_id,
         fence=fence,
-        tools=None,
+        tools=_allowed(services, row.tools),
         scopes=services.registry.scopes,
         project=row.project_id,
         public_run=row.public_id,
@@ -30,6 +30,14 @@ def token_for(services: Services, row: Any, fence: int) -> tuple[str, int]:
         agent=row.agent,
     )
     return mint_run_token(_key(services), claims), _expiry()
+
+
+def _allowed(services: Services, named: Any) -> tuple[str, ...] | None:
+    """Of the tools that a runner's announcement names, those that there are."""
+    if named is None:
+        return None
+    wanted = named if isinstance(named, list) else []
+    return tuple(name for name in services.registry.tools if name in wanted)
 
 
 def renewed_tokens(
