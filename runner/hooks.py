@@ -13,6 +13,7 @@ from agents import Agent, AgentHooks, RunHooks
 from runner.carried import CARRIED
 from runner.journal import Key
 from runner.scope import SCOPE, place_of
+from runner.steps import parsed
 from runner.theirs import theirs
 
 
@@ -32,6 +33,22 @@ def turn_ended() -> bool:
         return True
     key = Key(scope.name, "model", str(scope.position - 1))
     return not (run.rehearsed or run.journal.past(key))
+
+
+def foresee_changes() -> None:
+    """Put into the context what had changed before the coming model call, where that is recorded.
+
+    What changed it (a hook, a hand-off) is not called again, and the instructions may read it.
+    """
+    run, scope = CARRIED.get(), SCOPE.get()
+    if run is None or scope is None:
+        return
+    recorded = run.journal.holds(Key(scope.name, "model", str(scope.position)))
+    if recorded is None or '"context":' not in recorded.record:  # which is cheaper than to parse it
+        return
+    changes = (parsed(recorded) or {}).get("context")
+    if changes and (context := run.contexts.get(changes["of"])):
+        context.apply(changes)
 
 
 def call_begins(context: Any) -> bool:

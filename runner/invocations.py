@@ -15,7 +15,7 @@ from agents.run import AgentRunner
 
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
 from runner.contexts import ContextWatch
-from runner.hooks import ComposedHooks
+from runner.hooks import ComposedHooks, foresee_changes
 from runner.lean import make_lean
 from runner.models.digest import short_digest
 from runner.natives import patch_actions
@@ -117,6 +117,7 @@ def _patch_tools() -> None:
     get_system_prompt = Agent.get_system_prompt
 
     async def system_prompt(self: Any, run_context: Any) -> Any:
+        foresee_changes()
         with theirs():
             return await get_system_prompt(self, run_context)
 

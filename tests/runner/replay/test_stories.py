@@ -355,3 +355,21 @@ async def test_only_so_many_replays_go_on_at_once_and_live_runs_do_not_wait() ->
     going.set()
     assert [(await run).stop.result for run in runs] == ["end", "end"]
     assert not place.locked()
+
+
+async def test_instructions_find_in_a_replay_what_a_hand_off_has_put_into_the_context() -> None:
+    def program(world: World) -> Agent[Any]:
+        def note(context: RunContextWrapper[Any]) -> None:
+            context.context.metadata["why"] = "odd"
+
+        def told(context: RunContextWrapper[Any], _agent: Any) -> str:
+            return f"It is {context.context.metadata['why']}."
+
+        return Agent(
+            name="A", handoffs=[handoff(Agent(name="B", instructions=told), on_handoff=note)]
+        )
+
+    def answers(system: str, _items: Any) -> Any:
+        return [text("end")] if system == "It is odd." else [call("transfer_to_b", "c")]
+
+    await assert_replays(program, answers)
