@@ -72,9 +72,7 @@ def response(
         "tools": [],
         "top_p": None,
         "truncation": "disabled",
-        "usage": None if whole is None else _usage(whole.usage),
-        "user": None,
-    }
+    } | ({} if whole is None else {"usage": _usage(whole.usage)})  # never null, says OpenAI
 
 
 def _usage(usage: list[dict[str, Any]]) -> dict[str, Any]:

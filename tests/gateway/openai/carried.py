@@ -81,7 +81,8 @@ class CarriedRun:
         rows: list[tuple[Position, Position, Event]] = []
         for at, event in self.unstored:
             last = rows[-1] if rows else None
-            if last and "delta" in event and last[2].get("messageId") == event["messageId"]:
+            said = "delta" in event and event.get("messageId")
+            if last and said and last[2].get("messageId") == said:
                 joined = last[2] | {"delta": last[2]["delta"] + event["delta"]}
                 rows[-1] = (last[0], at, joined)
             else:
