@@ -20,6 +20,7 @@ from gateway.decide import Decided, announce, decide
 from gateway.intake import NewInput, Submission, examine, new_input, title_of
 from gateway.services import Services
 from gateway.store import interrupts, runs, threads
+from gateway.store.attached import attach
 from gateway.store.resumes import Named
 from gateway.store.threads import ThreadRow
 from gateway.toolsvc import close_run
@@ -118,9 +119,11 @@ async def accept(services: Services, caller: Caller, sent: Submission) -> Accept
     agents = await visible(services, caller)
     key = uuid7()
 
+    quota = services.settings.files_quota_bytes
+
     async def once() -> Accepted:
         async with services.db.locking(caller.user_id) as db:
-            return await _store(db, caller, agents, key, sent)
+            return await _store(db, caller, agents, key, sent, quota)
 
     accepted = await _retried(once)
     if accepted.decided:
@@ -166,9 +169,9 @@ def announce_stops(
 
 
 async def _store(
-    db: Transaction, caller: Caller, agents: Visible, key: UUID, sent: Submission
+    db: Transaction, caller: Caller, agents: Visible, key: UUID, sent: Submission, quota: int
 ) -> Accepted:
-    """One transaction: thread, idempotency, messages, run."""
+    """One transaction: thread, idempotency, files, messages, run."""
     user = caller.user_id
     thread, past = await _thread(db, user, sent)
     if past.known:
@@ -188,6 +191,7 @@ async def _store(
             interrupts.supersede(db, thread.key, by=caller.email)
         await db.run()
         stopped, past = stopping.rows, past._replace(asked=[])
+    new = await attach(db, user, thread.key, new, quota=quota)
     run = _run(user, key, thread, sent, new, ready=not past.busy)
     runs.accept(db, run)
     return Accepted(

@@ -44,14 +44,17 @@ from shared.bus.connect import REDIS, commands_client
 from shared.db.direct import direct as opened_direct
 from shared.db.engine import POSTGRES
 from shared.db.engine import engine as opened_engine
+from shared.media import MAX_FILE_BYTES
 from shared.process import essential
 from shared.settings import GatewaySettings
 from shared.settings.security import SecurityConfig, security_of
 from shared.web.errors import install_error_handlers
 from shared.web.health import health_router
-from shared.web.middleware import Outermost
+from shared.web.middleware import DEFAULT_BODY_LIMIT, Outermost
 
 PROCESS = "gateway"
+#: Where files come inside of JSON: one of the largest, as base64, and a body as anywhere else.
+CARRYING_BYTES = MAX_FILE_BYTES * 4 // 3 + DEFAULT_BODY_LIMIT
 RESOURCES = (
     *(me, agents, threads, messages, events, runs, approvals, receipts, trace),
     *(files, keys, invites, status, effects, poisoned, doctor, all_agents),
@@ -89,7 +92,10 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         Outermost,
         process=PROCESS,
         shapes={"/v1/": openai_shape},
-        limits={files.PATH: settings.max_file_bytes + files.AROUND_BYTES},
+        limits={
+            files.PATH: settings.max_file_bytes + files.AROUND_BYTES,
+            **dict.fromkeys(("/v1/", "/agui/"), CARRYING_BYTES),
+        },
     )
     app.include_router(
         health_router(

@@ -1,15 +1,23 @@
 """What a client may send as input of a run: the rules, without I/O."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 import orjson
-from ag_ui.core import AssistantMessage, ResumeEntry, RunAgentInput, TextPart, UserMessage
+from ag_ui.core import (
+    AssistantMessage,
+    ContentPart,
+    ResumeEntry,
+    RunAgentInput,
+    TextPart,
+    UserMessage,
+)
 from pydantic import ValidationError
 
+from gateway.attachments import MOST_FILES, Attachment, attachment_of, shown_in
 from shared.db.interrupts import InterruptStatus
 from shared.errors import BatonError
 from shared.line import line_of
@@ -75,6 +83,12 @@ class NewInput:
 
     messages: Sequence[dict[str, Any]]
     record: dict[str, Any]
+    files: Sequence[Attachment] = ()
+
+    def showing(self, parts: Mapping[str, dict[str, Any]]) -> "NewInput":
+        """The same, with what has been found out about files, by their ids."""
+        messages = [_showing(one, parts) for one in self.messages]
+        return replace(self, messages=messages, record=self.record | {"messages": messages})
 
 
 def run_input(thread_id: str, given: dict[str, Any]) -> RunAgentInput:
@@ -150,11 +164,12 @@ def new_input(submission: Submission, held: frozenset[str]) -> NewInput:
     """What a submission adds to a thread that holds the messages `held`.
 
     Raises:
-        BatonError: BAD_INPUT, or NOT_SUPPORTED for what is not text.
+        BatonError: BAD_INPUT, and what `attachment_of` raises.
     """
     fresh = [message for message in submission.input.messages if message.id not in held]
     _require(bool(fresh), "messages: none of them is new.")
     messages = list(submission.history)
+    files: list[Attachment] = []
     for message in fresh:
         if submission.hidden and isinstance(message, AssistantMessage):
             messages.append({"id": message.id, "role": "assistant", "content": message.content})
@@ -163,7 +178,9 @@ def new_input(submission: Submission, held: frozenset[str]) -> NewInput:
             raise BatonError(
                 Code.BAD_INPUT, f"messages: a new one has role {message.role}; only user may."
             )
-        messages.append(_stored(message))
+        messages.append(_stored(message, files))
+    _require(len(files) <= MOST_FILES, f"messages: at most {MOST_FILES} files.")
+    files += [one for message in submission.history for one in shown_in(message)]
     sent = submission.input
     extras = {
         "state": sent.state,
@@ -173,30 +190,43 @@ def new_input(submission: Submission, held: frozenset[str]) -> NewInput:
         "before": len(submission.history),
     }
     record = {"messages": messages} | {key: value for key, value in extras.items() if value}
-    return NewInput(messages=messages, record=record)
+    return NewInput(messages=messages, record=record, files=files)
 
 
-def _stored(message: UserMessage) -> dict[str, Any]:
+def _stored(message: UserMessage, files: list[Attachment]) -> dict[str, Any]:
     """The message with what the protocol names, and nothing that only we may say."""
-    content = message.content
-    if not isinstance(content, str):
-        for part in content:
-            if not isinstance(part, TextPart):
-                raise BatonError(
-                    Code.NOT_SUPPORTED, f"messages: a part of type {part.type}; only text is read."
-                )
-    parts = content if isinstance(content, str) else [_part(part) for part in content]
-    text = parts if isinstance(parts, str) else "".join(part["text"] for part in parts)
-    _require(bool(text.strip()), "messages: the text is empty.")
-    stored: dict[str, Any] = {"id": message.id, "role": "user", "content": parts}
+    content: str | list[dict[str, Any]]
+    if isinstance(message.content, str):
+        content = message.content
+        text, shows = content, False
+    else:
+        content = [_part(part, files) for part in message.content]
+        text = "".join(part.get("text", "") for part in content)
+        shows = any(part["type"] != "text" for part in content)
+    _require(shows or bool(text.strip()), "messages: the text is empty.")
+    stored: dict[str, Any] = {"id": message.id, "role": "user", "content": content}
     if message.name:
         stored["name"] = message.name
     metadata = {k: v for k, v in (message.metadata or {}).items() if k not in _RESERVED}
     return stored | ({"metadata": metadata} if metadata else {})
 
 
-def _part(part: Any) -> dict[str, str]:
-    return {"type": "text", "text": part.text}
+def _part(part: ContentPart, files: list[Attachment]) -> dict[str, Any]:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    files.append(attachment_of(part))
+    return files[-1].part
+
+
+def _showing(message: dict[str, Any], parts: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    content = message["content"]
+    if not isinstance(content, list):
+        return message
+    shown = [
+        part if part["type"] == "text" else parts.get(part["source"]["value"], part)
+        for part in content
+    ]
+    return message | {"content": shown}
 
 
 def _digest(thread_id: str, agent: str | None, sent: RunAgentInput) -> bytes:
@@ -217,6 +247,11 @@ def _require(fine: bool, sentence: str) -> None:
 def title_of(message: dict[str, Any]) -> str:
     """What a thread is called that begins with this message: its first words."""
     content = message["content"]
-    said = content if isinstance(content, str) else " ".join(part["text"] for part in content)
-    words = line_of(said)
+    names: list[str] = []
+    if isinstance(content, str):
+        said = content
+    else:
+        said = " ".join(part["text"] for part in content if part["type"] == "text")
+        names = [part.get("metadata", {}).get("name") or "File" for part in content]
+    words = line_of(said) or line_of(next(iter(names), ""))
     return words if len(words) <= TITLE_CHARS else words[: TITLE_CHARS - 1].rstrip() + "…"

@@ -96,7 +96,11 @@ async def _final(made: Any, run: CarriedRun) -> Any:
 
 def _said_last(items: list[dict[str, Any]]) -> str:
     """What the person said last, as text."""
-    return next((str(one["content"]) for one in reversed(items) if one.get("role") == "user"), "")
+    said = (one["content"] for one in reversed(items) if one.get("role") == "user")
+    last = next(said, "")
+    if isinstance(last, str):
+        return last
+    return "\n".join(part["text"] for part in last if part["type"] == "input_text")
 
 
 def _shown_last(run: CarriedRun) -> str:

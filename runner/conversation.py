@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from runner.models.attached import reference
+
 
 def as_input(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Items of the Responses API for AG-UI messages; reasoning stays with whoever reasoned.
@@ -17,7 +19,7 @@ def as_input(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     for message in messages:
         match message["role"]:
             case "user":
-                items.append({"role": "user", "content": _content(message["content"])})
+                items.append({"role": "user", "content": shown_content(message["content"])})
             case "assistant":
                 items += _assistant(message, answered)
             case "tool" if message["toolCallId"] in asked:
@@ -25,7 +27,7 @@ def as_input(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                     {
                         "type": "function_call_output",
                         "call_id": message["toolCallId"],
-                        "output": _content(message["content"]),
+                        "output": text_of(message["content"]),
                     }
                 )
             case "system" | "developer":
@@ -51,7 +53,33 @@ def _assistant(message: dict[str, Any], answered: set[str]) -> list[dict[str, An
     return items
 
 
-def _content(content: Any) -> str:
+def text_of(content: Any) -> str:
+    """All text of some content, its parts one below the other."""
     if isinstance(content, str):
         return content
     return "\n".join(part.get("text", "") for part in content if part.get("type") == "text")
+
+
+def shown_content(content: Any) -> str | list[dict[str, Any]]:
+    """What a person says; files are references, which the model call puts bytes in the place of."""
+    if isinstance(content, str) or not any(_file_of(part) for part in content):
+        return text_of(content)
+    return [_part(part) for part in content if part.get("type") == "text" or _file_of(part)]
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    id_ = _file_of(part)
+    if id_ is None:
+        return {"type": "input_text", "text": part.get("text", "")}
+    about = part.get("metadata") or {}
+    if part["type"] == "image":
+        detail = about.get("detail", "auto")
+        return {"type": "input_image", "image_url": reference(id_), "detail": detail}
+    name = about.get("name") or id_
+    return {"type": "input_file", "file_data": reference(id_), "filename": name}
+
+
+def _file_of(part: dict[str, Any]) -> str | None:
+    """The id of the file that a part shows."""
+    source = part.get("source") or {}
+    return source.get("value") if source.get("type") == "file" else None

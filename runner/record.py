@@ -167,6 +167,14 @@ class Record:
         )
         return orjson.loads(raw)["result"]
 
+    async def file(self, token: RunToken, id_: str) -> bytes:
+        """The bytes of a file of the run's thread.
+
+        Raises:
+            BatonError: `not_found`.
+        """
+        return await self._until_answered("GET", f"/files/{quote(id_, safe='')}", b"", token)
+
     async def _until_answered(
         self,
         method: str,

@@ -29,7 +29,8 @@ _READ = text("""
             AND runs.user_id = :user
     ) AS permitted, files.media_type, files.content
     FROM (SELECT) AS one
-    LEFT JOIN files ON files.id = :id AND files.user_id = :user AND files.root_id = :root
+    LEFT JOIN files ON files.id = :id AND files.user_id = :user
+        AND (files.root_id = :root OR files.thread_id = :thread)
 """)
 
 
@@ -83,7 +84,7 @@ async def keep(connection: AsyncConnection, claims: RunClaims, file: NewFile) ->
 
 
 async def read(connection: AsyncConnection, claims: RunClaims, key: UUID) -> tuple[str, bytes]:
-    """Media type and bytes of a file that the run, or one that it continues, has made.
+    """Media type and bytes of a file of the run's thread, or that a run it continues has made.
 
     Raises:
         FencedError: the run's claim is not the thread's newest any more, or the run is over.

@@ -10,6 +10,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.responses import Response
 
 from gateway.api.shapes import Problem
+from gateway.attachments import carried_chars
 from gateway.auth.authenticate import authenticate
 from gateway.auth.caller import Caller, How
 from gateway.auth.origin import SAFE_METHODS, comes_from_elsewhere
@@ -19,6 +20,7 @@ from shared.protocol import strict_json
 from shared.protocol.codes import Code
 from shared.protocol.ids import is_id
 from shared.telemetry.logs import user_hash
+from shared.web.middleware import DEFAULT_BODY_LIMIT
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -50,6 +52,7 @@ class StrictRoute(APIRoute):
             body = await strict.body()
             if body:
                 strict.parsed = _parse(body, request.headers.get("content-type", ""))
+                _check_length(len(body), strict.parsed)
             return await inner(strict)
 
         return handler
@@ -62,6 +65,13 @@ def _parse(body: bytes, content_type: str) -> Any:
         return strict_json.loads(body)
     except strict_json.NotJsonError as error:
         raise HTTPException(400, f"The body cannot be read: {error}.") from None
+
+
+def _check_length(whole: int, parsed: Any) -> None:
+    """What is not the data of files may be as long as anywhere else."""
+    if whole > DEFAULT_BODY_LIMIT and whole - carried_chars(parsed) > DEFAULT_BODY_LIMIT:
+        most = f"{DEFAULT_BODY_LIMIT:,}"
+        raise BatonError(Code.TOO_LARGE, f"Without files the body is larger than {most} bytes.")
 
 
 def services_of(request: Request) -> Services:

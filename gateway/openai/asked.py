@@ -9,7 +9,6 @@ from jsonschema import Draft202012Validator, SchemaError
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from gateway.openai.messages import (
-    Given,
     Message,
     Said,
     conversation_of,
@@ -18,6 +17,7 @@ from gateway.openai.messages import (
     unread_part,
     wordless_end,
 )
+from gateway.openai.parts import Given
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.wording import said as worded
@@ -172,9 +172,7 @@ def _check(request: ChatRequest) -> None:
         raise bad("stream_options", "it is for streams only.")
     if part := unread_part(request.messages):
         place, kind = part
-        raise BatonError(
-            Code.NOT_SUPPORTED, f"{place}: {kind} is not read; send text.", param=place
-        )
+        raise BatonError(Code.NOT_SUPPORTED, f"{place}: {kind} is not read.", param=place)
     _check_format(request.response_format)
     check_metadata(request.metadata or {})
 

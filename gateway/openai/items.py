@@ -6,9 +6,11 @@ As in messages.py: calls and results that a client tells of are history in words
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+from ag_ui.core import TextPart
 from pydantic import Discriminator, Field, Tag
 
-from gateway.openai.messages import Given, Said, called, returned
+from gateway.openai.messages import Said, called, returned
+from gateway.openai.parts import Given, InputFile, InputImage, OtherPart, Shown, checked, shown
 
 
 class Text(Given):
@@ -25,13 +27,7 @@ class Refusal(Given):
     refusal: str
 
 
-class Other(Given):
-    """What is not read yet."""
-
-    type: Literal["input_image", "input_file", "input_audio"]
-
-
-Part = Annotated[Text | Refusal | Other, Field(discriminator="type")]
+Part = Annotated[Text | Refusal | InputImage | InputFile | OtherPart, Field(discriminator="type")]
 Content = str | Annotated[list[Part], Field(min_length=1)]
 
 
@@ -97,32 +93,43 @@ def conversation_of(items: Sequence[Item]) -> list[Said]:
     for item in items:
         match item:
             case Spoken(role="user" | "assistant" as role):
-                said.append(Said(role, _text(item.content)))
+                parts = _parts(item.content) if role == "user" else ()
+                said.append(Said(role, _text(item.content), parts))
             case Call():
                 names[item.call_id] = item.name
                 said.append(Said("assistant", called(item.name, item.arguments)))
             case Output():
                 name = names.get(item.call_id, item.call_id)
                 said.append(Said("user", returned(name, _text(item.output))))
-    return [one for one in said if one.text.strip()]
+    return [one for one in said if not one.silent]
 
 
 def wordless_end(items: Sequence[Item]) -> bool:
     """Whether the person spoke last, without a word."""
     spoken = [one for one in items if not isinstance(one, Thought)]
     last = spoken[-1] if spoken else None
-    return isinstance(last, Spoken) and last.role == "user" and not _text(last.content).strip()
+    if not isinstance(last, Spoken) or last.role != "user":
+        return False
+    return Said("user", _text(last.content), _parts(last.content)).silent
 
 
 def unread_part(items: Sequence[Item]) -> tuple[str, str] | None:
-    """Place and type of the first part that is not text."""
+    """Place and type of the first part that is not read: pictures and files are those of people.
+
+    Raises:
+        BatonError: one of those is not what it may be.
+    """
     for number, item in enumerate(items):
         content = item.content if isinstance(item, Spoken) else None
         content = item.output if isinstance(item, Output) else content
         for place, part in enumerate(content if isinstance(content, list) else ()):
-            if isinstance(part, Other):
-                name = "output" if isinstance(item, Output) else "content"
-                return f"input[{number}].{name}[{place}]", part.type
+            if isinstance(part, Text | Refusal):
+                continue
+            name = "output" if isinstance(item, Output) else "content"
+            where = f"input[{number}].{name}[{place}]"
+            if isinstance(part, OtherPart) or not _of_person(item):
+                return where, part.type
+            checked(part, where)
     return None
 
 
@@ -130,6 +137,21 @@ def _text(content: str | list[Any]) -> str:
     if isinstance(content, str):
         return content
     texts = [
-        part.refusal if isinstance(part, Refusal) else getattr(part, "text", "") for part in content
+        part.refusal if isinstance(part, Refusal) else part.text
+        for part in content
+        if isinstance(part, Text | Refusal)
     ]
     return "\n".join(texts)
+
+
+def _of_person(item: Any) -> bool:
+    return isinstance(item, Spoken) and item.role == "user"
+
+
+def _parts(content: str | list[Any]) -> tuple[TextPart | Shown, ...]:
+    if isinstance(content, str) or all(isinstance(part, Text | Refusal) for part in content):
+        return ()
+    return tuple(
+        TextPart(text=_text([part])) if isinstance(part, Text | Refusal) else shown(part)
+        for part in content
+    )

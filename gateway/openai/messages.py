@@ -6,13 +6,18 @@ reads, never a call that anybody carries out.
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from ag_ui.core import TextPart as ShownText
+from pydantic import Field
 
-
-class Given(BaseModel):
-    """A part of a request: exact types; fields that we do not know are passed over."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+from gateway.openai.parts import (
+    FilePart,
+    Given,
+    ImageUrlPart,
+    OtherPart,
+    Shown,
+    checked,
+    shown,
+)
 
 
 class TextPart(Given):
@@ -29,14 +34,8 @@ class RefusalPart(Given):
     refusal: str
 
 
-class OtherPart(Given):
-    """What is not read yet."""
-
-    type: Literal["image_url", "input_audio", "file"]
-
-
 Texts = str | Annotated[list[TextPart], Field(min_length=1)]
-AnyPart = Annotated[TextPart | OtherPart, Field(discriminator="type")]
+AnyPart = Annotated[TextPart | ImageUrlPart | FilePart | OtherPart, Field(discriminator="type")]
 SaidPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
 
 
@@ -122,6 +121,13 @@ class Said(NamedTuple):
 
     role: Literal["user", "assistant"]
     text: str
+    #: All of it in order, where it is more than text.
+    parts: tuple[ShownText | Shown, ...] = ()
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing to be read."""
+        return not self.parts and not self.text.strip()
 
 
 def called(name: str, arguments: str) -> str:
@@ -147,7 +153,7 @@ def conversation_of(messages: list[Message]) -> list[Said]:
     for message in messages:
         match message:
             case User():
-                said.append(Said("user", _text(message.content)))
+                said.append(Said("user", _text(message.content), _parts(message.content)))
             case Assistant():
                 names |= {call.id: _name(call) for call in message.tool_calls or ()}
                 said.append(Said("assistant", _answered(message)))
@@ -156,7 +162,7 @@ def conversation_of(messages: list[Message]) -> list[Said]:
                 said.append(Said("user", returned(name, _text(message.content))))
             case Function():
                 said.append(Said("user", returned(message.name, message.content or "")))
-    return [one for one in said if one.text.strip()]
+    return [one for one in said if not one.silent]
 
 
 def newest_of(messages: list[Message]) -> list[Said]:
@@ -167,23 +173,30 @@ def newest_of(messages: list[Message]) -> list[Said]:
             continue
         if not isinstance(message, User):
             break
-        newest.append(Said("user", _text(message.content)))
-    return [one for one in reversed(newest) if one.text.strip()]
+        newest.append(Said("user", _text(message.content), _parts(message.content)))
+    return [one for one in reversed(newest) if not one.silent]
 
 
 def wordless_end(messages: list[Message]) -> bool:
     """Whether the person spoke last, without a word."""
     last = next((one for one in reversed(messages) if not isinstance(one, Instruction)), None)
-    return isinstance(last, User) and not _text(last.content).strip()
+    return isinstance(last, User) and Said("user", _text(last.content), _parts(last.content)).silent
 
 
 def unread_part(messages: list[Message]) -> tuple[str, str] | None:
-    """Place and type of the first part that is not text."""
+    """Place and type of the first part that is not read.
+
+    Raises:
+        BatonError: a picture or file is not what it may be.
+    """
     for number, message in enumerate(messages):
         if isinstance(message, User) and not isinstance(message.content, str):
             for place, part in enumerate(message.content):
+                where = f"messages[{number}].content[{place}]"
                 if isinstance(part, OtherPart):
-                    return f"messages[{number}].content[{place}]", part.type
+                    return where, part.type
+                if not isinstance(part, TextPart):
+                    checked(part, where)
     return None
 
 
@@ -209,5 +222,17 @@ def _text(content: Any) -> str:
     """All text of some content, its parts one below the other."""
     if isinstance(content, str):
         return content
-    texts = [part.refusal if isinstance(part, RefusalPart) else part.text for part in content]
-    return "\n".join(texts)
+    texts = [part.refusal if isinstance(part, RefusalPart) else _said(part) for part in content]
+    return "\n".join(text for text in texts if text is not None)
+
+
+def _said(part: Any) -> str | None:
+    return part.text if isinstance(part, TextPart) else None
+
+
+def _parts(content: str | list[Any]) -> tuple[ShownText | Shown, ...]:
+    if isinstance(content, str) or all(isinstance(part, TextPart) for part in content):
+        return ()
+    return tuple(
+        ShownText(text=part.text) if isinstance(part, TextPart) else shown(part) for part in content
+    )

@@ -51,7 +51,11 @@ def submission(
     named = asked.thread if onto is None else onto.thread
     thread = named or thread
     messages = [
-        UserMessage(id=f"msg_{run[4:]}_{number}", role="user", content=said.text)
+        UserMessage(
+            id=f"msg_{run[4:]}_{number}",
+            role="user",
+            content=list(said.parts) if said.parts else said.text,
+        )
         if said.role == "user"
         else AssistantMessage(id=f"msg_{run[4:]}_{number}", role="assistant", content=said.text)
         for number, said in enumerate(asked.said)

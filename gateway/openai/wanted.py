@@ -24,7 +24,8 @@ from gateway.openai.items import (
     unread_part,
     wordless_end,
 )
-from gateway.openai.messages import Given, Said
+from gateway.openai.messages import Said
+from gateway.openai.parts import Given
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 
@@ -113,9 +114,7 @@ def _check(request: ResponseRequest) -> None:
         check_schema("text.format.schema", request.text.format.schema_)
     if not isinstance(request.input, str) and (part := unread_part(request.input)):
         place, kind = part
-        raise BatonError(
-            Code.NOT_SUPPORTED, f"{place}: {kind} is not read; send text.", param=place
-        )
+        raise BatonError(Code.NOT_SUPPORTED, f"{place}: {kind} is not read.", param=place)
 
 
 def _read(given: str | list[Item]) -> tuple[list[Said], list[str]]:

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 from agents import Model, ModelResponse
@@ -16,6 +17,7 @@ from openai.types.responses import Response, ResponseCompletedEvent
 
 from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
+from runner.models.attached import FILES, Reads, mentions, with_files
 from runner.models.attempts import Attempts
 from runner.models.digest import digest_of
 from runner.models.errors import described, raised_again
@@ -176,6 +178,7 @@ class _Call:
         run, model = self.run, self.model
         run.stage.enter(self.scope, self.scope.agent)
         snapshot = run.snapshots.begin(self.scope) if run.snapshots else None
+        await self._read_files()
         if model.gate is None:
             self._made = await self._once()
         else:
@@ -184,6 +187,20 @@ class _Call:
         if snapshot is not None:
             run.committer.snapshot = await snapshot
         return self._made
+
+    async def _read_files(self) -> None:
+        """Put the files into the input that it only names; the step's digest is over the names."""
+        run, gate = self.run, self.model.gate
+        given = self.args[1] if len(self.args) > 1 else self.kwargs["input"]
+        if not mentions(given):
+            return
+        reads = Reads(gate.policy.images, gate.policy.documents) if gate else Reads()
+        read = FILES.of(run.claimed.thread, partial(run.record.file, run.committer.token))
+        shown = await with_files(given, read, reads, self.model.name)
+        if len(self.args) > 1:
+            self.args = (self.args[0], shown, *self.args[2:])
+        else:
+            self.kwargs = self.kwargs | {"input": shown}
 
     async def _once(self) -> dict[str, Any]:
         """One try."""

@@ -45,6 +45,7 @@ class Code(StrEnum):
     NOT_SUPPORTED = "not_supported"
     TOO_LARGE = "too_large"
     QUOTA_EXCEEDED = "quota_exceeded"
+    URL_REFUSED = "url_refused"
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     ANSWER_RESTARTED = "answer_restarted"
@@ -56,6 +57,7 @@ class Code(StrEnum):
     AGENT_ERROR = "agent_error"
     GUARDRAIL = "guardrail_tripped"
     MAX_TURNS = "max_turns"
+    MEDIA_NOT_SUPPORTED = "media_not_supported"
     JOURNAL_DIVERGED = "journal_diverged"
     AGENT_CHANGED = "agent_changed"
     NO_RUN_CONTEXT = "no_run_context"
@@ -96,6 +98,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.QUOTA_EXCEEDED: Meaning(
         413, False, "Your files would take more room than you have; delete some first."
     ),
+    Code.URL_REFUSED: Meaning(400, False, "Nothing is fetched from a URL; send the bytes."),
     Code.RATE_LIMITED: Meaning(429, True, "Too many requests; wait a little."),
     Code.UNAVAILABLE: Meaning(503, True, "A store is away; nothing was done. Try again."),
     Code.ANSWER_RESTARTED: Meaning(
@@ -108,6 +111,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.AGENT_ERROR: Meaning(500, False, "The agent's own code failed."),
     Code.GUARDRAIL: Meaning(422, False, "A guardrail of the agent stopped the run."),
     Code.MAX_TURNS: Meaning(422, False, "The run needed more turns than allowed."),
+    Code.MEDIA_NOT_SUPPORTED: Meaning(422, False, "The model does not read such files."),
     Code.JOURNAL_DIVERGED: Meaning(
         500, False, "The agent's code did not repeat what it did before; it must be deterministic."
     ),

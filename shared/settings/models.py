@@ -43,6 +43,9 @@ class Provider(Part):
     api: Literal["auto", "responses", "chat"] = "auto"
     #: Whether Chat Completions are asked for the tokens they took; a few servers refuse to be.
     include_usage: bool = True
+    #: Whether its models read pictures, and whether they read PDF files.
+    images: bool = True
+    documents: bool = True
     #: Names or patterns (`gpt-*`) of its models; none: all that no other provider has.
     models: tuple[str, ...] = Field((), strict=False)
     #: Whether an answer that breaks off in the middle is taken back and asked for again.

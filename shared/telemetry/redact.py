@@ -28,13 +28,17 @@ _NAMED = re.compile(
     r"\\?[\"']?\s*[:=]\s*\\?[\"']?)([^\s\"'\\,;&}]{6,})"
 )
 _NAMES = re.compile(r"(?i)key|passw|secret|token|authorization")
+#: A data URL says within this what it is.
+_BEGINNING = 200
 #: Anything shorter would be hidden in the middle of words.
 _SHORTEST = 6
 _SECRET_FIELD = re.compile(r"(?i)(api[_-]?key|password|secret|authorization|cookie)")
 
 
 def redact(text: str) -> str:
-    """The text with everything hidden that looks like a secret."""
+    """The text with everything hidden that looks like a secret, and without the data of a file."""
+    if text[:5] == "data:" and (end := text.find(";base64,", 0, _BEGINNING)) > 0:
+        return f"{text[:end]};base64,[{len(text) - end - 8} characters]"
     if _SIGNS.search(text):
         text = _SECRETS.sub(HIDDEN, text)
     if (":" in text or "=" in text) and _NAMES.search(text):

@@ -9,6 +9,8 @@ from shared.errors import BatonError
 from shared.protocol.codes import Code
 
 _PREFIX = "file_"
+#: Whose ids of files these are, in messages.
+PROVIDER = "baton"
 
 
 def file_id(key: UUID) -> str:

@@ -45,10 +45,20 @@ class Conversation:
 
 
 def text_of(content: object) -> str:
-    """The text of a message's content: a string, or the text parts of a list of parts."""
+    """What a message's content says; of its parts, pictures and files are named."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
         return ""
-    texts = (part.get("text") for part in content if isinstance(part, dict))
+    texts = (_seen(part) for part in content if isinstance(part, dict))
     return " ".join(text for text in texts if isinstance(text, str))
+
+
+def _seen(part: dict[str, Any]) -> object:
+    """What the script reads of a part."""
+    match part.get("type"):
+        case "input_image" | "image_url":
+            return "[picture]"
+        case "input_file" | "file":
+            return f"[file {part.get('filename') or part.get('file', {}).get('filename')}]"
+    return part.get("text")

@@ -39,7 +39,8 @@ _BESIDE = {
     ),
     "waits for the lease, and does nothing": ("runner.own_lease",),
     "the calls inside have points; these make clients, carry bytes, and close at the end": (
-        *("runner.models.client", "runner.models.detect", "runner.models.provider"),
+        *("runner.models.attached", "runner.models.client", "runner.models.detect"),
+        "runner.models.provider",
         *("runner.models.transport", "toolsvc.tool_http"),
     ),
     "caches, which a run does without": ("runner.snapshots",),

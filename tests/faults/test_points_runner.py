@@ -31,6 +31,10 @@ LEFT_OUT = {
         "runner.hints:listen_for_hints channel.subscribe before",
         "runner.hints:listen_for_hints asyncio.sleep",
     ),
+    "files are read before a model is called, and read again by whoever takes over": (
+        "runner.models.journaled:_Call._read_files with_files",
+        "runner.record:Record.file _until_answered",
+    ),
     "only where Redis has lost a stream, or holds what others wrote: nothing is done but asking": (
         "runner.carrying:Carrying._confirm _record.confirm",
         "runner.carrying:Carrying._confirm discard",

@@ -100,3 +100,9 @@ def test_values_are_searched_to_the_bottom_and_by_field_name() -> None:
         "Set-Cookie": HIDDEN,
         "usage": {"total_tokens": 12},
     }
+
+
+def test_the_data_of_a_file_is_left_out() -> None:
+    spans = {"input": [{"image_url": "data:image/png;base64,iVBORw0KGgo="}]}
+    shown = redact_value(spans)
+    assert shown == {"input": [{"image_url": "data:image/png;base64,[12 characters]"}]}

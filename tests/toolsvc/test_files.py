@@ -104,7 +104,7 @@ async def test_every_repeat_gets_the_identical_text(rig: Rig, name: str) -> None
 
 @pytest.mark.stores
 @pytest.mark.asyncio
-async def test_nobody_else_reads_it(rig: Rig) -> None:
+async def test_nobody_else_reads_it_than_runs_of_its_thread(rig: Rig) -> None:
     id_ = file_in(await rig.result("plain", {"chars": LIMIT}))
     other = await rig.add_person("eve@example.com")
     theirs = {name: getattr(other, name) for name in ("run", "root", "thread", "user")}
@@ -118,7 +118,7 @@ async def test_nobody_else_reads_it(rig: Rig) -> None:
         run=next_run,
         old=rig.claims.run,
     )
-    assert (await read(rig, id_, run=next_run, root=next_run)).status_code == 404
+    assert (await read(rig, id_, run=next_run, root=next_run)).status_code == 200
     for unknown in (file_id(uuid7()), "file_x", id_.removeprefix("file_"), id_.upper()):
         assert (await read(rig, unknown)).status_code == 404
     assert (await rig.http.get(f"/files/{id_}")).status_code == 401
@@ -172,3 +172,27 @@ def test_a_cut_falls_between_characters_and_keeps_to_its_size(character: str, mo
 def test_an_outcome_shows_no_content() -> None:
     file = NewFile(media_type="text/plain", content=b"secret")
     assert "secret" not in repr(Outcome(result='""', file=file))
+
+
+@pytest.mark.stores
+@pytest.mark.asyncio
+async def test_a_run_reads_what_its_owner_has_sent_in_its_thread_and_nothing_else(
+    rig: Rig,
+) -> None:
+    other = await rig.add_person("eve@example.com")
+    mine, claims = rig.claims.user, rig.claims
+    for user, thread, status in (
+        (mine, claims.thread, 200),
+        (mine, None, 404),
+        (other.user, claims.thread, 404),
+        (mine, other.thread, 404),
+    ):
+        key = uuid7()
+        await rig.sql(
+            "INSERT INTO files (id, user_id, thread_id, media_type, size, sha256, content)"
+            " VALUES (:key, :user, :thread, 'text/plain', 4, '', CAST('milk' AS bytea))",
+            key=key,
+            user=user,
+            thread=thread,
+        )
+        assert (await read(rig, file_id(key))).status_code == status

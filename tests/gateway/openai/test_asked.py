@@ -168,13 +168,35 @@ def test_bad_requests_name_the_place(body: Any, param: str | None) -> None:
     assert len(caught.value.message) < 400
 
 
-@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file"])
-def test_parts_other_than_text_are_refused_in_words(kind: str) -> None:
-    parts = [{"type": "text", "text": "See:"}, {"type": kind, kind: {"url": "http://x"}}]
+@pytest.mark.parametrize(
+    ("kind", "given", "code"),
+    [
+        ("input_audio", {}, Code.NOT_SUPPORTED),
+        ("image_url", {"url": "http://x"}, Code.URL_REFUSED),
+        ("image_url", {"url": "data:image/png;base64,?"}, Code.BAD_INPUT),
+        ("file", {"file_id": "file-x"}, Code.NOT_FOUND),
+        ("file", {"file_id": "file_x", "file_data": "AAAA"}, Code.BAD_INPUT),
+        ("file", {"filename": "x"}, Code.BAD_INPUT),
+    ],
+)
+def test_parts_that_cannot_be_read_are_refused_in_words(kind: str, given: Any, code: Code) -> None:
+    parts = [{"type": "text", "text": "See:"}, {"type": kind, kind: given}]
     with pytest.raises(BatonError) as caught:
         read(request({"role": "user", "content": parts}))
-    assert caught.value.code is Code.NOT_SUPPORTED
+    assert caught.value.code is code
     assert caught.value.details["param"] == "messages[0].content[1]"
+
+
+def test_pictures_and_files_keep_their_place_among_the_text() -> None:
+    parts = [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}},
+        {"type": "text", "text": "and"},
+        {"type": "file", "file": {"file_data": "AAAA", "filename": "a.pdf"}},
+        {"type": "file", "file": {"file_id": f"file_{'0' * 32}"}},
+    ]
+    (said,) = read(request({"role": "user", "content": parts})).said
+    assert said.text == "and"
+    assert [part.type for part in said.parts] == ["image", "text", "document", "document"]
 
 
 def test_two_threads_at_once_are_refused() -> None:

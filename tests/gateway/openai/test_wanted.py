@@ -118,9 +118,16 @@ def test_bad_requests_name_the_place(body: Any, param: str | None) -> None:
     assert caught.value.details["param"] == param
 
 
-def test_images_are_refused_in_words() -> None:
-    parts = [{"type": "input_image", "image_url": "http://x/y.png"}]
+@pytest.mark.parametrize(
+    ("role", "part", "code"),
+    [
+        ("user", {"type": "input_image", "image_url": "http://x/y.png"}, Code.URL_REFUSED),
+        ("user", {"type": "input_audio"}, Code.NOT_SUPPORTED),
+        ("assistant", {"type": "input_image", "file_id": "file_x"}, Code.NOT_SUPPORTED),
+    ],
+)
+def test_what_is_not_read_is_refused_in_words(role: str, part: Any, code: Code) -> None:
     with pytest.raises(BatonError) as caught:
-        read(request([{"role": "user", "content": parts}]))
-    assert caught.value.code is Code.NOT_SUPPORTED
+        read(request([{"role": role, "content": [part]}]))
+    assert caught.value.code is code
     assert caught.value.details["param"] == "input[0].content[0]"
