@@ -20,10 +20,20 @@ def input_items(run: str, given: dict[str, Any]) -> list[Item]:
 
 def _item(id_: str, role: str, content: Any) -> Item:
     kind = "output_text" if role == "assistant" else "input_text"
-    texts = [content] if isinstance(content, str) else [part["text"] for part in content]
+    said = [{"type": "text", "text": content}] if isinstance(content, str) else content
     more: Item = {"annotations": []} if role == "assistant" else {}
-    parts = [{"type": kind, "text": text, **more} for text in texts]
+    parts = [
+        {"type": kind, "text": part["text"], **more} if part["type"] == "text" else _file(part)
+        for part in said
+    ]
     return {"id": id_, "type": "message", "role": role, "status": "completed", "content": parts}
+
+
+def _file(part: dict[str, Any]) -> Item:
+    about, id_ = part.get("metadata", {}), part["source"]["value"]
+    if part["type"] == "image":
+        return {"type": "input_image", "file_id": id_, "detail": about.get("detail", "auto")}
+    return {"type": "input_file", "file_id": id_, "filename": about.get("name", id_)}
 
 
 def page_of(

@@ -95,6 +95,12 @@ async def test_parts_of_a_request_become_files(rig: Rig, ada: httpx.AsyncClient)
     assert text == {"type": "text", "text": "Look:"}
     assert picture["metadata"] == {"mediaType": "image/png", "size": len(PNG), "detail": "high"}
     assert file["metadata"]["name"] == "cat.png"
+    items = await ada.get(f"/v1/responses/{answer.json()['id']}/input_items")
+    (item,) = items.json()["data"]
+    assert item["content"][1:] == [
+        {"type": "input_image", "file_id": picture["source"]["value"], "detail": "high"},
+        {"type": "input_image", "file_id": file["source"]["value"], "detail": "auto"},
+    ]
     assert await rig.value("SELECT count(*) FROM files WHERE thread_id IS NOT NULL") == 2
     assert DATA not in str(await rig.sql("SELECT input FROM runs"))
 

@@ -134,8 +134,8 @@ def with_input(**change: Any) -> dict[str, Any]:
             with_message(
                 content=[{"type": "image", "source": {"type": "url", "value": "http://x/y"}}]
             ),
-            422,
-            "not_supported",
+            400,
+            "url_refused",
         ),
         # Events of ours, given as if they were messages.
         (with_input(messages=[{"type": "RUN_FINISHED", "runId": "r"}]), 422, "bad_input"),
