@@ -18,6 +18,7 @@ from gateway.access import Visible, usable_agent, visible
 from gateway.auth.caller import Caller
 from gateway.decide import Decided, announce, decide
 from gateway.intake import NewInput, Submission, examine, new_input, title_of
+from gateway.limits import count_request, require_room
 from gateway.services import Services
 from gateway.store import interrupts, runs, threads
 from gateway.store.attached import attach
@@ -117,13 +118,12 @@ async def accept(services: Services, caller: Caller, sent: Submission) -> Accept
     if sent.agent is not None:
         sent = replace(sent, agent=(await usable_agent(services, caller, sent.agent))["name"])
     agents = await visible(services, caller)
+    await count_request(services, caller, agents, sent)
     key = uuid7()
-
-    quota = services.settings.files_quota_bytes
 
     async def once() -> Accepted:
         async with services.db.locking(caller.user_id) as db:
-            return await _store(db, caller, agents, key, sent, quota)
+            return await _store(services, db, caller, agents, key, sent)
 
     accepted = await _retried(once)
     if accepted.decided:
@@ -169,7 +169,12 @@ def announce_stops(
 
 
 async def _store(
-    db: Transaction, caller: Caller, agents: Visible, key: UUID, sent: Submission, quota: int
+    services: Services,
+    db: Transaction,
+    caller: Caller,
+    agents: Visible,
+    key: UUID,
+    sent: Submission,
 ) -> Accepted:
     """One transaction: thread, idempotency, files, messages, run."""
     user = caller.user_id
@@ -178,7 +183,9 @@ async def _store(
         return _same(past.known, key, thread, sent)
     if sent.verdicts:
         return await _resume(db, caller, agents, thread, past, sent)
-    agents.require(sent.agent or thread.agent)
+    agent = sent.agent or thread.agent
+    agents.require(agent)
+    require_room(services, agents.about(agent), past.of_user)
     if sent.after is not None and await runs.newest(db, thread.key) != sent.after:
         raise GoneOnError
     new = new_input(sent, past.held)
@@ -191,7 +198,7 @@ async def _store(
             interrupts.supersede(db, thread.key, by=caller.email)
         await db.run()
         stopped, past = stopping.rows, past._replace(asked=[])
-    new = await attach(db, user, thread.key, new, quota=quota)
+    new = await attach(db, user, thread.key, new, quota=services.settings.files_quota_bytes)
     run = _run(user, key, thread, sent, new, ready=not past.busy)
     runs.accept(db, run)
     return Accepted(

@@ -69,6 +69,10 @@ class Visible:
         meant = (name for name, one in self._all.items() if model in (one.get("aliases") or ()))
         return next(meant, model)
 
+    def about(self, name: str) -> dict[str, Any] | None:
+        """What runners say of an agent, if any of them serves it."""
+        return self._all.get(name)
+
     def require(self, name: str) -> None:
         """Raise UNKNOWN_AGENT where the caller may not use an agent of this name."""
         if not self.may_use(name):

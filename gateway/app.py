@@ -41,6 +41,7 @@ from gateway.store.database import CONNECTIONS, Database
 from gateway.toolsvc import toolsvc_client
 from gateway.websocket import Realtime, Sockets
 from shared.bus.connect import REDIS, commands_client
+from shared.bus.limits import Limiter
 from shared.db.direct import direct as opened_direct
 from shared.db.engine import POSTGRES
 from shared.db.engine import engine as opened_engine
@@ -173,6 +174,7 @@ async def opened_services(
             db=Database(engine, direct),
             redis=redis,
             toolsvc=toolsvc,
+            limiter=Limiter(redis),
             security=security,
         )
         lifetime.push_async_callback(services.background.finish)

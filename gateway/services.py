@@ -14,6 +14,7 @@ from gateway.store.database import Database
 from shared.bus import doorbell
 from shared.bus.connect import AWAY, Redis
 from shared.bus.keys import user_channel
+from shared.bus.limits import Limiter
 from shared.settings import GatewaySettings
 from shared.settings.security import SecurityConfig
 from shared.telemetry.logs import get_logger
@@ -59,6 +60,7 @@ class Services:
     db: Database
     redis: Redis
     toolsvc: httpx.AsyncClient
+    limiter: Limiter
     security: SecurityConfig = field(default_factory=SecurityConfig)
     background: Background = field(default_factory=Background)
     #: When agents were read last (monotonic seconds), and what was found.

@@ -18,7 +18,7 @@ from uuid import UUID
 import aiohttp
 import orjson
 
-from shared.errors import BatonError, FencedError
+from shared.errors import BatonError, FencedError, RateLimitedError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
     RUN_TOKEN_LIFE_S,
@@ -192,6 +192,8 @@ class Record:
                 return await self._once(method, path, body, shown, headers, timeout_s=timeout_s)
             except AwayError as error:
                 log.warning("toolsvc is away", path=path, attempt=attempt, error=repr(error))
+            except RateLimitedError as error:  # of calls of tools: this one's turn comes
+                log.info("a call waits", path=path, why=error.message)
             except BatonError as error:
                 # Its token may have run out while toolsvc was away; the next heartbeat renews it.
                 refused_at = refused_at or time.monotonic()
@@ -246,6 +248,8 @@ def _refused(status: int, content: bytes) -> BatonError:
         details = {key: error[key] for key in ("onError",) if key in error}
     except (ValueError, KeyError, TypeError):
         return BatonError(Code.INTERNAL, f"toolsvc answered {status}.")
+    if code == Code.RATE_LIMITED and "onError" not in details:
+        return RateLimitedError(message, retry_after_s=1)
     known = Code(code) if code in set(Code) else Code.TOOL_FAILED
     refused = BatonError(known, message, **details)
     refused.details["code"] = code

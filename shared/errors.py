@@ -35,6 +35,14 @@ class StoreAwayError(BatonError):
         self.store = store
 
 
+class RateLimitedError(BatonError):
+    """Somebody asks for too much; `retry_after_s` is how long to wait, as far as it is known."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(Code.RATE_LIMITED, message)
+        self.retry_after_s = retry_after_s
+
+
 class FencedError(BatonError):
     """Another claim of the thread has taken over."""
 

@@ -23,17 +23,17 @@ _STREAM = (
 )
 _SCRIPT = "+eval +evalsha +script|load +script|exists"
 _PUBSUB = "+publish +subscribe +unsubscribe +psubscribe +punsubscribe"
-_KEYS = "+del +unlink +exists +type +expire +pexpire +ttl +pttl +persist +time"
+_KEYS = "+get +incrby +del +unlink +exists +type +expire +pexpire +ttl +pttl +persist +time"
 _HASH = "+hset +hget +hmget +hgetall +hdel +hlen"
 
 #: What each Redis user may touch (keys `~`, channels `&`) and do. Redis 7.0 knows all of it.
 RULES = {
     "admin": "~* &* +@all",
-    "gateway": "~runs ~thread:* ~runner:* ~user:* &runs &thread:* &runner:* &user:* "
+    "gateway": "~runs ~thread:* ~runner:* ~user:* ~limit:* &runs &thread:* &runner:* &user:* "
     f"{_CONNECT} {_STREAM} {_SCRIPT} {_PUBSUB} {_KEYS} {_HASH}",
     "runner": "~runs ~thread:* ~runner:* &runs &thread:* &runner:* "
     f"{_CONNECT} {_STREAM} {_SCRIPT} {_PUBSUB} {_KEYS} {_HASH}",
-    "toolsvc": "~runs ~thread:* ~runner:* ~user:* &runs &thread:* &runner:* &user:* "
+    "toolsvc": "~runs ~thread:* ~runner:* ~user:* ~limit:* &runs &thread:* &runner:* &user:* "
     f"{_CONNECT} {_STREAM} {_SCRIPT} {_PUBSUB} {_KEYS} {_HASH}",
     # For people who look. `-@dangerous` takes KEYS and SORT away too; SCAN remains.
     "reader": "%R~* &* +@read +@connection -@dangerous -@admin +info +pubsub "

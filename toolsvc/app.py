@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from shared.bus.connect import REDIS, commands_client
 from shared.bus.doorbell import ensure_group
+from shared.bus.limits import Limiter
 from shared.db.direct import direct as opened_direct
 from shared.db.engine import POSTGRES
 from shared.db.engine import engine as make_engine
@@ -90,6 +91,7 @@ async def _services(settings: ToolsvcSettings) -> AsyncIterator[Services]:
                 direct=direct,
                 redis=redis,
                 connections=connections,
+                limiter=Limiter(redis),
                 registry=load_registry(settings.tool_folders),
                 instance=f"toolsvc-{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}",
                 judge=LeaseJudge(settings.lease_s),

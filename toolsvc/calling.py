@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.bus.limits import Limit, Limiter
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.settings.toolsvc import ToolsvcSettings
@@ -41,6 +42,9 @@ class ToolServices(Protocol):
     def connections(self) -> httpx.AsyncBaseTransport: ...  # noqa: D102
 
     @property
+    def limiter(self) -> Limiter: ...  # noqa: D102
+
+    @property
     def instance(self) -> str: ...  # noqa: D102
 
 
@@ -67,13 +71,16 @@ async def call(
     """Run a tool once, or find what became of the same call.
 
     Raises:
-        BatonError: `tool_unknown`, `forbidden`, `tool_arguments`, and what `Executor` raises.
+        BatonError: `tool_unknown`, `forbidden`, `tool_arguments`, `rate_limited`, and what
+            `Executor` raises.
     """
     begun = perf_counter()
     with bound(run=claims.public_run, thread=claims.public_thread, user=user_hash(claims.user)):
         tool = _permitted_tool(services.registry, claims, name)
         outcome = "refused"
         try:
+            most = services.settings.tool_calls_per_minute
+            await services.limiter.count(Limit("tool_calls", str(claims.user), most))
             found = await _carry_out(services, claims, tool, arguments, call_id, scope)
             outcome = _label(found)
             return tool, found

@@ -7,6 +7,7 @@ import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.bus.connect import Redis
+from shared.bus.limits import Limiter
 from shared.db.direct import Direct
 from shared.settings import ToolsvcSettings
 from shared.signing import SigningKey
@@ -26,6 +27,7 @@ class Services:
     #: To the services that tools call.
     connections: httpx.AsyncBaseTransport
     registry: Registry
+    limiter: Limiter
     #: This process as holder of leases and effects, and what nobody else may act for it without.
     instance: str
     secret: bytes = field(default_factory=lambda: token_bytes(32))

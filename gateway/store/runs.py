@@ -32,12 +32,15 @@ class Before(NamedTuple):
     live: bool
     asked: list[str]
     held: frozenset[str]
+    #: The person's runs that go on or wait, in all threads, by agent.
+    of_user: dict[str, int]
 
     @classmethod
     def of(cls, columns: Sequence[Any]) -> "Before":
         """A row of `before`."""
-        *known, live, asked, held = columns
-        return cls(Known(*known) if known[0] else None, live, asked, frozenset(held))
+        *known, live, asked, held, of_user = columns
+        before = Known(*known) if known[0] else None
+        return cls(before, live, asked, frozenset(held), of_user or {})
 
     @property
     def busy(self) -> bool:
@@ -109,7 +112,11 @@ _BEFORE = Statement(
         ARRAY(
             SELECT id FROM interrupts WHERE thread_id = threads.id AND status = 'open' ORDER BY id
         ),
-        ARRAY(SELECT id FROM messages WHERE thread_id = threads.id AND id = ANY(:ids))
+        ARRAY(SELECT id FROM messages WHERE thread_id = threads.id AND id = ANY(:ids)),
+        (SELECT json_object_agg(live.agent, live.runs) FROM (
+            SELECT agent, count(*) AS runs FROM runs
+            WHERE user_id = :user AND status IN ('queued', 'running') GROUP BY agent
+        ) AS live)
     FROM threads LEFT JOIN runs AS known ON known.user_id = :user AND known.public_id = :run
     WHERE threads.user_id = :user AND threads.public_id = :thread
     """,

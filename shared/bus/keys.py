@@ -8,6 +8,7 @@ from uuid import UUID
 
 RUNS = "runs"
 GROUP = "runners"
+LIMIT_PREFIX = "limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class KeyKind:
 KEYS = (
     KeyKind("runs", "stream", "permanent", "doorbell: an entry says that a run may wait"),
     KeyKind("thread:{<uuid>}:events", "stream", "BATON_STREAM_TTL_S after the last run", "events"),
+    KeyKind("limit:<id>", "string", "60 s", "calls in the present minute of somebody's limit"),
     KeyKind("runner:<id>", "hash", "15 s", "what a runner does, for people"),
 )
 

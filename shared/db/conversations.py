@@ -167,6 +167,13 @@ class Run(SQLModel, table=True):
         ),
         # A person's list of runs, newest first.
         Index("runs_by_user", "user_id", "id"),
+        # How many runs of a person go on or wait.
+        Index(
+            "runs_live",
+            "user_id",
+            "agent",
+            postgresql_where=text("status IN ('queued', 'running')"),
+        ),
         # What operators have to look at.
         Index("runs_poisoned", "id", postgresql_where=text("error_code = 'poisoned'")),
     )

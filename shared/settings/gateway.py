@@ -113,6 +113,25 @@ class GatewaySettings(ProcessSettings):
         description="Room for the files of one person, in bytes: those that they bring, and those "
         "that their runs make, which are never refused.",
     )
+    requests_per_minute: int = Field(
+        60_000,
+        alias="BATON_REQUESTS_PER_MINUTE",
+        ge=0,
+        description="Runs that one person may ask for in a minute, by whatever door; 0: any "
+        "number.",
+    )
+    key_requests_per_minute: int = Field(
+        30_000,
+        alias="BATON_KEY_REQUESTS_PER_MINUTE",
+        ge=0,
+        description="The same with one key.",
+    )
+    runs_at_once: int = Field(
+        2_000,
+        alias="BATON_RUNS_AT_ONCE",
+        ge=0,
+        description="Runs of one person that may go on or wait at once; 0: any number.",
+    )
     drain_s: float = Field(
         5,
         alias="BATON_DRAIN_S",

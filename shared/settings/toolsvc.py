@@ -62,6 +62,13 @@ class ToolsvcSettings(ProcessSettings):
         le=86_400,
         description="Longest tool call, in seconds.",
     )
+    tool_calls_per_minute: int = Field(
+        30_000,
+        alias="BATON_TOOL_CALLS_PER_MINUTE",
+        ge=0,
+        description="Calls of tools that one person's runs may make in a minute; those beyond "
+        "wait. 0: any number.",
+    )
     max_result_bytes: int = Field(
         262_144,
         alias="BATON_MAX_RESULT_BYTES",

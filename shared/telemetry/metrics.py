@@ -48,6 +48,7 @@ RUNS_POISONED = Counter("baton_runs_poisoned", "Runs that killed all their carri
 TOOL_SECONDS = Histogram(
     "baton_tool_seconds", "Time of a tool call.", ["tool", "outcome"], buckets=_SECONDS
 )
+LIMITED = Counter("baton_limited", "Refusals of what would go over a limit.", ["limit"])
 
 # Runner
 RUNS_LIVE = Gauge("baton_runs_live", "Runs this runner carries now.")

@@ -4,6 +4,7 @@ A door that speaks another protocol has a shape of its own.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from math import ceil
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from shared.errors import BatonError, Store, as_away
+from shared.errors import BatonError, RateLimitedError, Store, as_away
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
 from shared.telemetry.redact import redact
@@ -88,7 +89,7 @@ def error_response(
     if told.code is Code.INTERNAL:
         log.error("unexpected error", exc_info=error)
     status = error.status_code if isinstance(error, HTTPException) else told.status
-    headers = {"retry-after": RETRY_AFTER_S} if told.status in (429, 503) else {}
+    headers = {"retry-after": _retry_after(told)} if told.status in (429, 503) else {}
     if told.status == 401:
         headers["www-authenticate"] = "Bearer"
     answer = shape(told, status, request_id)
@@ -98,6 +99,10 @@ def error_response(
         headers | dict(answer.headers),
         media_type="application/json",
     )
+
+
+def _retry_after(told: BatonError) -> str:
+    return str(ceil(told.retry_after_s)) if isinstance(told, RateLimitedError) else RETRY_AFTER_S
 
 
 def install_error_handlers(app: FastAPI, *stores: Store) -> None:

@@ -140,6 +140,19 @@ async def test_refusals_are_told_by_their_code(toolsvc: Toolsvc, record: Record)
 
 
 @pytest.mark.asyncio
+async def test_a_call_that_is_one_too_many_waits_for_its_turn(
+    toolsvc: Toolsvc, record: Record
+) -> None:
+    async def done(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"result": 7})
+
+    toolsvc.answers = [refuses(429, "rate_limited"), refuses(429, "rate_limited"), done]
+    call = record.call_tool("save", {}, token=TOKEN, call_id="c", scope="")
+    assert await call == 7
+    assert len(toolsvc.got) == 3
+
+
+@pytest.mark.asyncio
 async def test_only_what_concerns_the_runner_itself_carries_its_own_secret(
     toolsvc: Toolsvc, record: Record
 ) -> None:

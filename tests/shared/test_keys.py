@@ -13,6 +13,7 @@ from shared.bus import doorbell
 from shared.bus.append import Batch, Entry, Mode, append
 from shared.bus.connect import commands_client
 from shared.bus.keys import KEYS, events_key, runner_key
+from shared.bus.limits import Limit, Limiter
 from shared.protocol.position import START, Position
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
@@ -36,7 +37,7 @@ def _pattern(key: str) -> str:
 
 
 async def _converse(redis: Redis) -> None:
-    """The bus calls of two runs in one thread, of which the second is taken over."""
+    """The bus calls of two runs in one thread, of which the second is taken over, and a limit's."""
     thread, run = uuid4(), uuid4()
     await doorbell.ensure_group(redis)
     for fence in (1, 2, 3):
@@ -50,6 +51,7 @@ async def _converse(redis: Redis) -> None:
     forced = [Entry(Position(3, 9), "CUSTOM", "run_1", "{}")]
     await append(redis, Batch(thread, 3, forced, Mode.FORCE))
     assert await redis.exists(events_key(thread))
+    await Limiter(redis).count(Limit("requests", "ada", 1))
     about: dict[Any, Any] = {"load": 1}
     pipe = redis.pipeline(transaction=False)  # as a runner shows what it does
     pipe.hset(runner_key("runner-1"), mapping=about)

@@ -18,6 +18,7 @@ from shared.bus.append import Batch, Entry, Mode, Reply, append
 from shared.bus.connect import commands_client
 from shared.bus.doorbell import ensure_group, waiting
 from shared.bus.events import read_all_after
+from shared.bus.limits import Limiter
 from shared.db.direct import direct
 from shared.db.engine import POSTGRES, engine
 from shared.protocol.ids import uuid7
@@ -356,6 +357,7 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[RecordRig]:
         install_error_handlers(app)
         app.state.closing = set()
         app.state.services = services = Services(
+            limiter=Limiter(redis),
             settings=settings,
             engine=made,
             direct=own,

@@ -7,6 +7,8 @@ import pytest
 import pytest_asyncio
 from prometheus_client import REGISTRY
 
+from shared.bus.connect import commands_client
+from shared.bus.limits import Limiter
 from shared.tokens import mint_run_token
 from tests.toolsvc.tool_rig import RUNNER_KEY, TOKEN_KEY, Rig, opened
 from toolsvc.tool import ToolCall, tool
@@ -213,3 +215,22 @@ async def test_calls_are_measured_by_outcome(rig: Rig) -> None:
     assert [count(outcome) for outcome in ("done", "replayed", "refused")] == [
         number + 1 for number in before
     ]
+
+
+async def test_calls_beyond_the_limit_of_a_person_are_told_when_to_come_back(
+    database_url: str, redis_url: str
+) -> None:
+    redis = commands_client(redis_url, "baton-test")
+    limited: dict[str, Any] = {"limiter": Limiter(redis), "tool_calls_per_minute": 2}
+    async with opened(database_url, nested, **limited) as rig:
+        await rig.result("nested", {"rows": []})
+        await rig.result("nested", {"rows": []})
+        refused = await rig.call("nested", {"rows": []})
+        assert refused.status_code == 429
+        assert refused.json()["error"]["code"] == "rate_limited"
+        assert "onError" not in refused.json()["error"]  # it is for the runner, which waits
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert len(await rig.effects()) == 2
+        eve = await rig.add_person("eve@example.com")
+        await rig.result("nested", {"rows": []}, token=mint_run_token(TOKEN_KEY, eve))
+    await redis.aclose()

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.routing import Route
 
+from shared.bus.limits import Limit, Limiter
 from shared.db.engine import POSTGRES, engine
 from shared.protocol.ids import uuid7
 from shared.settings import ToolsvcSettings
@@ -99,9 +100,21 @@ class Rig:
         return claims
 
 
+class Uncounted:
+    """Limits without a Redis: there are none."""
+
+    async def count(self, *limits: Limit) -> None:
+        """Nothing is refused."""
+
+
 @asynccontextmanager
 async def opened(
-    database_url: str, *tools: Tool, timeout_s: float = 10, max_result_bytes: int = 4096
+    database_url: str,
+    *tools: Tool,
+    timeout_s: float = 10,
+    max_result_bytes: int = 4096,
+    limiter: Limiter | None = None,
+    **more: Any,
 ) -> AsyncIterator[Rig]:
     """A rig with the built-in tools and `tools`."""
     built_in = load_registry()
@@ -129,6 +142,7 @@ async def opened(
             "tool_timeout_s": timeout_s,
             "max_result_bytes": max_result_bytes,
         }
+        | more
     )
     async with AsyncExitStack() as lifetime, engine(database_url, pool_size=5) as made:
         await _seed(made, claims, "ada@example.com")
@@ -144,6 +158,7 @@ async def opened(
             settings=settings,
             registry=registry,
             instance="toolsvc-test",
+            limiter=limiter or Uncounted(),
         )
         transport = httpx.ASGITransport(Outermost(app, process="toolsvc"))
         async with httpx.AsyncClient(transport=transport, base_url="http://toolsvc") as http:
