@@ -19,6 +19,8 @@ log = get_logger(__name__)
 #: While Redis is away: try again after this, doubling up to the second.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 
+_ANSWERED = {answer: APPENDS.labels(answer.value) for answer in Answer}
+
 #: Asked when the stream does not know us: is the fence still ours in SQL?
 Confirm = Callable[[Outbox, Answer], Awaitable[None]]
 
@@ -99,7 +101,7 @@ class Publisher:
             outbox.due = time.monotonic() + LONGEST_PAUSE_S
             return
         outbox.refused = False
-        APPENDS.labels(reply.answer.value).inc()
+        _ANSWERED[reply.answer].inc()
         if reply.answer not in (Answer.OK, Answer.HAVE):
             self._begin_to_ask(outbox, reply.answer)
         elif outbox.is_foreign(reply):

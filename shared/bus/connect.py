@@ -3,8 +3,11 @@
 No automatic retries (they double entries whose reply was lost), bounded waits, one shape of reply.
 """
 
+from collections.abc import Iterable
+from functools import cache
 from typing import Any, cast
 
+import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
@@ -56,5 +59,33 @@ def _pool(url: str, name: str, connections: int, timeout_s: float | None) -> Blo
         "client_name": name,
     }
     if watched := parse_sentinel_url(url):
-        return BlockingConnectionPool(**to_master(watched) | options)
-    return BlockingConnectionPool.from_url(url, **options)
+        pool = BlockingConnectionPool(**to_master(watched) | options)
+    else:
+        pool = BlockingConnectionPool.from_url(url, **options)
+    plain: Any = pool.connection_class
+    pool.connection_class = _packing_in_c(plain)
+    return pool
+
+
+@cache
+def _packing_in_c(connection: type[Any]) -> type[Any]:
+    return type(connection.__name__, (_PackingInC, connection), {})
+
+
+class _PackingInC:
+    """For a class of connections: redis-py's asynchronous ones pack each argument in Python."""
+
+    def pack_command(self, *command: Any) -> list[bytes]:
+        """See Connection."""
+        return [_packed(command)]
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
+        """See Connection."""
+        return [b"".join([_packed(tuple(command)) for command in commands])]
+
+
+def _packed(command: tuple[Any, ...]) -> bytes:
+    name, *rest = command
+    words = name.split() if " " in name else [name]  # "CLIENT SETNAME" is two for the server
+    packed: bytes = hiredis.pack_command((*words, *rest))
+    return packed
