@@ -5,7 +5,7 @@ so that two messages at once, from any number of gateways, have one order.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from uuid import UUID
@@ -16,6 +16,7 @@ from psycopg import IntegrityError
 
 from gateway.access import Visible, usable_agent, visible
 from gateway.auth.caller import Caller
+from gateway.client_tools import Tool
 from gateway.decide import Decided, announce, decide
 from gateway.intake import NewInput, Submission, examine, new_input, title_of
 from gateway.limits import count_request, require_room
@@ -93,18 +94,19 @@ async def accept_run(
     agent: str | None,
     input: RunAgentInput,  # noqa: A002
     if_busy: IfBusy = "enqueue",
+    tools: Sequence[Tool] = (),
 ) -> Accepted:
     """Accept a run: store it with its messages, then wake a runner; or one that resumes another.
 
     The same `runId` with the same body is the same run, however often it comes. A thread that does
-    not exist is made.
+    not exist is made. `tools` are those of the client that the agent is offered.
 
     Raises:
         BatonError: BAD_INPUT, NOT_SUPPORTED, UNKNOWN_AGENT, NOT_FOUND (a deleted thread), CONFLICT,
             BUSY; UNAVAILABLE where a store is away, and then nothing was stored.
     """
     sent = examine(thread_id=thread_id, agent=agent, input=input, if_busy=if_busy)
-    return await accept(services, caller, sent)
+    return await accept(services, caller, replace(sent, tools=tuple(tools)))
 
 
 async def accept(services: Services, caller: Caller, sent: Submission) -> Accepted:

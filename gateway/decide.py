@@ -15,6 +15,7 @@ from shared.db.direct import Transaction
 from shared.db.interrupts import InterruptStatus
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from shared.protocol.record import InterruptReason
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
@@ -61,9 +62,9 @@ async def decide(
 
     Raises:
         BatonError: NOT_FOUND, also for others' and those of another thread or run; BAD_INPUT where
-            they belong to several runs; CONFLICT where somebody has decided otherwise; GONE where
-            retention has deleted the run's journal; UNKNOWN_AGENT where the caller may not use its
-            agent. Nothing is recorded then.
+            they belong to several runs, or a result is told where a decision is wanted; CONFLICT
+            where somebody has decided otherwise; GONE where retention has deleted the run's
+            journal; UNKNOWN_AGENT where the caller may not use its agent. Nothing is recorded then.
     """
     ids = [one.interrupt for one in verdicts]
     found = await interrupts.runs_of(db, caller.user_id, ids, thread=thread, run=run)
@@ -87,6 +88,10 @@ async def decide(
 
 
 def _decide(db: Transaction, caller: Caller, asked: InterruptRow, verdict: Verdict) -> None:
+    of_client = asked.reason == InterruptReason.CLIENT_TOOL
+    if verdict.approved and of_client is not verdict.result:
+        wanted = f"the result of {asked.tool}, which the client has" if of_client else "a decision"
+        raise BatonError(Code.BAD_INPUT, f"{asked.id} waits for {wanted}.")
     if asked.status == InterruptStatus.OPEN:
         interrupts.decide(db, verdict.interrupt, verdict.status, verdict.message, by=caller.email)
     elif (asked.status, asked.message) != (verdict.status, verdict.message):

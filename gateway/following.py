@@ -219,11 +219,13 @@ def _end(row: RunRow, asked: Sequence[InterruptRow]) -> dict[str, Any]:
         outcome["interrupts"] = [
             {
                 "id": one.id,
+                "reason": one.reason,
                 "metadata": {
                     "baton": {"tool": one.tool, "agent": one.agent, "arguments": one.arguments}
                 },
             }
             for one in asked
+            if one.status == InterruptStatus.OPEN
         ]
     return {"type": "RUN_FINISHED", "outcome": outcome, **usage}
 

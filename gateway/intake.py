@@ -36,11 +36,13 @@ _RESERVED = ("ag-ui", "baton")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a person says about one question; `message` is what the model is told of a refusal."""
+    """What is said about one question; `message` is what the model is told of a refusal."""
 
     interrupt: str
     approved: bool
     message: str | None = None
+    #: Whether `message` is the result of a tool that the client has.
+    result: bool = False
 
     @property
     def status(self) -> InterruptStatus:
@@ -68,6 +70,8 @@ class Submission:
     history: tuple[dict[str, Any], ...] = ()
     #: The run that has to be its thread's newest, or it is refused.
     after: UUID | None = None
+    #: Tools that the client has, if the agent takes them.
+    tools: tuple[dict[str, Any], ...] = ()
     #: What it says to questions of a run that waits; then it is a resume, and says nothing else.
     verdicts: tuple[Verdict, ...] = ()
 
@@ -146,9 +150,11 @@ def _verdict(entry: ResumeEntry) -> Verdict:
     if entry.status == "cancelled":
         return Verdict(entry.interrupt_id, approved=False)
     said = entry.payload if isinstance(entry.payload, dict) else {}
+    if isinstance(result := said.get("result"), str) and said.keys() == {"result"}:
+        return Verdict(entry.interrupt_id, approved=True, message=result, result=True)
     _require(
         isinstance(said.get("approved"), bool),
-        "resume: a payload needs `approved`, true or false.",
+        "resume: a payload needs `approved`, true or false; or a `result`, text.",
     )
     if said.keys() - {"approved", "message"}:
         raise BatonError(Code.NOT_SUPPORTED, "resume: a payload has `approved` and `message`.")
@@ -188,6 +194,7 @@ def new_input(submission: Submission, held: frozenset[str]) -> NewInput:
         "forwardedProps": sent.forwarded_props,
         "instructions": list(submission.instructions),
         "before": len(submission.history),
+        "tools": list(submission.tools),
     }
     record = {"messages": messages} | {key: value for key, value in extras.items() if value}
     return NewInput(messages=messages, record=record, files=files)

@@ -12,6 +12,7 @@ from baton.tools import CALLER
 from runner import codec
 from runner.author_loop import answered_by, made_by
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
+from runner.client_tools import client_tools
 from runner.conversation import as_input
 from runner.drop_ins.exports import Export, Factory
 from runner.failures import failure_of
@@ -86,6 +87,8 @@ class AgentLoop:
         CARRIED.set(self.run)
         SCOPE.set(self.run.root)
         CALLER.set(self._call_tool)
+        offered = self.run.claimed.input.get("tools") or ()
+        self.run.client_tools = client_tools(offered, self.run.approvals.result_of)
         async with self._turn_to_replay():
             if isinstance(self._export, Factory):
                 agent = await made_by(self._export, self.run)

@@ -5,7 +5,7 @@ handed out and before any tool of that turn begins. So everything after it is th
 in a replay. It counts for the arguments that the person was shown, and for no others.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,10 +19,8 @@ from runner.scope import Scope, place_of
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.ids import new_id
-from shared.protocol.record import Asked, Decision
+from shared.protocol.record import Asked, Decision, InterruptReason
 
-#: Why a run is interrupted, as AG-UI's examples have it.
-REASON = "tool_call"
 #: What clients may answer.
 ANSWER = {
     "type": "object",
@@ -32,6 +30,8 @@ ANSWER = {
     },
     "required": ["approved"],
 }
+#: And of a tool of their own.
+RESULT = {"type": "object", "properties": {"result": {"type": "string"}}, "required": ["result"]}
 #: Characters of arguments that are shown with the question; the call's own events have them all.
 SHOWN_CHARS = 16_384
 #: How the SDK names tools whose calls do not.
@@ -54,16 +54,21 @@ class Question:
     def event(self) -> dict[str, Any]:
         """AG-UI's Interrupt."""
         one = self.record
+        of_client = one.reason == InterruptReason.CLIENT_TOOL
+        asks = f"{one.agent} asks whether it may call {one.tool}."
         event: dict[str, Any] = {
             "id": one.id,
             "reason": one.reason,
-            "message": f"{one.agent} asks whether it may call {one.tool}.",
-            "responseSchema": ANSWER,
+            "message": f"{one.agent} calls {one.tool}, which the client has."
+            if of_client
+            else asks,
+            "responseSchema": RESULT if of_client else ANSWER,
             "metadata": {
                 "baton": {
                     "tool": one.tool,
                     "agent": one.agent,
-                    "arguments": one.arguments[:SHOWN_CHARS],
+                    # Who carries it out needs all of them.
+                    "arguments": one.arguments[: None if of_client else SHOWN_CHARS],
                 }
             },
         }
@@ -108,24 +113,35 @@ class Approvals:
             else:
                 context.reject_tool(asked, rejection_message=decision.message)
 
-    def questions(self, interruptions: Sequence[ToolApprovalItem]) -> tuple[Question, ...]:
-        """What a run ends with that cannot go on without these.
+    def result_of(self, scope: str, call_id: str) -> str:
+        """What a client has told as the result of a call that was let through."""
+        return self._decisions[scope, place_of(call_id)].message or ""
+
+    def questions(
+        self, interruptions: Sequence[ToolApprovalItem], of_client: Collection[str] = ()
+    ) -> tuple[Question, ...]:
+        """What a run ends with that cannot go on without these; some tools may be its client's.
 
         Raises:
             BatonError: `agent_error`, the agent's code has made up a call that no model made.
         """
-        return tuple(self._question(one) for one in interruptions)
+        return tuple(self._question(one, of_client) for one in interruptions)
 
-    def _question(self, item: ToolApprovalItem) -> Question:
+    def _question(self, item: ToolApprovalItem, of_client: Collection[str]) -> Question:
         call_id = item.call_id
         call = self._calls.get(call_id or "")
         if call is None or call_id is None:
             raise BatonError(
                 Code.AGENT_ERROR, f"{item.name!r} needs an approval, and no model has called it."
             )
+        theirs = call.item.type == "function_call" and not call.scope.nested
         record = Asked(
             id=new_id("int"),
-            reason=REASON,
+            reason=(
+                InterruptReason.CLIENT_TOOL
+                if theirs and item.name in of_client
+                else InterruptReason.APPROVAL
+            ),
             scope=call.scope.name,
             call_id=place_of(call_id),
             agent=item.agent.name,

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
-from agents import RunConfig
+from agents import FunctionTool, RunConfig
 from agents.items import ToolApprovalItem
 
 from runner.approvals import Approvals, Question
@@ -121,6 +121,8 @@ class CarriedRun:
         self.contexts: dict[str, ContextWatch] = {}
         self.sessions = Sessions(self.step)
         self.approvals = Approvals(claimed.decisions)
+        #: What the client has said that it can do.
+        self.client_tools: list[FunctionTool] = []
         self.parking = Parking(self.home, partial(self._interrupt, self.stopped))
         self._call_ids: set[str] = set()
 
@@ -138,7 +140,10 @@ class CarriedRun:
         """
         if self.committer.cancelled:
             return Stop(StopKind.CANCELLED)
-        return Stop(StopKind.INTERRUPTED, asked=self.approvals.questions(interruptions))
+        return Stop(StopKind.INTERRUPTED, asked=self._questions(interruptions))
+
+    def _questions(self, interruptions: Sequence[ToolApprovalItem]) -> tuple[Question, ...]:
+        return self.approvals.questions(interruptions, {one.name for one in self.client_tools})
 
     def _interrupt(
         self, stopped: asyncio.Future[Stop], interruptions: Sequence[ToolApprovalItem]

@@ -14,6 +14,7 @@ from agents.result import RunResultStreaming
 from agents.run import AgentRunner
 
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
+from runner.client_tools import beside
 from runner.contexts import ContextWatch
 from runner.hooks import ComposedHooks, foresee_changes
 from runner.lean import make_lean
@@ -103,6 +104,9 @@ def _patch_tools() -> None:
             tools = await get_all_tools(self, run_context)
         finally:
             COLLECTING.reset(collecting)
+        run, scope = CARRIED.get(), SCOPE.get()
+        if run is not None and scope is not None and run.client_tools and not scope.nested:
+            tools = beside(self, tools, run.client_tools)
         for tool in tools:
             if isinstance(tool, FunctionTool):
                 wrap_tool(tool)

@@ -8,18 +8,22 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any
 
+from ag_ui.core import RunAgentInput
 from fastapi import APIRouter, Body, Header, Path, Request
 from starlette.responses import Response
 
 from gateway.accept import Accepted, accept_run
+from gateway.access import visible
 from gateway.agui.exact import ExactFollowing
 from gateway.agui.lines import line
 from gateway.agui.replay import Replay, replay_of
 from gateway.api.routing import SignedIn, StrictRoute, WithServices
 from gateway.auth.caller import Caller
+from gateway.client_tools import Tool, checked_tools, takes_client_tools
 from gateway.following import Followers, Happening
 from gateway.intake import run_input
 from gateway.openai.serving import KEEP_ALIVE, KEEP_ALIVE_S, begun
+from gateway.services import Services
 from shared.db.engine import POSTGRES
 from shared.errors import BatonError
 from shared.protocol.codes import Code
@@ -61,10 +65,29 @@ async def run(
     """Start a run, or join the one of this `runId`, and tell its events until it ends."""
     sent = run_input(str(body.get("threadId", new_thread_id())), body)
     after = _cursor(last_event_id)
-    accepted = await accept_run(services, caller, thread_id=sent.thread_id, agent=agent, input=sent)
+    accepted = await accept_run(
+        services,
+        caller,
+        thread_id=sent.thread_id,
+        agent=agent,
+        input=sent,
+        tools=await _tools(services, caller, agent, sent),
+    )
     served = _Served(request.app.state.followers, caller, older=sent.protocol_version is None)
     headers = {"baton-run": accepted.run_id, "baton-thread": accepted.thread_id}
     return await begun(served.run(accepted, after), headers)
+
+
+async def _tools(
+    services: Services, caller: Caller, agent: str, sent: RunAgentInput
+) -> tuple[Tool, ...]:
+    """The client's own, where the agent takes them; else they are passed over."""
+    about = (await visible(services, caller)).find(agent)
+    if about is None or not takes_client_tools(about):
+        return ()
+    fields = {"name", "description", "parameters"}
+    tools = [one.model_dump(mode="json", include=fields) for one in sent.tools or ()]
+    return checked_tools([{k: v for k, v in one.items() if v is not None} for one in tools])
 
 
 def _cursor(given: str | None) -> Position | None:

@@ -14,6 +14,7 @@ import orjson
 
 from shared.errors import BatonError
 from shared.protocol.codes import MEANINGS, Code
+from shared.protocol.record import InterruptReason
 
 BETWEEN_MESSAGES = "\n\n"
 _TEXTS = frozenset({"TEXT_MESSAGE_CHUNK", "TEXT_MESSAGE_CONTENT"})
@@ -40,12 +41,16 @@ NOTHING = Added()
 
 
 class Question(NamedTuple):
-    """A call that waits for a person's decision; `arguments` as the model wrote them."""
+    """A call that waits: for a person's decision, or for the client that has the tool.
+
+    `arguments` are as the model wrote them.
+    """
 
     id: str
     agent: str
     tool: str
     arguments: str
+    of_client: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +183,8 @@ class Answer:
         last = ""
         if outcome["type"] == "interrupt":
             self._asked = tuple(map(_question, outcome.get("interrupts", ())))
-            last = _in_words(self._asked, self._link) if self._link and self._asked else ""
+            decided = [one for one in self._asked if not one.of_client]
+            last = _in_words(decided, self._link) if self._link and decided else ""
         elif not self._pieces:
             last = self._said_otherwise(event)
         added = self._write("", last)
@@ -201,7 +207,10 @@ class Answer:
 
 def _question(interrupt: dict[str, Any]) -> Question:
     about = interrupt["metadata"]["baton"]
-    return Question(interrupt["id"], about["agent"], about["tool"], about["arguments"])
+    of_client = interrupt.get("reason") == InterruptReason.CLIENT_TOOL
+    return Question(
+        interrupt["id"], about["agent"], about["tool"], about["arguments"], of_client=of_client
+    )
 
 
 def _in_words(asked: Iterable[Question], link: str) -> str:

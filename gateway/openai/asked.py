@@ -9,11 +9,15 @@ from jsonschema import Draft202012Validator, SchemaError
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from gateway.openai.messages import (
+    Called,
     Message,
     Said,
+    Told,
+    calls_of,
     conversation_of,
     instructions_of,
     newest_of,
+    results_of,
     unread_part,
     wordless_end,
 )
@@ -68,6 +72,8 @@ class ChatRequest(Given):
     n: int | None = None
     response_format: ResponseFormat | None = None
     metadata: dict[str, str] | None = None
+    #: Read only where the agent takes them.
+    tools: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +92,14 @@ class Asked:
     include_usage: bool
     wants_json: bool
     ignored: list[str]
+    #: The client's own tools, as they came.
+    tools: Any
+    #: What it says to questions of a run, and of the calls that those are about.
+    told: list[Told]
+    calls: Mapping[str, Called]
+    #: Whether it says something new beside that, and where it says all of it.
+    news: bool = False
+    place: str = "messages"
 
 
 def read_request(body: Any, headers: Mapping[str, str]) -> Asked:
@@ -100,7 +114,8 @@ def read_request(body: Any, headers: Mapping[str, str]) -> Asked:
     thread = thread_of(metadata.pop(THREAD_ID, None), headers.get("baton-thread"))
     messages, wanted = request.messages, request.response_format
     said = newest_of(messages) if thread else conversation_of(messages)
-    if not said or wordless_end(messages):
+    told = results_of(messages)
+    if (not said and not told) or wordless_end(messages):
         raise bad("messages", "there is no text to answer.")
     return Asked(
         model=request.model,
@@ -112,6 +127,9 @@ def read_request(body: Any, headers: Mapping[str, str]) -> Asked:
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
         wants_json=wanted is not None and wanted.type != "text",
         ignored=ignored_of(request),
+        tools=request.tools,
+        told=told,
+        calls=calls_of(messages),
     )
 
 

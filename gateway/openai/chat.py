@@ -12,8 +12,10 @@ from gateway.auth.caller import Caller
 from gateway.openai.asked import Asked, bad, idempotency_key, read_request
 from gateway.openai.completion import Chunks, Identity, completion
 from gateway.openai.models import agent_of
+from gateway.openai.resuming import resuming
 from gateway.openai.serving import Served, begun, link_of, unless_gone
 from gateway.openai.submit import submission
+from gateway.openai.tools import CHAT
 from gateway.services import Services
 from gateway.store import threads
 from shared.errors import BatonError
@@ -31,9 +33,12 @@ async def create_chat_completion(
     asked, key = read_request(body, request.headers), idempotency_key(request.headers)
     agent = await agent_of(services, caller, asked.model)
     check_form(asked, agent)
-    sent = submission(caller, asked, body, agent=agent["name"], key=key)
-    if not sent.hidden:
-        await require_thread(services, caller, sent.thread_id)
+    asked, tools = CHAT.read(asked, agent)
+    sent = await resuming(services, caller, asked, body, agent=agent["name"], key=key)
+    if sent is None:
+        sent = submission(caller, asked, body, agent=agent["name"], key=key, tools=tools)
+        if not sent.hidden:
+            await require_thread(services, caller, sent.thread_id)
     accepted = await accept(services, caller, sent)
     link = link_of(request, services, accepted.run_id)
     served = Served(request.app.state.followers, caller, accepted, again=key is not None, link=link)

@@ -33,7 +33,10 @@ def completion(of: Identity, whole: Whole) -> dict[str, Any]:
         "refusal": whole.refusal or None,
         "annotations": [],
     }
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    if calls := _calls(whole):
+        message |= {"content": whole.text or None, "tool_calls": calls}
+    end = _end(whole)
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": end}
     return {
         "id": of.id,
         "object": "chat.completion",
@@ -42,6 +45,23 @@ def completion(of: Identity, whole: Whole) -> dict[str, Any]:
         "choices": [choice],
         "usage": usage_of(whole.usage),
     }
+
+
+def _calls(whole: Whole) -> list[dict[str, Any]]:
+    """Calls of the client's own tools; by its id each is answered, whatever the model called it."""
+    return [
+        {
+            "id": one.id,
+            "type": "function",
+            "function": {"name": one.tool, "arguments": one.arguments},
+        }
+        for one in whole.asked
+        if one.of_client
+    ]
+
+
+def _end(whole: Whole) -> str:
+    return "tool_calls" if any(one.of_client for one in whole.asked) else "stop"
 
 
 def usage_of(usage: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -97,7 +117,9 @@ class Chunks:
 
     def closing(self, whole: Whole) -> bytes:
         """The end of the text, tokens for those who ask, and the end of the stream."""
-        end = self._chunk({}, finish_reason="stop")
+        calls = [{"index": index} | one for index, one in enumerate(_calls(whole))]
+        end = self._chunk({"tool_calls": calls}) if calls else b""
+        end += self._chunk({}, finish_reason=_end(whole))
         if self._include_usage:
             end += line(self._base | {"choices": [], "usage": usage_of(whole.usage)})
         return end + DONE

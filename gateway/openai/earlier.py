@@ -68,33 +68,25 @@ async def find_response(db: AsyncConnection, caller: Caller, response_id: str) -
     return Found(rows=rows, accepted=accepted, waits=waits)
 
 
-async def going_on(services: Services, caller: Caller, previous: str, key: str | None) -> Onto:
+async def going_on(services: Services, caller: Caller, previous: Found, key: str | None) -> Onto:
     """Where a request goes on from a response.
 
     That is its thread, as long as it is the newest there; else a new one, which begins with all
     that was said until then. A request that was accepted before, by its `key`, stays where it is.
 
     Raises:
-        BatonError: NOT_FOUND; NOT_SUPPORTED where the response has not ended, and another one is
+        BatonError: NOT_SUPPORTED where the response has not ended, and another one is
             going on behind it.
     """
     async with services.db.reading(caller.user_id) as db:
-        found = await find_response(db, caller, previous)
-        if found is None:
-            raise BatonError(
-                Code.NOT_FOUND,
-                "There is no such response, or it is not yours.",
-                param="previous_response_id",
-                reason="previous_response_not_found",
-            )
         known = await runs.find(db, caller.user_id, run_of(caller, key)) if key else None
         if known is not None:
             return Onto(thread=known.thread)
-        newest = found.newest
+        newest = previous.newest
         (last,) = await runs.page(db, caller.user_id, limit=1, thread=newest.thread)
         if last.key == newest.key:
             return Onto(thread=newest.thread, after=newest.key)
-        if newest.status in LIVE or found.waits:
+        if newest.status in LIVE or previous.waits:
             raise BatonError(
                 Code.NOT_SUPPORTED,
                 "previous_response_id: it has not ended, and others wait behind it.",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from ag_ui.core import TextPart
 from pydantic import Discriminator, Field, Tag
 
-from gateway.openai.messages import Said, called, returned
+from gateway.openai.messages import Called, Said, Told, called, returned
 from gateway.openai.parts import Given, InputFile, InputImage, OtherPart, Shown, checked, shown
 
 
@@ -56,6 +56,24 @@ class Output(Given):
     output: Content
 
 
+class Request(Given):
+    """What a run has asked a person."""
+
+    type: Literal["mcp_approval_request"]
+    id: str
+    name: str
+    arguments: str = ""
+
+
+class Decided(Given):
+    """What a person has decided."""
+
+    type: Literal["mcp_approval_response"]
+    approval_request_id: str
+    approve: bool
+    reason: str | None = None
+
+
 class Thought(Given):
     """Reasoning, which stays with whoever reasoned."""
 
@@ -71,6 +89,8 @@ Item = Annotated[
     Annotated[Spoken, Tag("message")]
     | Annotated[Call, Tag("function_call")]
     | Annotated[Output, Tag("function_call_output")]
+    | Annotated[Request, Tag("mcp_approval_request")]
+    | Annotated[Decided, Tag("mcp_approval_response")]
     | Annotated[Thought, Tag("reasoning")],
     Discriminator(_kind),
 ]
@@ -104,9 +124,41 @@ def conversation_of(items: Sequence[Item]) -> list[Said]:
     return [one for one in said if not one.silent]
 
 
+def answers_of(items: Sequence[Item]) -> list[Told]:
+    """Results and decisions that the request ends with."""
+    told: list[Told] = []
+    for item in reversed(items):
+        match item:
+            case Output():
+                told.append(Told(item.call_id, _text(item.output)))
+            case Decided():
+                reason = None if item.approve else item.reason
+                id_ = item.approval_request_id
+                told.append(Told(id_, reason, approved=item.approve, result=False))
+            case Thought():
+                pass
+            case _:
+                break
+    return told[::-1]
+
+
+def calls_of(items: Sequence[Item]) -> dict[str, Called]:
+    """Calls that were made, and asked about, by id."""
+    calls = {one.call_id: one for one in items if isinstance(one, Call)}
+    asked = {one.id: one for one in items if isinstance(one, Request)}
+    return {
+        id_: Called(name=one.name, arguments=one.arguments) for id_, one in (calls | asked).items()
+    }
+
+
+def has_news(items: Sequence[Item]) -> bool:
+    """Whether anything but answers is told."""
+    return any(isinstance(one, Spoken) for one in items)
+
+
 def wordless_end(items: Sequence[Item]) -> bool:
     """Whether the person spoke last, without a word."""
-    spoken = [one for one in items if not isinstance(one, Thought)]
+    spoken = [one for one in items if not isinstance(one, (Thought, Request, Decided))]
     last = spoken[-1] if spoken else None
     if not isinstance(last, Spoken) or last.role != "user":
         return False

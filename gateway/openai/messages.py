@@ -4,6 +4,7 @@ What a client says that an assistant or a tool has said is history in words: a t
 reads, never a call that anybody carries out.
 """
 
+from itertools import takewhile
 from typing import Annotated, Any, Literal, NamedTuple
 
 from ag_ui.core import TextPart as ShownText
@@ -130,6 +131,15 @@ class Said(NamedTuple):
         return not self.parts and not self.text.strip()
 
 
+class Told(NamedTuple):
+    """What is said to a question that a run may have asked: a `result`, or a decision."""
+
+    id: str
+    text: str | None
+    approved: bool = True
+    result: bool = True
+
+
 def called(name: str, arguments: str) -> str:
     """A call, in words."""
     return f"[called {name} with {arguments or 'nothing'}]"
@@ -163,6 +173,24 @@ def conversation_of(messages: list[Message]) -> list[Said]:
             case Function():
                 said.append(Said("user", returned(message.name, message.content or "")))
     return [one for one in said if not one.silent]
+
+
+def results_of(messages: list[Message]) -> list[Told]:
+    """Results that the request ends with."""
+    told = takewhile(lambda one: isinstance(one, Tool), reversed(messages))
+    found = [Told(one.tool_call_id, _text(one.content)) for one in told if isinstance(one, Tool)]
+    return found[::-1]
+
+
+def calls_of(messages: list[Message]) -> dict[str, Called]:
+    """Calls of functions that an assistant is said to have made, by id."""
+    return {
+        call.id: call.function
+        for message in messages
+        if isinstance(message, Assistant)
+        for call in message.tool_calls or ()
+        if isinstance(call, FunctionCall)
+    }
 
 
 def newest_of(messages: list[Message]) -> list[Said]:

@@ -20,11 +20,11 @@ from shared.protocol.position import Position, parse_position
 PREFIX = "resp_"
 #: So many events of a stream may tell of one of the run's, and so many of those a fence has.
 PER_POSITION, PER_FENCE = 256, 1 << 24
-#: Among those of one position: where questions begin, two for each, and the last of all. They are
-#: fixed, so that a text which is kept in one piece ends with the number that it ended with.
-_QUESTIONS, _LAST = 20, PER_POSITION - 1
+#: Among those of one position: where questions begin, so many for each, and the last of all. They
+#: are fixed, so that a text which is kept in one piece ends with the number that it ended with.
+_QUESTIONS, _PER_QUESTION, _LAST = 20, 4, PER_POSITION - 1
 #: More questions at once are told in the response alone.
-_MOST_QUESTIONS = (_LAST - _QUESTIONS) // 2
+_MOST_QUESTIONS = (_LAST - _QUESTIONS) // _PER_QUESTION
 #: Failures of the telling, not of the run: the stream ends, and the response goes on.
 _OF_THE_STREAM = frozenset(
     {Code.UNAVAILABLE, Code.ANSWER_RESTARTED, Code.INTERNAL, Code.BAD_INPUT, Code.RATE_LIMITED}
@@ -124,8 +124,17 @@ def _output(of: Identity, whole: Whole) -> list[dict[str, Any]]:
     return [*said, *map(_asked, whole.asked)]
 
 
-def _asked(question: Question) -> dict[str, Any]:
-    """With OpenAI it is a server of tools that such a call is for; here the agent has them."""
+def _asked(question: Question, arguments: str | None = None) -> dict[str, Any]:
+    """With OpenAI it is a server of tools that is to be approved; here the agent has them."""
+    if question.of_client:
+        return {
+            "type": "function_call",
+            "id": f"fc_{question.id}",
+            "call_id": question.id,
+            "name": question.tool,
+            "arguments": question.arguments if arguments is None else arguments,
+            "status": "completed" if arguments is None else "in_progress",
+        }
     return {
         "type": "mcp_approval_request",
         "id": question.id,
@@ -193,11 +202,20 @@ class ResponseStream:
     def _questions(self, asked: Sequence[Question], index: int) -> bytes:
         told = b""
         for number, one in enumerate(asked[:_MOST_QUESTIONS]):
-            item = {"output_index": index + number, "item": _asked(one)}
-            at = _QUESTIONS + 2 * number
-            told += self._event("response.output_item.added", at, **item)
-            told += self._event("response.output_item.done", at + 1, **item)
+            where: dict[str, Any] = {"output_index": index + number}
+            at = _QUESTIONS + _PER_QUESTION * number
+            begun = _asked(one, "")
+            told += self._event("response.output_item.added", at, **where, item=begun)
+            if one.of_client:
+                told += self._arguments(one, at + 1, where | {"item_id": begun["id"]})
+            told += self._event("response.output_item.done", at + 3, **where, item=_asked(one))
         return told
+
+    def _arguments(self, one: Question, at: int, where: dict[str, Any]) -> bytes:
+        """Of a client's call, as if they came in pieces."""
+        kind, whole = "response.function_call_arguments", {"arguments": one.arguments}
+        told = self._event(f"{kind}.delta", at, **where, delta=one.arguments)
+        return told + self._event(f"{kind}.done", at + 1, **where, **whole, name=one.tool)
 
     def failed(self, error: BatonError) -> bytes:
         """The end of a response that failed, or of a stream that cannot go on."""

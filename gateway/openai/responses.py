@@ -15,8 +15,10 @@ from gateway.openai.earlier import Found, find_response, going_on
 from gateway.openai.input_items import input_items, page_of
 from gateway.openai.models import agent_of
 from gateway.openai.response import Identity, ResponseStream, response
+from gateway.openai.resuming import resuming
 from gateway.openai.serving import Served, begun, unless_gone
 from gateway.openai.submit import submission
+from gateway.openai.tools import RESPONSES
 from gateway.openai.wanted import Wanted, read_response_request
 from gateway.services import Services
 from gateway.store import runs, threads
@@ -35,7 +37,7 @@ async def create_response(request: Request, caller: SignedIn, services: WithServ
     key = idempotency_key(request.headers)
     agent = await agent_of(services, caller, wanted.model)
     _check_form(wanted, agent)
-    accepted = await _accepted(services, caller, wanted, body, agent=agent["name"], key=key)
+    accepted, wanted = await _accepted(services, caller, wanted, body, agent=agent, key=key)
     identity = _identity(accepted, wanted.model, background=wanted.background)
     headers = headers_of(accepted, wanted)
     served = _served(request, caller, accepted, again=key is not None)
@@ -54,24 +56,41 @@ async def _accepted(
     wanted: Wanted,
     body: dict[str, Any],
     *,
-    agent: str,
+    agent: dict[str, Any],
     key: str | None,
-) -> Accepted:
-    """The run of a request: in a thread, after another response, or by itself."""
+) -> tuple[Accepted, Wanted]:
+    """The run of a request: one that waited, or a new one, by itself or after another response."""
+    wanted, tools = RESPONSES.read(wanted, agent)
+    name, onto = agent["name"], None
+    previous = await _previous(services, caller, wanted.previous) if wanted.previous else None
+    sent = await resuming(services, caller, wanted, body, agent=name, key=key, previous=previous)
+    if sent is not None:
+        return await accept(services, caller, sent), wanted
     if wanted.thread is not None:
         await require_thread(services, caller, wanted.thread)
-    if wanted.previous is None:
-        return await accept(
-            services, caller, submission(caller, wanted, body, agent=agent, key=key)
+    for again in (False, True):
+        if previous is not None:
+            onto = await going_on(services, caller, previous, key)
+        sent = submission(caller, wanted, body, agent=name, key=key, onto=onto, tools=tools)
+        try:
+            return await accept(services, caller, sent), wanted
+        except GoneOnError:  # somebody else was quicker: this is another branch then
+            if again:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _previous(services: Services, caller: Caller, previous: str) -> Found:
+    async with services.db.reading(caller.user_id) as db:
+        found = await find_response(db, caller, previous)
+    if found is None:
+        raise BatonError(
+            Code.NOT_FOUND,
+            "There is no such response, or it is not yours.",
+            param="previous_response_id",
+            reason="previous_response_not_found",
         )
-    onto = await going_on(services, caller, wanted.previous, key)
-    sent = submission(caller, wanted, body, agent=agent, key=key, onto=onto)
-    try:
-        return await accept(services, caller, sent)
-    except GoneOnError:  # somebody else was quicker: this is another branch then
-        onto = await going_on(services, caller, wanted.previous, key)
-        sent = submission(caller, wanted, body, agent=agent, key=key, onto=onto)
-        return await accept(services, caller, sent)
+    return found
 
 
 @router.get("/responses/{response_id}")

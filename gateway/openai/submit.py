@@ -1,5 +1,6 @@
 """From a request to a run: its ids, and what is stored of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -10,7 +11,7 @@ from ag_ui.core import AssistantMessage, RunAgentInput, UserMessage
 
 from gateway.auth.caller import Caller
 from gateway.intake import Submission
-from gateway.openai.asked import Asked
+from gateway.openai.asked import Asked, bad
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.ids import is_id, new_run_id, new_thread_id
@@ -37,15 +38,18 @@ def submission(
     agent: str,
     key: str | None,
     onto: Onto | None = None,
+    tools: Sequence[dict[str, Any]] = (),
 ) -> Submission:
     """The run that a request asks for. The same key gives the same ids, at every gateway.
 
-    `onto`: what it goes on from.
+    `onto`: what it goes on from; `tools`: what the client has.
 
     Raises:
-        BatonError: NOT_FOUND for what cannot be a thread's id.
+        BatonError: NOT_FOUND for what cannot be a thread's id; BAD_INPUT where nothing is said.
     """
-    run, thread = _ids(caller, key)
+    if not asked.said:
+        raise bad(asked.place, "there is no text to answer.")
+    run, thread = ids_of(caller, key)
     if asked.thread is not None and not is_id(asked.thread):
         raise BatonError(Code.NOT_FOUND)
     named = asked.thread if onto is None else onto.thread
@@ -75,27 +79,29 @@ def submission(
         agent=agent,
         input=given,
         if_busy="enqueue",
-        digest=_digest(body, asked.thread),
+        digest=digest_of(body, asked.thread),
         instructions=tuple(asked.instructions),
         hidden=named is None,
         history=onto.history if onto else (),
         after=onto.after if onto else None,
+        tools=tuple(tools),
     )
 
 
 def run_of(caller: Caller, key: str) -> str:
     """The run of the requests that come with this key."""
-    return _ids(caller, key)[0]
+    return ids_of(caller, key)[0]
 
 
-def _ids(caller: Caller, key: str | None) -> tuple[str, str]:
+def ids_of(caller: Caller, key: str | None) -> tuple[str, str]:
+    """The ids of a run, and of a thread for it; the same for the same key."""
     if key is None:
         return new_run_id(), new_thread_id()
     derived = sha256(f"{caller.user_id}\n{key}".encode()).hexdigest()[:32]
     return f"run_{derived}", f"thr_{derived}"
 
 
-def _digest(body: dict[str, Any], thread: str | None) -> bytes:
+def digest_of(body: dict[str, Any], thread: str | None) -> bytes:
     """SHA-256 of all that makes a request what it is, whatever the order of its keys."""
     whole = {name: value for name, value in body.items() if name not in _FORM}
     return sha256(orjson.dumps([thread, whole], option=orjson.OPT_SORT_KEYS)).digest()

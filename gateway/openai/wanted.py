@@ -19,7 +19,10 @@ from gateway.openai.asked import (
 )
 from gateway.openai.items import (
     Item,
+    answers_of,
+    calls_of,
     conversation_of,
+    has_news,
     instructions_of,
     unread_part,
     wordless_end,
@@ -65,6 +68,8 @@ class ResponseRequest(Given):
     conversation: Id | Conversation | None = None
     text: TextOptions | None = None
     metadata: dict[str, str] | None = None
+    #: Read only where the agent takes them.
+    tools: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,22 +92,29 @@ def read_response_request(body: Any, headers: Mapping[str, str]) -> Wanted:
     thread = thread_of(metadata.pop(THREAD_ID, None) or _conversation(request), _header(headers))
     if thread and request.previous_response_id:
         raise bad("previous_response_id", "it excludes a conversation.")
-    said, told = _read(request.input)
+    said, instructions = _read(request.input)
     if thread or request.previous_response_id:
         said = [one for one in said if one.role == "user"]
-    if not said:
+    items = [] if isinstance(request.input, str) else request.input
+    told = answers_of(items)
+    if not said and not told:
         raise bad("input", "there is no text to answer.")
     wanted = request.text.format if request.text else None
     return Wanted(
         model=request.model,
         said=said,
-        instructions=[*([request.instructions] if request.instructions else []), *told],
+        instructions=[*([request.instructions] if request.instructions else []), *instructions],
         thread=thread,
         metadata=metadata,
         stream=bool(request.stream),
         include_usage=False,
         wants_json=wanted is not None and wanted.type != "text",
         ignored=ignored_of(request),
+        tools=request.tools,
+        told=told,
+        calls=calls_of(items),
+        news=bool(request.previous_response_id) and has_news(items),
+        place="input",
         previous=request.previous_response_id,
         background=bool(request.background),
     )

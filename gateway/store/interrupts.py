@@ -29,6 +29,29 @@ class InterruptRow(NamedTuple):
     created_at: datetime
 
 
+class Waiting(NamedTuple):
+    """A question by its id alone, and whose it is."""
+
+    id: str
+    run: UUID
+    thread: str
+    agent: str
+    reason: str
+    tool: str
+    arguments: str
+
+
+# Those that were called off wait for nobody.
+_WAITING = text(
+    """
+    SELECT interrupts.id, runs.id, threads.public_id, runs.agent, interrupts.reason,
+        interrupts.tool, interrupts.arguments
+    FROM interrupts JOIN runs ON runs.id = interrupts.run_id
+    JOIN threads ON threads.id = interrupts.thread_id
+    WHERE interrupts.id = ANY(:ids) AND interrupts.status <> 'superseded'
+        AND runs.user_id = :user AND threads.deleted_at IS NULL AND runs.deleted_at IS NULL
+    """
+)
 _COLUMNS = """
     interrupts.id, interrupts.run_id, interrupts.reason, interrupts.call_id, interrupts.agent,
     interrupts.tool, interrupts.arguments, interrupts.status, interrupts.message,
@@ -83,6 +106,12 @@ _GO_ON = Statement(
 async def of_run(db: AsyncConnection, run: UUID) -> Sequence[InterruptRow]:
     """What a run has asked, in order."""
     return [InterruptRow(*row) for row in await db.execute(_READ, {"run": run})]
+
+
+async def waiting(db: AsyncConnection, user: UUID, ids: Sequence[str]) -> list[Waiting]:
+    """A person's questions of these ids, decided or not; what is called off is left out."""
+    found = await db.execute(_WAITING, {"user": user, "ids": list(ids)})
+    return [Waiting(*row) for row in found]
 
 
 async def asked_by(db: Transaction, run: UUID) -> Sequence[InterruptRow]:

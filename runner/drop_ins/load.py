@@ -53,7 +53,10 @@ class LoadedAgent:
             "capabilities": {
                 "identity": {"name": self.name, "type": "openai-agents"},
                 "transport": {"streaming": True, "websocket": True, "resumable": True},
-                "tools": {"supported": any(one.tools for one in graph)},
+                "tools": {
+                    "supported": any(one.tools for one in graph),
+                    "clientProvided": self.overrides.client_tools,
+                },
                 "output": {"structuredOutput": bool(first and first.output_type is not None)},
                 "multiAgent": {
                     "supported": len(graph) > 1,

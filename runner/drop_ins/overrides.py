@@ -40,12 +40,14 @@ class Overrides(Part):
     access: Access = Access()
     #: Toolsvc's tools that its runs may call; `None`: all.
     tools: Annotated[tuple[_ToolName, ...], Field(max_length=200, strict=False)] | None = None
+    #: Whether tools that a client brings along are offered to the model.
+    client_tools: bool = False
     #: For each person.
     limits: Allowance = Allowance()
 
     def said(self) -> dict[str, Any]:
-        """The fields that the file has."""
-        return self.model_dump(mode="json", exclude_unset=True)
+        """The fields that the file has; what it says of clients' tools is a capability."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude={"client_tools"})
 
 
 def read_overrides(written: bytes | None, file: str) -> Overrides:

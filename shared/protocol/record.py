@@ -85,6 +85,13 @@ def _with_id_and_role(message: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
+class InterruptReason(StrEnum):
+    """Why a run is interrupted."""
+
+    APPROVAL = "tool_call"  #: a person has to let a call through; AG-UI's examples call it so
+    CLIENT_TOOL = "client_tool"  #: the client has the tool, and tells its result
+
+
 class Asked(_Message):
     """What a person has to decide before a call is carried out."""
 
@@ -107,7 +114,7 @@ class Decision(_Message):
     call_id: str
     digest: str
     approved: bool
-    #: What the model is told of a refusal.
+    #: What the model is told of a refusal; of a client's own tool, the result.
     message: str | None = None
 
 

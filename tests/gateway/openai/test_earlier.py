@@ -1,85 +1,31 @@
 """Responses that were made before: gone on from, read again past a question, cancelled, deleted."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
-from openai.types.responses import Response, ResponseItemList, ResponseStreamEvent
-from pydantic import TypeAdapter
+from openai.types.responses import Response, ResponseItemList
 
 from shared.protocol.ids import new_id, uuid7
-from tests.gateway.openai.carried import FINISHED, CarriedRun, Event, says
+from tests.gateway.openai.carried import FINISHED, says
+from tests.gateway.openai.waiting import carried, events_of, waiting
 from tests.gateway.rig import Rig
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
 PATH = "/v1/responses"
-EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
-ABOUT = {"tool": "send", "agent": "Mailer", "arguments": '{"to": "ada"}'}
-
-
-def asks(*ids: str) -> Event:
-    interrupts = [{"id": one, "metadata": {"baton": ABOUT}} for one in ids]
-    return {"type": "RUN_FINISHED", "outcome": {"type": "interrupt", "interrupts": interrupts}}
-
-
-@asynccontextmanager
-async def carried(
-    rig: Rig, ada: httpx.AsyncClient, text: str, **more: Any
-) -> AsyncIterator[tuple[CarriedRun, "asyncio.Task[httpx.Response]"]]:
-    """A response under way, and its run, which has begun."""
-    body = {"model": "Assistant", "input": text, **more}
-    answering = asyncio.create_task(ada.post(PATH, json=body))
-    try:
-        yield await CarriedRun.claimed(rig), answering
-        await asyncio.wait({answering})
-    finally:
-        answering.cancel()
 
 
 async def answered(rig: Rig, ada: httpx.AsyncClient, text: str, **more: Any) -> dict[str, Any]:
     """A response that says the text in capitals."""
     message = {"id": new_id("msg"), "role": "assistant", "content": text.upper()}
-    async with carried(rig, ada, text, **more) as (run, answering):
+    async with carried(rig, ada, {"input": text, **more}) as (run, answering):
         await run.end("finished", message)
         await run.say(says(text.upper()), FINISHED)
         await run.store()
     found: dict[str, Any] = (await answering).json()
     Response.model_validate(found, strict=True)
-    return found
-
-
-async def waiting(rig: Rig, run: CarriedRun, *ids: str) -> None:
-    """Let the run end with questions."""
-    for place, one in enumerate(ids):
-        await rig.sql(
-            "INSERT INTO interrupts (id, thread_id, root_id, run_id, ordinal, reason, scope,"
-            " call_id, agent, tool, arguments, digest, status) VALUES (:id, :thread, :run, :run,"
-            " :place, 'tool_call', 's', :id, 'Mailer', 'send', '{\"to\": \"ada\"}', 'd', 'open')",
-            id=one,
-            thread=run.thread,
-            run=run.run,
-            place=place,
-        )
-    await run.say(says("I will."), asks(*ids))
-    await run.store()
-    await run.end("interrupted", {"id": new_id("m"), "role": "assistant", "content": "I will."})
-
-
-def events_of(answer: httpx.Response) -> list[dict[str, Any]]:
-    assert answer.status_code == 200, answer.text
-    found = [
-        json.loads(one.split("\n")[1].removeprefix("data: "))
-        for one in answer.text.removesuffix("\n\n").split("\n\n")
-    ]
-    for one in found:
-        EVENT.validate_python(one)
-    numbers = [one["sequence_number"] for one in found]
-    assert numbers == sorted(set(numbers))
     return found
 
 
@@ -150,7 +96,7 @@ async def test_a_stream_read_again_carries_on_past_the_question(
     rig: Rig, ada: httpx.AsyncClient
 ) -> None:
     await rig.announce("Assistant")
-    async with carried(rig, ada, "send", stream=True) as (run, answering):
+    async with carried(rig, ada, {"input": "send", "stream": True}) as (run, answering):
         await waiting(rig, run, "int_1")
     events = events_of(await answering)
     ended = events[-1]["response"]
@@ -191,7 +137,7 @@ async def test_a_stream_read_again_carries_on_past_the_question(
 
 async def test_a_response_that_waits_can_be_cancelled(rig: Rig, ada: httpx.AsyncClient) -> None:
     await rig.announce("Assistant")
-    async with carried(rig, ada, "send") as (run, answering):
+    async with carried(rig, ada, {"input": "send"}) as (run, answering):
         await waiting(rig, run, "int_1", "int_2")
     made = (await answering).json()
     Response.model_validate(made, strict=True)

@@ -63,6 +63,8 @@ class World:
     commits: list[Commit] = field(default_factory=list)
     #: What people have decided.
     decisions: list[Decision] = field(default_factory=list)
+    #: What the client sent beside its words.
+    input: dict[str, Any] = field(default_factory=dict)
 
     def do(self, what: str) -> None:
         self.done.append(what)
@@ -273,7 +275,7 @@ def _carried(
         sql_last=(0, 0),
         history=[],
         messages=[{"id": "m1", "role": "user", "content": said}],
-        input={},
+        input=world.input,
         journal=journal,
         snapshot=world.snapshot,
         decisions=world.decisions,

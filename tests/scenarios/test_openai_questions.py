@@ -1,0 +1,135 @@
+"""Runs that wait for a client of the OpenAI API: for its own tools, and for its decisions."""
+
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from openai.types.responses import ResponseFunctionToolCall, ResponseInputParam
+from openai.types.responses.response_output_item import McpApprovalRequest
+
+from shared.protocol.ids import new_id
+from stack.running import Stack, running_stack
+from stack.test_stores import TestStores
+from tests.scenarios.client import Person
+from tests.scenarios.openai_caller import Caller, says
+
+pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
+
+DESK = """
+from agents import Agent, function_tool
+
+@function_tool
+def look(what: str) -> str:
+    return f"seen {what}"
+
+@function_tool(needs_approval=True)
+def send(to: str) -> str:
+    return f"sent to {to}"
+
+agent = Agent(name="Desk", tools=[look, send])
+"""
+CLICK: Any = {
+    "name": "click",
+    "description": "Clicks.",
+    "parameters": {"type": "object", "properties": {"at": {"type": "string"}}},
+}
+CLICKS = '[[tool=look {"what": "x"}]] [[tool=click {"at": "a"}]]'
+
+
+@pytest.fixture(scope="module")
+def agents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    desk = tmp_path_factory.mktemp("agents") / "Desk"
+    desk.mkdir()
+    (desk / "agent.py").write_text(DESK)
+    (desk / "agent.yaml").write_text("client_tools: true\n")
+    return desk.parent
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(stores: TestStores, agents: Path) -> AsyncIterator[Stack]:
+    env = {"BATON_AGENTS_HOME": str(agents)}
+    with stores.database() as url:
+        stores.empty_redis()
+        async with running_stack(
+            gateways=2, runners=2, demo=True, database_url=url, env=env
+        ) as started:
+            yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def callers(stack: Stack) -> AsyncIterator[list[Caller]]:
+    """The same person at both gateways."""
+    ada = await Person(stack.gateway_urls[0], f"{new_id('ada')}@example.com").sign_in()
+    key = (await ada.http.post("/api/keys", json={"name": "program"})).json()["key"]
+    both = [Caller(url, key) for url in stack.gateway_urls]
+    yield both
+    for one in both:
+        await one.close()
+    await ada.http.aclose()
+
+
+async def test_a_client_carries_out_what_the_model_calls_and_the_run_goes_on(
+    callers: list[Caller], stack: Stack
+) -> None:
+    first, second = (one.client.chat.completions for one in callers)
+    messages: list[Any] = [says(CLICKS)]
+    tools: Any = [{"type": "function", "function": CLICK}]
+    asked = await first.create(model="Desk", messages=messages, tools=tools)
+    (choice,) = asked.choices
+    assert choice.finish_reason == "tool_calls"
+    (call,) = choice.message.tool_calls or []
+    assert call.type == "function"
+    assert (call.function.name, json.loads(call.function.arguments)) == ("click", {"at": "a"})
+    for name, process in stack.processes.items():  # nobody holds what waits
+        if name.startswith("runner"):
+            process.kill(signal.SIGKILL)
+    messages += [
+        choice.message.to_dict(),
+        {"role": "tool", "tool_call_id": call.id, "content": "clicked at a"},
+    ]
+    ended = await second.create(model="Desk", messages=messages, tools=tools)
+    assert ended.choices[0].finish_reason == "stop"
+    said = ended.choices[0].message.content or ""
+    assert "clicked at a" in said
+    assert "seen x" in said
+
+
+async def test_a_response_is_answered_by_outputs_as_a_stream(callers: list[Caller]) -> None:
+    responses = callers[0].client.responses
+    tools: Any = [{"type": "function", "strict": False, **CLICK}]
+    asked = await responses.create(model="Desk", input=CLICKS, tools=tools)
+    (call,) = asked.output
+    assert isinstance(call, ResponseFunctionToolCall)
+    given: ResponseInputParam = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": "clicked at a"}
+    ]
+    async with responses.stream(model="Desk", input=given, previous_response_id=asked.id) as stream:
+        ended = await stream.get_final_response()
+    assert "clicked at a" in ended.output_text
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_approvals_are_asked_and_answered_as_items(
+    callers: list[Caller], approve: bool
+) -> None:
+    responses = callers[0].client.responses
+    asked = await responses.create(model="Desk", input='[[tool=send {"to": "ada"}]]')
+    (request,) = asked.output
+    assert isinstance(request, McpApprovalRequest)
+    assert (request.name, request.server_label) == ("send", "Desk")
+    said: ResponseInputParam = [
+        {
+            "type": "mcp_approval_response",
+            "approval_request_id": request.id,
+            "approve": approve,
+            "reason": "Not today.",
+        }
+    ]
+    ended = await responses.create(model="Desk", input=said, previous_response_id=asked.id)
+    assert ("sent to ada" if approve else "Not today.") in ended.output_text
+    read = await responses.retrieve(asked.id)
+    assert read.output_text == ended.output_text
