@@ -8,12 +8,14 @@ from typing import Any
 from agents import Agent, Runner
 from agents.items import ToolCallOutputItem
 
+from baton.files import DRAWER
 from baton.tools import CALLER
 from runner import codec
 from runner.author_loop import answered_by, made_by
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
 from runner.client_tools import client_tools
 from runner.conversation import as_input
+from runner.drawer import drawer_of
 from runner.drop_ins.exports import Export, Factory
 from runner.failures import failure_of
 from runner.scope import SCOPE, place_of
@@ -89,6 +91,7 @@ class AgentLoop:
         CALLER.set(self._call_tool)
         offered = self.run.claimed.input.get("tools") or ()
         self.run.client_tools = client_tools(offered, self.run.approvals.result_of)
+        DRAWER.set(drawer_of(self.run))
         async with self._turn_to_replay():
             if isinstance(self._export, Factory):
                 agent = await made_by(self._export, self.run)

@@ -167,6 +167,21 @@ class Record:
         )
         return orjson.loads(raw)["result"]
 
+    async def put_file(self, name: str, content: bytes, *, token: RunToken, scope: str) -> str:
+        """Keep a file that agent code has made; the text that stands for it.
+
+        Raises:
+            BatonError: `bad_input` or `too_large`.
+        """
+        headers = {
+            "content-type": "application/octet-stream",
+            "baton-scope": quote(scope, safe="/:#"),
+            "baton-name": quote(name, safe=""),
+        }
+        raw = await self._until_answered("POST", "/files", content, token, headers)
+        link: str = orjson.loads(raw)["link"]
+        return link
+
     async def file(self, token: RunToken, id_: str) -> bytes:
         """The bytes of a file of the run's thread.
 

@@ -63,8 +63,8 @@ class Outcome:
     code: str | None = None
     message: str = ""
     status: int = 200
-    #: The whole result, of which `result` is the beginning.
-    file: NewFile | None = None
+    #: What the tool made, and the whole of a result of which `result` is the beginning.
+    files: tuple[NewFile, ...] = ()
 
     @classmethod
     def failed(
@@ -195,10 +195,10 @@ async def claim(connection: AsyncConnection, who: Claimant) -> Found:
 async def settle(connection: AsyncConnection, who: Claimant, outcome: Outcome) -> bool:
     """Write down how it ended; false where the row is not this claimant's any more.
 
-    Where the outcome has a file, the caller has a transaction, and undoes it where this is false.
+    Where the outcome has files, the caller has a transaction, and undoes it where this is false.
     """
-    if outcome.file:  # first, for it waits for the thread's row, which others lock before effects
-        await keep(connection, who.claims, outcome.file)
+    for file in outcome.files:  # first: they wait for the thread's row, which others lock before
+        await keep(connection, who.claims, file)
     failed = outcome.code is not None
     facts = orjson.dumps({"status": outcome.status}).decode()
     settled = await connection.execute(

@@ -26,7 +26,7 @@ from shared.settings import ToolsvcSettings
 from shared.telemetry.logs import get_logger
 from shared.tokens import RunClaims
 from toolsvc.effects import Claimant, EffectKey, Found, Outcome, Standing, claim, settle
-from toolsvc.files import cut, file_of
+from toolsvc.files import MadeFiles, NewFile, cut, file_of
 from toolsvc.tool import SqlCall, Tool, ToolCall, ToolError
 from toolsvc.tool_http import http_client
 
@@ -195,7 +195,7 @@ class _Attempt:
         raise AssertionError("unreachable")
 
     async def _settle(self, outcome: Outcome) -> bool:
-        engine = self.executor.engine if outcome.file else self._autocommit
+        engine = self.executor.engine if outcome.files else self._autocommit
         async with engine.connect() as connection:
             settled = await settle(connection, self.who, outcome)
             if settled:
@@ -208,7 +208,7 @@ class _Attempt:
         try:
             async with time:
                 value = await self.tool.function(call, **self.arguments)
-            return self._result(value)
+            return self._result(value, tuple(call.files.made))
         except ToolError as error:
             return Outcome.failed(error.code, error.message, status=error.status)
         except Exception as error:
@@ -227,7 +227,7 @@ class _Attempt:
         log.error("a tool failed", tool=self.tool.name, exc_info=error)
         return Outcome.failed(Code.TOOL_FAILED)
 
-    def _result(self, value: Any) -> Outcome:
+    def _result(self, value: Any, made: tuple[NewFile, ...]) -> Outcome:
         try:
             result = to_json(value, inf_nan_mode="null")
         except (PydanticSerializationError, ValueError) as error:
@@ -238,8 +238,9 @@ class _Attempt:
             return Outcome.failed(Code.TOOL_TOO_LARGE, message)
         if len(result) > self.executor.max_result_bytes:
             whole = file_of(value, result)
-            return Outcome(result=cut(whole, most=self.executor.max_result_bytes), file=whole)
-        return Outcome(result=result.decode())
+            shown = cut(whole, most=self.executor.max_result_bytes)
+            return Outcome(result=shown, files=(*made, whole))
+        return Outcome(result=result.decode(), files=made)
 
     def _context(self) -> dict[str, Any]:
         return {
@@ -247,6 +248,7 @@ class _Attempt:
             "idempotency_key": self.key.as_text,
             "http": http_client(self.executor.connections, self.key.as_text),
             "engine": self.executor.engine,
+            "files": MadeFiles(),
         }
 
     @property

@@ -21,6 +21,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from toolsvc.files import MadeFiles
 from toolsvc.tool_schema import Parameters, SignatureError, parameters_of
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)  # OpenAI's rule for functions
@@ -66,6 +67,8 @@ class ToolCall:
     http: httpx.AsyncClient = field(repr=False)
     #: For reading on the side; what is written through it is not part of the ledger's transaction.
     engine: AsyncEngine = field(repr=False)
+    #: For what the person shall download: `call.files.put(name, bytes)` gives the text for it.
+    files: MadeFiles = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`GET /tools`, `POST /tools/{name}` and `GET /files/{id}`: what a runner sees of tools.
+"""`GET /tools`, `POST /tools/{name}`, `POST` and `GET /files`: what a runner sees of tools.
 
 Who calls, and for whom, is in the run's token; the body holds the arguments and nothing else.
 """
@@ -7,21 +7,23 @@ import hmac
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from shared.errors import BatonError
+from shared.media import MAX_FILE_BYTES
 from shared.protocol.codes import Code
 from shared.protocol.strict_json import NotJsonError, loads
 from shared.settings.toolsvc import ToolsvcSettings
 from shared.telemetry.redact import redact
 from shared.tokens import RunClaims, verify_run_token
-from shared.web.files import file_key, file_response
+from shared.web.files import file_id, file_key, file_link, file_response
 from toolsvc.calling import MAX_BODY_BYTES, ToolServices, call, permitted
 from toolsvc.effects import Found, Standing
-from toolsvc.files import read
+from toolsvc.files import keep_own, new_file, read
 from toolsvc.tool import Tool
 
 router = APIRouter(tags=["tools"])
@@ -29,6 +31,8 @@ router = APIRouter(tags=["tools"])
 #: The ids that models give to their calls, and no more than an index entry has room for.
 CALL_ID = re.compile(r"[\x21-\x7e]{1,256}", re.ASCII)
 SCOPE = re.compile(r"[\x20-\x7e]{0,2000}", re.ASCII)
+#: Escaped as in a URL.
+_NAME = re.compile(r"[\x21-\x7e]{1,2000}", re.ASCII)
 _REPLAYED = {"baton-replayed": "1"}
 
 
@@ -55,6 +59,25 @@ async def call_tool(name: str, request: Request) -> Response:
         scope=header_of(request, "baton-scope", SCOPE, default=""),
     )
     return _answer(found, tool, request.scope.get("request_id", ""))
+
+
+@router.post("/files")
+async def put_file(request: Request) -> Response:
+    """Keep a file that a run's own code has made; the same one again is the one it was."""
+    services: ToolServices = request.app.state.services
+    claims = claims_of(request, services.settings)
+    scope = header_of(request, "baton-scope", SCOPE, default="")
+    name = unquote(header_of(request, "baton-name", _NAME))
+    content = await request.body()
+    if len(content) > MAX_FILE_BYTES:
+        raise BatonError(Code.TOO_LARGE, f"A file has {MAX_FILE_BYTES:,} bytes at most.")
+    try:
+        file = new_file(name, content)
+    except ValueError as error:
+        raise BatonError(Code.BAD_INPUT, f"The file is refused: {error}.") from None
+    async with services.engine.begin() as connection:
+        kept = await keep_own(connection, claims, file, scope=scope)
+    return _json({"id": file_id(kept), "link": file_link(kept, file.name)})
 
 
 @router.get("/files/{id}")

@@ -15,6 +15,7 @@ import orjson
 from shared.errors import BatonError
 from shared.protocol.codes import MEANINGS, Code
 from shared.protocol.record import InterruptReason
+from shared.web.files import LINK
 
 BETWEEN_MESSAGES = "\n\n"
 _TEXTS = frozenset({"TEXT_MESSAGE_CHUNK", "TEXT_MESSAGE_CONTENT"})
@@ -72,10 +73,13 @@ class Answer:
 
     `streamed`: what `feed` returns is sent at once. Otherwise only `whole` counts, at the end.
     `link`: where a person decides what the run asks; with one, the text ends with the questions.
+    `site`: our own address; the text ends with links to the files that tools have made.
     """
 
-    def __init__(self, *, streamed: bool, link: str | None) -> None:
-        self._streamed, self._link = streamed, link
+    def __init__(self, *, streamed: bool, link: str | None, site: str = "") -> None:
+        self._streamed, self._link, self._site = streamed, link, site
+        #: Their names by their ids.
+        self._files: dict[str, str] = {}
         #: By message, in order; the pieces of all of them make the answer.
         self._pieces: dict[str, list[str]] = {}
         #: Those of the messages in which a model refused; and whether the newest is one.
@@ -128,6 +132,7 @@ class Answer:
             )
         if kind == "TOOL_CALL_RESULT":
             self._result = event["content"]
+            self._files |= {id_: name for name, id_ in LINK.findall(str(self._result))}
         elif kind == "MESSAGES_SNAPSHOT":
             self._withdraw({message["id"] for message in event["messages"]})
         elif kind == "RUN_FINISHED":
@@ -187,7 +192,8 @@ class Answer:
             last = _in_words(decided, self._link) if self._link and decided else ""
         elif not self._pieces:
             last = self._said_otherwise(event)
-        added = self._write("", last)
+        links = (f"[{name}]({self._site}/api/files/{id_})" for id_, name in self._files.items())
+        added = self._write("", BETWEEN_MESSAGES.join(filter(None, (last, *links))))
         if self._sent:  # the new answer is shorter than what was sent
             raise BatonError(Code.ANSWER_RESTARTED)
         return added

@@ -13,7 +13,7 @@ from gateway.openai.asked import Asked, bad, idempotency_key, read_request
 from gateway.openai.completion import Chunks, Identity, completion
 from gateway.openai.models import agent_of
 from gateway.openai.resuming import resuming
-from gateway.openai.serving import Served, begun, link_of, unless_gone
+from gateway.openai.serving import Served, begun, link_of, site_of, unless_gone
 from gateway.openai.submit import submission
 from gateway.openai.tools import CHAT
 from gateway.services import Services
@@ -41,7 +41,9 @@ async def create_chat_completion(
             await require_thread(services, caller, sent.thread_id)
     accepted = await accept(services, caller, sent)
     link = link_of(request, services, accepted.run_id)
-    served = Served(request.app.state.followers, caller, accepted, again=key is not None, link=link)
+    followers, site = request.app.state.followers, site_of(request, services)
+    again = key is not None
+    served = Served(followers, caller, accepted, again=again, link=link, site=site)
     identity = Identity(
         id=f"chatcmpl-{accepted.run_id}", created=created_at(accepted), model=asked.model
     )

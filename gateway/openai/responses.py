@@ -16,7 +16,7 @@ from gateway.openai.input_items import input_items, page_of
 from gateway.openai.models import agent_of
 from gateway.openai.response import Identity, ResponseStream, response
 from gateway.openai.resuming import resuming
-from gateway.openai.serving import Served, begun, unless_gone
+from gateway.openai.serving import Served, begun, site_of, unless_gone
 from gateway.openai.submit import submission
 from gateway.openai.tools import RESPONSES
 from gateway.openai.wanted import Wanted, read_response_request
@@ -195,8 +195,8 @@ def _served(
     again: bool,
     anew: bool = False,
 ) -> Served:
-    followers = request.app.state.followers
-    return Served(followers, caller, accepted, again=again, link=None, anew=anew)
+    followers, site = request.app.state.followers, site_of(request, request.app.state.services)
+    return Served(followers, caller, accepted, again=again, link=None, site=site, anew=anew)
 
 
 def _json(value: dict[str, Any], headers: dict[str, str]) -> Response:

@@ -57,8 +57,8 @@ class Served:
     """One run, told to one caller.
 
     `again`: the same request may be sent again, and joins it; `link`: where its questions are
-    decided, for those who read them in the text; `anew`: the events are wanted as they were, as
-    long as they exist.
+    decided, for those who read them in the text; `site`: our own address, for links to files;
+    `anew`: the events are wanted as they were, as long as they exist.
     """
 
     def __init__(
@@ -69,10 +69,12 @@ class Served:
         *,
         again: bool,
         link: str | None,
+        site: str,
         anew: bool = False,
     ) -> None:
         self._followers, self._caller, self._accepted = followers, caller, accepted
         self._again, self._link, self._anew = again, link, anew
+        self._site = site
 
     async def whole(self) -> Whole:
         """The whole answer.
@@ -80,7 +82,7 @@ class Served:
         Raises:
             BatonError: the run's own error, or UNAVAILABLE.
         """
-        answer = Answer(streamed=False, link=self._link)
+        answer = Answer(streamed=False, link=self._link, site=self._site)
         try:
             async with self._followers.following(self._caller, self._accepted) as following:
                 while not answer.ended:
@@ -104,7 +106,7 @@ class Served:
             yield writer.failed(told)
 
     async def _lines(self, writer: Writer) -> AsyncIterator[bytes]:
-        answer = Answer(streamed=True, link=self._link)
+        answer = Answer(streamed=True, link=self._link, site=self._site)
         follow = self._followers.following(self._caller, self._accepted, anew=self._anew)
         async with follow as following:
             while not answer.ended:
@@ -131,9 +133,14 @@ def _feed(answer: Answer, one: Happening) -> Added:
     return NOTHING if one.passed else answer.feed(one.event)
 
 
+def site_of(request: Request, services: Services) -> str:
+    """Where people reach us."""
+    return base_url(request, services.settings)
+
+
 def link_of(request: Request, services: Services, run: str) -> str:
     """Where what a run asks is decided."""
-    return f"{base_url(request, services.settings)}/api/runs/{run}/approvals"
+    return f"{site_of(request, services)}/api/runs/{run}/approvals"
 
 
 class EventStream(StreamingResponse):

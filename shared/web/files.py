@@ -1,5 +1,6 @@
 """Files over HTTP: their ids, and how their bytes are answered."""
 
+import re
 from urllib.parse import quote
 from uuid import UUID
 
@@ -31,6 +32,17 @@ def file_key(id_: str) -> UUID:
     if file_id(key) != id_:
         raise BatonError(Code.NOT_FOUND)
     return key
+
+
+#: A file that a tool has made, as its result shows it: models repeat it, and pages know it.
+LINK = re.compile(r"\[([^\[\]\n]{1,400})\]\(/api/files/(file_[0-9a-f]{32})\)")
+_UNLINKABLE = re.compile(r"[\[\]()\\\"`<>]")
+
+
+def file_link(key: UUID, name: str | None) -> str:
+    """A file as text: Markdown, which stays whole inside of JSON."""
+    shown = _UNLINKABLE.sub("", name or "") or file_id(key)
+    return f"[{shown}](/api/files/{file_id(key)})"
 
 
 def file_response(

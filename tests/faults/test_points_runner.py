@@ -35,6 +35,13 @@ LEFT_OUT = {
         "runner.models.journaled:_Call._read_files with_files",
         "runner.record:Record.file _until_answered",
     ),
+    "files of an agent's own code, of which toolsvc keeps one however often it is asked": (
+        "baton.files:put_file _drawer().put",
+        "baton.files:read_file _drawer().read",
+        "runner.drawer:_put run.home.run",
+        "runner.drawer:_read run.home.run",
+        "runner.record:Record.put_file _until_answered",
+    ),
     "only where Redis has lost a stream, or holds what others wrote: nothing is done but asking": (
         "runner.carrying:Carrying._confirm _record.confirm",
         "runner.carrying:Carrying._confirm discard",

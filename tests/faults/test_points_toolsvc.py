@@ -97,6 +97,14 @@ LEFT_OUT = {
         "toolsvc.effects:settle keep",
         "toolsvc.files:keep connection.execute",
     ),
+    "files of an agent's own code: one transaction, and whoever repeats it finds the same file": (
+        "toolsvc.files:keep_own connection.execute",
+        "toolsvc.files:keep_own keep",
+        "toolsvc.tool_api:put_file request.body",
+        "toolsvc.tool_api:put_file services.engine.begin enter",
+        "toolsvc.tool_api:put_file services.engine.begin exit",
+        "toolsvc.tool_api:put_file keep_own",
+    ),
     "reads alone": (
         "toolsvc.files:read connection.execute",
         "toolsvc.tool_api:get_file services.engine.connect enter",

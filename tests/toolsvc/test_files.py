@@ -171,7 +171,7 @@ def test_a_cut_falls_between_characters_and_keeps_to_its_size(character: str, mo
 
 def test_an_outcome_shows_no_content() -> None:
     file = NewFile(media_type="text/plain", content=b"secret")
-    assert "secret" not in repr(Outcome(result='""', file=file))
+    assert "secret" not in repr(Outcome(result='""', files=(file,)))
 
 
 @pytest.mark.stores

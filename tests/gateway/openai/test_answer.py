@@ -199,3 +199,17 @@ def test_a_run_that_fails_otherwise_has_not_refused(events: list[Event]) -> None
         answer.feed(one)
     with pytest.raises(BatonError):
         _ = answer.whole
+
+
+def test_files_that_tools_have_made_are_linked_at_the_end() -> None:
+    ids = [f"file_{number:032x}" for number in (1, 2)]
+    results = [
+        {"type": "TOOL_CALL_RESULT", "content": f'{{"a":"[{name}](/api/files/{id_})"}}'}
+        for name, id_ in zip(("a.csv", "b.csv"), ids, strict=True)
+    ]
+    answer = Answer(streamed=True, link=None, site="http://x")
+    events = [*results, says("Here."), snapshot("m1"), results[0], finished()]
+    links = [f"[{name}](http://x/api/files/{id_})" for name, id_ in zip("ab", ids, strict=True)]
+    links = [link.replace("]", ".csv]", 1) for link in links]
+    assert [answer.feed(event).text for event in events][-1] == "\n\n" + "\n\n".join(links)
+    assert answer.whole.text == "Here.\n\n" + "\n\n".join(links)
