@@ -11,12 +11,12 @@ from agents.items import ToolCallOutputItem
 from baton.files import DRAWER
 from baton.tools import CALLER
 from runner import codec
-from runner.author_loop import answered_by, made_by
+from runner.author_loop import answered_by, context_made_by, made_by, require_own_context
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
 from runner.client_tools import client_tools
 from runner.conversation import as_input
 from runner.drawer import drawer_of
-from runner.drop_ins.exports import Export, Factory
+from runner.drop_ins.exports import ContextFactory, Export, Factory
 from runner.failures import failure_of
 from runner.scope import SCOPE, place_of
 from runner.showing import show_result
@@ -43,9 +43,10 @@ class AgentLoop:
         max_turns: int,
         replays: asyncio.Semaphore,
         code: str | None = None,
+        context: ContextFactory | None = None,
     ) -> None:
         self.run, self._export, self.max_turns, self._code = run, export, max_turns, code
-        self._replays = replays
+        self._replays, self._context = replays, context
 
     async def drive(self) -> Stop:
         """Run the agent until it ends or somebody stops it; agent code never sees a stop.
@@ -95,10 +96,13 @@ class AgentLoop:
         async with self._turn_to_replay():
             if isinstance(self._export, Factory):
                 agent = await made_by(self._export, self.run)
+                require_own_context(agent, self._context)
             elif isinstance(self._export, Agent):
                 agent = self._export
             else:
                 return await answered_by(self._export, self.run, self._input())
+            if self._context is not None:
+                self.run.context = await context_made_by(self._context, self.run)
             if from_snapshot:
                 await self._restore(agent)
             return await self._stream(agent)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from agents import Agent, ModelResponse, RunContextWrapper
+from agents import Agent, FunctionTool, ModelResponse, RunContextWrapper
 from agents.items import ToolApprovalItem
 from pydantic import BaseModel
 
@@ -118,14 +118,15 @@ class Approvals:
         return self._decisions[scope, place_of(call_id)].message or ""
 
     def questions(
-        self, interruptions: Sequence[ToolApprovalItem], of_client: Collection[str] = ()
+        self, interruptions: Sequence[ToolApprovalItem], of_client: Iterable[FunctionTool] = ()
     ) -> tuple[Question, ...]:
         """What a run ends with that cannot go on without these; some tools may be its client's.
 
         Raises:
             BatonError: `agent_error`, the agent's code has made up a call that no model made.
         """
-        return tuple(self._question(one, of_client) for one in interruptions)
+        names = {one.name for one in of_client}
+        return tuple(self._question(one, names) for one in interruptions)
 
     def _question(self, item: ToolApprovalItem, of_client: Collection[str]) -> Question:
         call_id = item.call_id

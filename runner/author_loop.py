@@ -13,10 +13,20 @@ from agents import Agent
 from agents.result import RunResult, RunResultStreaming
 
 from runner.carried import CarriedRun, Stop, StopKind
-from runner.drop_ins.exports import Factory, Helper, RunnerFactory, helper_of, runs
+from runner.drop_ins.context_class import require_context
+from runner.drop_ins.exports import (
+    ContextFactory,
+    Factory,
+    Helper,
+    NoExportError,
+    RunnerFactory,
+    helper_of,
+    runs,
+)
 from runner.journal import Key
 from runner.models.digest import short_digest
 from runner.theirs import theirs
+from runner.wrap import reachable
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.ids import new_id
@@ -34,6 +44,31 @@ async def made_by(factory: Factory, run: CarriedRun) -> Agent[Any]:
         kind = type(agent).__name__
         raise BatonError(Code.AGENT_ERROR, f"The agent's file made no Agent but a {kind}.")
     return agent
+
+
+def require_own_context(agent: Agent[Any], factory: ContextFactory | None) -> None:
+    """Refuse an agent that wants a context class of its own, where nothing makes one.
+
+    Raises:
+        BatonError: `agent_error`.
+    """
+    try:
+        require_context(reachable(agent), factory)
+    except NoExportError as error:
+        raise BatonError(Code.AGENT_ERROR, str(error)) from None
+
+
+async def context_made_by(factory: ContextFactory, run: CarriedRun) -> Any:
+    """The agent's own context for a run, made anew whenever that is replayed.
+
+    Raises:
+        BatonError: `agent_error`, it made nothing.
+    """
+    given = (run.context,) if factory.takes_context else ()
+    made = await _called(factory.make, *given)
+    if made is None:
+        raise BatonError(Code.AGENT_ERROR, f"`{factory.make.__name__}` made no context.")
+    return made
 
 
 async def answered_by(

@@ -105,7 +105,7 @@ class CarriedRun:
         self.restored: Restored | None = None
         self.snapshots: Snapshots | None = None
         self.root = Scope()
-        self.context = context_of(claimed)
+        self.context: Any = context_of(claimed)  # until there is one of the agent's own class
         self.home = Home()
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         #: Messages of finished root steps, in order; and of calls being written now.
@@ -121,8 +121,7 @@ class CarriedRun:
         self.contexts: dict[str, ContextWatch] = {}
         self.sessions = Sessions(self.step)
         self.approvals = Approvals(claimed.decisions)
-        #: What the client has said that it can do.
-        self.client_tools: list[FunctionTool] = []
+        self.client_tools: Sequence[FunctionTool] = ()
         self.parking = Parking(self.home, partial(self._interrupt, self.stopped))
         self._call_ids: set[str] = set()
 
@@ -140,10 +139,8 @@ class CarriedRun:
         """
         if self.committer.cancelled:
             return Stop(StopKind.CANCELLED)
-        return Stop(StopKind.INTERRUPTED, asked=self._questions(interruptions))
-
-    def _questions(self, interruptions: Sequence[ToolApprovalItem]) -> tuple[Question, ...]:
-        return self.approvals.questions(interruptions, {one.name for one in self.client_tools})
+        asked = self.approvals.questions(interruptions, self.client_tools)
+        return Stop(StopKind.INTERRUPTED, asked=asked)
 
     def _interrupt(
         self, stopped: asyncio.Future[Stop], interruptions: Sequence[ToolApprovalItem]

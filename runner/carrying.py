@@ -120,6 +120,7 @@ class Carrying:
             replays=self._replays,
             place=place,
             code=loaded.digest if loaded else None,
+            context=loaded.context if loaded else None,
         )
         try:
             await driver.carry()

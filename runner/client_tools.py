@@ -4,7 +4,7 @@ A call of one ends the run with a question, as one that needs a person's approva
 result comes back as the decision, and becomes the call's recorded result.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from agents import FunctionTool, Handoff
@@ -57,7 +57,7 @@ def _made(given: Mapping[str, Any], result_of: ResultOf) -> FunctionTool:
         raise BatonError(Code.BAD_INPUT, message[:500]) from None
 
 
-def beside(agent: AgentBase[Any], own: Iterable[Any], offered: list[FunctionTool]) -> list[Any]:
+def beside(agent: AgentBase[Any], own: Iterable[Any], offered: Sequence[FunctionTool]) -> list[Any]:
     """An agent's own tools, and the client's.
 
     Raises:

@@ -111,7 +111,13 @@ async def rehearse(claimed: ClaimedRun, catalog: Catalog) -> Rehearsed:
         (WhoseCode.SAME if loaded is newest else WhoseCode.KEPT) if same else WhoseCode.OTHER
     )
     run = Rehearsal(claimed)
-    loop = AgentLoop(run, loaded.export, max_turns=MAX_TURNS, replays=asyncio.Semaphore(1))
+    loop = AgentLoop(
+        run,
+        loaded.export,
+        max_turns=MAX_TURNS,
+        replays=asyncio.Semaphore(1),
+        context=loaded.context,
+    )
     try:
         async with asyncio.timeout(PATIENCE_S):
             ending, why = _judged(run, await loop.drive())

@@ -9,7 +9,7 @@ import orjson
 
 from runner.agent_loop import AgentLoop
 from runner.carried import CarriedRun, Stop, StopKind
-from runner.drop_ins.exports import Export
+from runner.drop_ins.exports import ContextFactory, Export
 from runner.endings import end_of, terminal
 from runner.intake import Place
 from runner.publisher import Publisher
@@ -47,9 +47,12 @@ class Driver:
         replays: asyncio.Semaphore,
         place: Place,
         code: str | None = None,
+        context: ContextFactory | None = None,
     ) -> None:
         self.run, self._place = run, place
-        self.loop = AgentLoop(run, export, max_turns=max_turns, replays=replays, code=code)
+        self.loop = AgentLoop(
+            run, export, max_turns=max_turns, replays=replays, code=code, context=context
+        )
         self.redis, self.publisher = redis, publisher
         self.claimed, self.outbox = run.claimed, run.outbox
         #: Whether SQL has what was written before this claim.

@@ -116,7 +116,13 @@ async def tried(
     asyncio.get_running_loop().set_default_executor(ToolThreads())
     toolsvc = _Toolsvc(memory.journal, tools)
     run = _carried(loaded, memory, model, toolsvc)
-    loop = AgentLoop(run, loaded.export, max_turns=max_turns, replays=asyncio.Semaphore(1))
+    loop = AgentLoop(
+        run,
+        loaded.export,
+        max_turns=max_turns,
+        replays=asyncio.Semaphore(1),
+        context=loaded.context,
+    )
     with patched_sdk():
         async with asyncio.timeout(PATIENCE_S):
             stop = await loop.drive()

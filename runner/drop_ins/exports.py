@@ -16,6 +16,7 @@ AGENTS = ("agent", "root_agent", "triage_agent", "orchestrator")
 FACTORIES = ("agent", "create_agent", "make_agent", "build_agent", "get_agent")
 HELPERS = ("run", "main", "chat", "handle", "run_agent")
 RUNNERS = ("runner", "create_runner")
+CONTEXTS = ("create_context", "make_context", "build_context")
 #: How people call what is second among a function's parameters, where they do not annotate it.
 _CONTEXTS = ("context", "ctx", "run_context")
 
@@ -30,6 +31,15 @@ class Factory:
 
     make: Callable[..., Any]
     #: Whether it takes the run's context.
+    takes_context: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContextFactory:
+    """A function that makes a run's context object, of the agent's own class."""
+
+    make: Callable[..., Any]
+    #: Whether it takes a RunContext.
     takes_context: bool
 
 
@@ -81,6 +91,20 @@ def known_to(export: Export) -> list[Agent[Any]]:
     for one in export.known:
         found += [each for each in reachable(one) if not any(each is known for known in found)]
     return found
+
+
+def context_factory(module: ModuleType) -> ContextFactory | None:
+    """What makes the context of each run, where the agent has a class of its own for it.
+
+    Raises:
+        NoExportError: it wants more than a RunContext.
+    """
+    for name in CONTEXTS:
+        if (function := _own_function(module, name)) is not None:
+            parameters = _parameters(function)
+            _refuse_more(name, function, parameters[1:], "a baton.RunContext and no more")
+            return ContextFactory(function, takes_context=bool(parameters))
+    return None
 
 
 # ---------------------------------------------------------------------------------- by name

@@ -8,7 +8,16 @@ from weakref import finalize
 from agents import Agent
 
 from baton.tools import GatewayTool, bind
-from runner.drop_ins.exports import Export, Helper, RunnerFactory, export_of, known_to
+from runner.drop_ins.context_class import require_context
+from runner.drop_ins.exports import (
+    ContextFactory,
+    Export,
+    Helper,
+    RunnerFactory,
+    context_factory,
+    export_of,
+    known_to,
+)
 from runner.drop_ins.imports import import_source, unload
 from runner.drop_ins.overrides import FILE as OVERRIDES
 from runner.drop_ins.overrides import Overrides, read_overrides
@@ -28,6 +37,8 @@ class LoadedAgent:
     digest: str
     export: Export
     overrides: Overrides = field(default_factory=Overrides)
+    #: What makes the context of each run; without it that is a RunContext.
+    context: ContextFactory | None = None
 
     @property
     def agent(self) -> Agent[Any]:
@@ -89,7 +100,9 @@ def load(source: Source, tools: Tools | None) -> LoadedAgent:
     _require_tools(overrides, tools, overrides_file)
     module = import_source(source)
     try:
-        export = export_of(module)
+        export, context = export_of(module), context_factory(module)
+        if isinstance(export, Agent):  # others bring a context to the runs that they begin
+            require_context(known_to(export), context)
         for one in known_to(export):
             if tools is not None:
                 bind(one.tools, tools)
@@ -99,7 +112,7 @@ def load(source: Source, tools: Tools | None) -> LoadedAgent:
     except BaseException:
         unload(module)
         raise
-    loaded = LoadedAgent(source.name, source.digest, export, overrides)
+    loaded = LoadedAgent(source.name, source.digest, export, overrides, context)
     finalize(loaded, unload, module).atexit = False
     return loaded
 

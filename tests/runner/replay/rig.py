@@ -28,7 +28,7 @@ from openai.types.responses import (
 from runner.agent_loop import AgentLoop
 from runner.carried import CarriedRun, Stop, StopKind
 from runner.configure import RunConfigs
-from runner.drop_ins.exports import Export
+from runner.drop_ins.exports import ContextFactory, Export
 from runner.home import ToolThreads
 from runner.models.digest import digest_of
 from runner.models.provider import journaled
@@ -217,6 +217,7 @@ async def attempt(
     replays: asyncio.Semaphore | None = None,
     resumes: bool = False,
     code: str | None = CODE,
+    make_context: ContextFactory | None = None,
 ) -> Outcome:
     """Carry the world's run on with a fresh process; or resume it, as a run of its own.
 
@@ -237,7 +238,12 @@ async def attempt(
     if isinstance(agent, Agent):
         wrap_agent(agent)
     loop = AgentLoop(
-        run, agent, max_turns=max_turns, replays=replays or asyncio.Semaphore(1), code=code
+        run,
+        agent,
+        max_turns=max_turns,
+        replays=replays or asyncio.Semaphore(1),
+        code=code,
+        context=make_context,
     )
     driving = copy_context().run(asyncio.ensure_future, loop.drive())
     dying = asyncio.ensure_future(toolsvc.dead.wait())
