@@ -155,7 +155,7 @@ REFUSED: dict[str, tuple[Frame, str]] = {
     "white text": (run(message(" \n\t")), "bad_input"),
     "no content": (run({"id": "m", "role": "user"}), "bad_input"),
     "content of numbers": (run(message(7)), "bad_input"),
-    "an image": (run(message([{"type": "text", "text": "look"}, MEDIA])), "not_supported"),
+    "an image elsewhere": (run(message([{"type": "text", "text": "look"}, MEDIA])), "url_refused"),
     "an unknown part": (run(message([{"type": "hologram"}])), "bad_input"),
     "a message by path": (run(message(id="../m")), "bad_input"),
     "a message with a huge id": (run(message(id="m" * 100_000)), "bad_input"),
