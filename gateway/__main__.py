@@ -8,6 +8,7 @@ with importing():
     from gateway.app import PROCESS, drain, make_app
     from shared.settings import GatewaySettings, load_settings
     from shared.telemetry.logs import set_up_logging
+    from shared.telemetry.otlp import exporting
     from shared.web.serve import serve
 
 
@@ -16,7 +17,8 @@ def main() -> None:
     settings = load_settings(GatewaySettings)
     set_up_logging(PROCESS, settings)
     app = make_app(settings)
-    serve(app, settings, process=PROCESS, drain=partial(drain, app))
+    with exporting(PROCESS):
+        serve(app, settings, process=PROCESS, drain=partial(drain, app))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ from shared.protocol.ids import uuid7
 from shared.protocol.position import START, Position
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import RUNS_ACCEPTED
+from shared.telemetry.tracecontext import HEADER as TRACE_HEADER
+from shared.telemetry.tracecontext import TRACE
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -310,11 +312,17 @@ def _run(
         ready=ready,
         message=new.messages[-1]["id"],
         messages=orjson.dumps(new.messages).decode(),
-        input=orjson.dumps(new.record).decode(),
+        input=orjson.dumps(new.record | _traced()).decode(),
         digest=sent.digest,
         project=thread.project_id,
         title=title_of(new.messages[len(sent.history)]),
     )
+
+
+def _traced() -> dict[str, str]:
+    """The trace that the run belongs to, where its request does."""
+    trace = TRACE.get()
+    return {TRACE_HEADER: trace.header} if trace else {}
 
 
 async def _retried(attempt: Callable[[], Awaitable[T]]) -> T:

@@ -14,6 +14,7 @@ with importing():
     from runner.nursery import born
     from shared.settings import RunnerSettings, load_settings
     from shared.telemetry.logs import set_up_logging
+    from shared.telemetry.otlp import exporting
     from shared.web.serve import serve
 
 
@@ -32,10 +33,11 @@ def main() -> None:
         alone = born()
     status: object = 0
     try:
-        if alone:
-            carry_alone(settings, alone)
-        else:
-            serve(make_app(settings, inspector), settings, process="runner")
+        with exporting("runner"):
+            if alone:
+                carry_alone(settings, alone)
+            else:
+                serve(make_app(settings, inspector), settings, process="runner")
     except SystemExit as ending:
         status = ending.code
     # Everything of ours has ended; a thread of agent code may never do so, and would be waited for.

@@ -28,6 +28,7 @@ from shared.settings import RunnerSettings
 from shared.settings.runner import ChangedAgents
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import RUNS_LIVE
+from shared.telemetry.tracecontext import TRACE
 
 log = get_logger(__name__)
 
@@ -69,7 +70,9 @@ class Carrying:
 
     async def carry(self, claimed: ClaimedRun, place: Place) -> None:
         """Carry a run until it ends, or is lost or given away."""
-        trace = self._exporter.run_trace(trace_id(claimed.root), silent=bool(claimed.journal))
+        trace = self._exporter.run_trace(
+            trace_id(claimed.root), silent=bool(claimed.journal), within=TRACE.get()
+        )
         trace.taken_over(claimed.cut_off)
         outbox = Outbox(
             thread=claimed.thread,

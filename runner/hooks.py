@@ -5,7 +5,8 @@ end hooks fire then: at least once. Our own part is done in any case: who works 
 agents made on the way are wrapped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from agents import Agent, AgentHooks, RunHooks
@@ -15,6 +16,10 @@ from runner.journal import Key
 from runner.scope import SCOPE, place_of
 from runner.steps import parsed
 from runner.theirs import theirs
+from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import HAND_OFFS, HOOKS
+
+log = get_logger(__name__)
 
 
 def turn_begins() -> bool:
@@ -71,11 +76,21 @@ def call_ended(context: Any) -> bool:
     return not (run.rehearsed or any(run.journal.past(key) for key in keys))
 
 
+@contextmanager
+def _hook(name: str, *, counts: bool = True) -> Iterator[None]:
+    """The author's hook, in the block; without one the SDK's own does nothing, which is no news."""
+    if counts:
+        HOOKS.labels(name).inc()
+    with theirs():
+        yield
+
+
 class ComposedHooks(RunHooks[Any]):
     """Hooks of one invocation: ours first, then the author's own."""
 
     def __init__(self, author: RunHooks[Any] | None, wrap: Callable[[Agent[Any]], None]) -> None:
         self._author: RunHooks[Any] = author or RunHooks()
+        self._counts = author is not None
         self._wrap = wrap
 
     async def on_agent_start(self, context: Any, agent: Any) -> None:
@@ -85,13 +100,13 @@ class ComposedHooks(RunHooks[Any]):
         if (scope := SCOPE.get()) is not None:
             scope.agent = agent.name
         if turn_begins():
-            with theirs():
+            with _hook("on_agent_start", counts=self._counts):
                 await self._author.on_agent_start(context, agent)
 
     async def on_agent_end(self, context: Any, agent: Any, output: Any) -> None:
         """The author's hook."""
         if turn_ended():
-            with theirs():
+            with _hook("on_agent_end", counts=self._counts):
                 await self._author.on_agent_end(context, agent, output)
 
     async def on_llm_start(
@@ -99,7 +114,7 @@ class ComposedHooks(RunHooks[Any]):
     ) -> None:
         """The author's hook."""
         if turn_begins():
-            with theirs():
+            with _hook("on_llm_start", counts=self._counts):
                 await self._author.on_llm_start(context, agent, system_prompt, input_items)
 
     async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
@@ -108,13 +123,16 @@ class ComposedHooks(RunHooks[Any]):
         if run is not None and scope is not None:
             run.approvals.decide(scope, context, agent, response)
         if turn_ended():
-            with theirs():
+            with _hook("on_llm_end", counts=self._counts):
                 await self._author.on_llm_end(context, agent, response)
 
     async def on_handoff(self, context: Any, from_agent: Any, to_agent: Any) -> None:
         """The author's hook; the SDK calls it by keyword."""
         if turn_ended():
-            with theirs():
+            if (run := CARRIED.get()) is not None:
+                HAND_OFFS.labels(run.claimed.agent).inc()
+            log.debug("hands off", of=from_agent.name, to=to_agent.name)
+            with _hook("on_handoff", counts=self._counts):
                 await self._author.on_handoff(
                     context=context, from_agent=from_agent, to_agent=to_agent
                 )
@@ -122,13 +140,13 @@ class ComposedHooks(RunHooks[Any]):
     async def on_tool_start(self, context: Any, agent: Any, tool: Any) -> None:
         """The author's hook."""
         if call_begins(context):
-            with theirs():
+            with _hook("on_tool_start", counts=self._counts):
                 await self._author.on_tool_start(context, agent, tool)
 
     async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
         """The author's hook."""
         if call_ended(context):
-            with theirs():
+            with _hook("on_tool_end", counts=self._counts):
                 await self._author.on_tool_end(context, agent, tool, result)
 
 
@@ -141,13 +159,13 @@ class AgentsOwnHooks(AgentHooks[Any]):
     async def on_start(self, context: Any, agent: Any) -> None:
         """The author's hook."""
         if turn_begins():
-            with theirs():
+            with _hook("on_start"):
                 await self.author.on_start(context, agent)
 
     async def on_end(self, context: Any, agent: Any, output: Any) -> None:
         """The author's hook."""
         if turn_ended():
-            with theirs():
+            with _hook("on_end"):
                 await self.author.on_end(context, agent, output)
 
     async def on_llm_start(
@@ -155,31 +173,31 @@ class AgentsOwnHooks(AgentHooks[Any]):
     ) -> None:
         """The author's hook."""
         if turn_begins():
-            with theirs():
+            with _hook("on_llm_start"):
                 await self.author.on_llm_start(context, agent, system_prompt, input_items)
 
     async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
         """The author's hook."""
         if turn_ended():
-            with theirs():
+            with _hook("on_llm_end"):
                 await self.author.on_llm_end(context, agent, response)
 
     async def on_handoff(self, context: Any, agent: Any, source: Any) -> None:
         """The author's hook; the SDK calls it by keyword."""
         if turn_ended():
-            with theirs():
+            with _hook("on_handoff"):
                 await self.author.on_handoff(context, agent=agent, source=source)
 
     async def on_tool_start(self, context: Any, agent: Any, tool: Any) -> None:
         """The author's hook."""
         if call_begins(context):
-            with theirs():
+            with _hook("on_tool_start"):
                 await self.author.on_tool_start(context, agent, tool)
 
     async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
         """The author's hook."""
         if call_ended(context):
-            with theirs():
+            with _hook("on_tool_end"):
                 await self.author.on_tool_end(context, agent, tool, result)
 
 

@@ -13,10 +13,13 @@ from agents import set_trace_processors
 from agents.tracing import GenerationSpanData, ResponseSpanData, Span, Trace, TracingProcessor
 from agents.tracing.processors import BackendSpanExporter, BatchTraceProcessor
 
+from runner.otlp_spans import as_ended
 from shared.protocol.record import SpanRecord
 from shared.settings import RunnerSettings
 from shared.settings.runner import TraceContent
+from shared.telemetry.otlp import sink
 from shared.telemetry.redact import redact_value
+from shared.telemetry.tracecontext import TraceParent
 
 #: 20 spans a run and 128 a request: room for bursts while the ingest is slow.
 QUEUE, BATCH = 65_536, 512
@@ -64,8 +67,17 @@ class RunTrace:
     its end, whatever its siblings do meanwhile.
     """
 
-    def __init__(self, exporter: "Exporter", trace_id: str, *, silent: bool = False) -> None:
+    def __init__(
+        self,
+        exporter: "Exporter",
+        trace_id: str,
+        *,
+        silent: bool = False,
+        within: TraceParent | None = None,
+    ) -> None:
         self._exporter, self.trace_id, self.silent = exporter, trace_id, silent
+        #: What the run is done for, across processes.
+        self.within = within
         self._changed: dict[str, Span[Any]] = {}
         self._open: dict[str, Span[Any]] = {}
         self._ended: list[Exported] = []  # in the commit that is under way
@@ -111,13 +123,19 @@ class RunTrace:
     def taken_over(self, spans: list[SpanRecord]) -> None:
         """What another process had begun and SQL has ended is exported for it."""
         for span in spans:
-            self._exporter.export(EndedForIt(self.trace_id, span))
+            self._export(EndedForIt(self.trace_id, span))
 
     def stored(self, _spans: list[SpanRecord]) -> None:
         """The commit stands: what has ended is exported now, and only now."""
         ended, self._ended = self._ended, []
         for span in ended:
-            self._exporter.export(span)
+            self._export(span)
+
+    def _export(self, span: Exported) -> None:
+        self._exporter.export(span)
+        sending = sink()
+        if sending is not None and self.within is not None:
+            sending.add(as_ended(span, self.within))
 
 
 class Exporter(TracingProcessor):
@@ -128,9 +146,11 @@ class Exporter(TracingProcessor):
         self._runs: dict[str, RunTrace] = {}
         self._batch = self._make_batch(settings)
 
-    def run_trace(self, trace_id: str, *, silent: bool) -> RunTrace:
+    def run_trace(
+        self, trace_id: str, *, silent: bool, within: TraceParent | None = None
+    ) -> RunTrace:
         """The spans of a run that begins here, `silent` until its replay is over."""
-        self._runs[trace_id] = trace = RunTrace(self, trace_id, silent=silent)
+        self._runs[trace_id] = trace = RunTrace(self, trace_id, silent=silent, within=within)
         return trace
 
     def forget(self, trace: RunTrace) -> None:

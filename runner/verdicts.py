@@ -24,6 +24,10 @@ from runner.carried import CARRIED
 from runner.journal import Key
 from runner.scope import SCOPE, place_of
 from runner.theirs import theirs
+from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import GUARDRAILS
+
+log = get_logger(__name__)
 
 #: A verdict's digest: there is nothing but its place to compare.
 NO_DIGEST = ""
@@ -114,7 +118,11 @@ async def _verdict(
         entered = SCOPE.set(inside)
         try:
             with theirs():
-                return await live()
+                made = await live()
+            verdict = _word_of(made)
+            GUARDRAILS.labels(run.claimed.agent, verdict).inc()
+            log.debug("a guardrail has judged", guardrail=name, verdict=verdict)
+            return made
         finally:
             SCOPE.reset(entered)
             run.leave(inside)
@@ -122,3 +130,11 @@ async def _verdict(
     return await run.step(
         scope, Key(scope.name, "guardrail", place), NO_DIGEST, asked, inside=inside
     )
+
+
+def _word_of(record: dict[str, Any]) -> str:
+    """What a guardrail came to, in a word."""
+    if record.get("tripped"):
+        return "tripped"
+    kind = record.get("behavior", {}).get("type", "allow")
+    return {"allow": "passed", "reject_content": "rejected"}.get(kind, "tripped")

@@ -23,6 +23,8 @@ from shared.protocol.record import (
 from shared.settings import RunnerSettings
 from shared.telemetry.logs import bound, get_logger, user_hash
 from shared.telemetry.metrics import BELLS
+from shared.telemetry.tracecontext import HEADER as TRACE_HEADER
+from shared.telemetry.tracecontext import TRACE, trace_of_run
 
 log = get_logger(__name__)
 
@@ -178,7 +180,10 @@ class Worker:
     async def _begin(self, answer: ClaimAnswer, place: Place) -> None:
         if (claimed := answer.claimed) is not None:
             user = user_hash(claimed.user)
-            with bound(run=claimed.run_id, thread=claimed.thread_id, user=user):
+            trace = trace_of_run(claimed.root, claimed.input.get(TRACE_HEADER))
+            TRACE.set(trace)
+            about = {"run": claimed.run_id, "thread": claimed.thread_id, "trace": trace.trace}
+            with bound(**about, user=user):
                 await self.carrying.carry(claimed, place)
 
     def heard(self, news: HeartbeatAnswer) -> None:

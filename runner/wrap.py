@@ -28,6 +28,7 @@ from runner.natives import refuse, wrap_hosted
 from runner.scope import SCOPE, Scope, place_of
 from runner.theirs import theirs
 from runner.turns import ApprovalPredicate, Predicate
+from shared.telemetry.metrics import AGENT_CALLS
 
 #: A model instance of the agent's own is bounded like those of the provider.
 MODEL_TIMEOUT_S = 600.0
@@ -120,11 +121,16 @@ class _Journaling:
         call_id = context.tool_call_id
 
         async def live() -> dict[str, Any]:
-            plain = codec.encode(await self._plain(context, arguments))
+            try:
+                plain = codec.encode(await self._plain(context, arguments))
+            except Exception:
+                AGENT_CALLS.labels(run.claimed.agent, "raised").inc()
+                raise
             await run.sessions.write(inside)
             record = {"output": plain, **_beside(context)}
             if "failed" in record:
                 run.failed_calls.add(call_id)
+            AGENT_CALLS.labels(run.claimed.agent, "failed" if "failed" in record else "ok").inc()
             return record | {"shown": await show(run, scope, call_id, codec.as_text(plain))}
 
         digest = call_digest(self.inner.name, arguments)

@@ -31,6 +31,8 @@ SURROUNDINGS = frozenset(
     }
 )
 
+#: Of OpenTelemetry: where to export, and what to call it.
+TELEMETRY = "OTEL_"
 #: Prefixes that go to runners as a whole: the model SDKs read more than our settings name.
 OF_MODELS = ("OPENAI_", "AGENT_")
 
@@ -167,7 +169,11 @@ class Wiring:
         self, name: str, tier: Tier, settings: type[ProcessSettings], port: int, **own: str
     ) -> Program:
         known = {field.alias for field in settings.model_fields.values()}
-        given = {key: value for key, value in self.environ.items() if key in known}
+        given = {
+            key: value
+            for key, value in self.environ.items()
+            if key in known or key.startswith(TELEMETRY)
+        }
         host = {} if tier is Tier.GATEWAY else {"BATON_HOST": "127.0.0.1"}
         made = {"BATON_PORT": str(port), "BATON_SUPERVISED": "true"}
         env = given | host | made | own

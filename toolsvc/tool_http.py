@@ -2,12 +2,14 @@
 
 Requests that change something carry `Idempotency-Key: <the call's key>-<n>`, n counting them from 1
 within the call. So a tool that is run again sends the same keys again, and a service that knows the
-header does nothing twice.
+header does nothing twice. All carry the trace of the run, `traceparent`.
 """
 
 import itertools
 
 import httpx
+
+from shared.telemetry.tracecontext import HEADER, TRACE
 
 #: What changes nothing (RFC 9110, section 9.2.1) needs no key.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -34,6 +36,12 @@ def http_client(connections: httpx.AsyncBaseTransport, key: str) -> httpx.AsyncC
         if request.method not in _SAFE and "idempotency-key" not in request.headers:
             request.headers["Idempotency-Key"] = f"{key}-{next(numbers)}"
 
+    async def add_trace(request: httpx.Request) -> None:
+        if (trace := TRACE.get()) is not None:
+            request.headers.setdefault(HEADER, trace.header)
+
     return httpx.AsyncClient(
-        transport=_Shared(connections), timeout=TIMEOUT, event_hooks={"request": [add_key]}
+        transport=_Shared(connections),
+        timeout=TIMEOUT,
+        event_hooks={"request": [add_key, add_trace]},
     )

@@ -22,6 +22,7 @@ from runner.drop_ins.load import LoadedAgent, Tools, load
 from runner.drop_ins.reason import reason_of
 from runner.drop_ins.source import Source, is_temporary, read_source
 from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import AGENT_LOADS
 
 log = get_logger(__name__)
 
@@ -140,8 +141,10 @@ class DropIns:
             if why == GONE:
                 self._catalog.forget(name)
                 self._judged.pop(name, None)
+                AGENT_LOADS.labels("gone").inc()
                 log.info("an agent is gone", agent=name)
             else:
+                AGENT_LOADS.labels("refused").inc()
                 self._catalog.refuse(name, why)
         return bool(new)
 
@@ -184,6 +187,7 @@ class DropIns:
         if isinstance(loaded, str):
             return loaded
         self._catalog.serve(source, loaded)
+        AGENT_LOADS.labels("served").inc()
         log.info("serves an agent", agent=source.name, digest=source.digest)
         return None
 

@@ -52,6 +52,17 @@ LIMITED = Counter("baton_limited", "Refusals of what would go over a limit.", ["
 
 # Runner
 RUNS_LIVE = Gauge("baton_runs_live", "Runs this runner carries now.")
+AGENT_LOADS = Counter(
+    "baton_agent_loads", "Saved agents taken or refused, and agents gone.", ["outcome"]
+)
+AGENT_CALLS = Counter(
+    "baton_agent_calls", "Tool calls of agents, by how they went.", ["agent", "outcome"]
+)
+HAND_OFFS = Counter("baton_hand_offs", "Hand-offs between agents.", ["agent"])
+HOOKS = Counter("baton_hooks", "Hooks of agents' authors that were called.", ["hook"])
+GUARDRAILS = Counter(
+    "baton_guardrails", "Verdicts of guardrails: passed, rejected or tripped.", ["agent", "verdict"]
+)
 MODEL_SECONDS = Histogram(
     "baton_model_seconds", "Time of a model call.", ["model", "outcome"], buckets=_SECONDS
 )

@@ -17,6 +17,8 @@ from shared.protocol.codes import Code
 from shared.protocol.ids import new_id
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import HTTP_SECONDS
+from shared.telemetry.otlp import EndedSpan, sink
+from shared.telemetry.tracecontext import HEADER, TRACE, TraceParent, begun, parsed
 from shared.web.errors import SHAPE, Shape, error_response, our_shape
 
 log = get_logger(__name__)
@@ -62,6 +64,7 @@ class Outermost:
         scope["request_id"] = request_id = _request_id(scope)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request=request_id)
+        TRACE.set(None)
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -87,12 +90,14 @@ class _Exchange:
         self.outer, self.scope = outer, scope
         self.inner_receive, self.inner_send = receive, send
         self.request_id = request_id
+        self.asked = parsed(_header(scope, HEADER.encode()).decode("latin-1"))
+        self.trace = _trace(self.asked)
         self.status = 0
         self.received = 0
         self.limit = outer.limit(scope["path"])
 
     async def run(self) -> None:
-        begun = time.perf_counter()
+        begun, begun_ns = time.perf_counter(), time.time_ns()
         try:
             if _declared_length(self.scope) > self.limit:
                 raise BatonError(Code.TOO_LARGE, self._too_large())
@@ -106,7 +111,7 @@ class _Exchange:
             answer = error_response(error, self.request_id, stores, shape)
             await answer(self.scope, self.inner_receive, self.send)
         finally:
-            self._record(time.perf_counter() - begun)
+            self._record(time.perf_counter() - begun, begun_ns)
 
     async def receive(self) -> Message:
         message = await self.inner_receive()
@@ -124,14 +129,39 @@ class _Exchange:
                 headers.append(_NOSNIFF)
         await self.inner_send(message)
 
-    def _record(self, seconds: float) -> None:
+    def _record(self, seconds: float, begun_ns: int) -> None:
         method = self.scope["method"] if self.scope["method"] in _METHODS else "other"
         route = _route(self.scope)
         HTTP_SECONDS.labels(self.outer.process, method, route, self.status).observe(seconds)
         log.debug("request", method=method, route=route, status=self.status, seconds=seconds)
+        exported = sink()
+        if exported is not None and self.trace is not None:
+            about = {"http.request.method": method, "http.route": route}
+            failed = self.status >= 500
+            exported.add(
+                EndedSpan(
+                    name=f"{method} {route}",
+                    at=self.trace,
+                    parent=self.asked.span if self.asked else None,
+                    begun_ns=begun_ns,
+                    ended_ns=begun_ns + int(seconds * 1e9),
+                    serves=True,
+                    attributes=about | {"http.response.status_code": self.status},
+                    error=f"HTTP {self.status}" if failed else None,
+                )
+            )
 
     def _too_large(self) -> str:
         return f"The body is larger than {self.limit:,} bytes."
+
+
+def _trace(asked: TraceParent | None) -> TraceParent | None:
+    """The trace of a request, which everything in its task belongs to; none where nobody asks."""
+    here = asked.inside() if asked else begun() if sink() is not None else None
+    TRACE.set(here)
+    if here is not None:
+        structlog.contextvars.bind_contextvars(trace=here.trace)
+    return here
 
 
 def _request_id(scope: MutableMapping[str, Any]) -> str:
