@@ -2,10 +2,10 @@
 
 import { call } from "./api.js";
 import { ChatView } from "./chat.js";
-import { textOf } from "./conversation.js";
 import { Conversations } from "./conversations.js";
 import { ThreadDialog } from "./dialog.js";
 import { byId, el, setText } from "./dom.js";
+import { Attachments, filesOf, wordsOf } from "./files.js";
 import { newId } from "./ids.js";
 import { SignIn } from "./signin.js";
 import * as store from "./store.js";
@@ -43,6 +43,7 @@ const conversations = new Conversations({
   onConnected: () => reread(),
 });
 const chat = new ChatView({ retry, edit: takeBack, withdraw, earlier, decide });
+const attachments = new Attachments({ onChange: drawHead, onFailure: say });
 const dialog = new ThreadDialog({ rename, remove });
 const threads = new ThreadList({
   onEdit: (thread) => dialog.show(thread),
@@ -125,14 +126,15 @@ async function earlier() {
 
 // ---------------------------------------------------------------------- sending and stopping
 
-/** @param {string} text @param {string} [retryOf] id of a message that is said once more */
-function send(text, retryOf) {
+/** @param {any} content text, or parts with files
+ * @param {string} [retryOf] id of a message that is said once more */
+function send(content, retryOf) {
   const isNew = !current;
   const threadId = current || newId("thr");
   const agent = isNew ? picker.value : undefined;
-  const message = { id: newId("msg"), role: "user", content: text,
+  const message = { id: newId("msg"), role: "user", content,
     ...(retryOf ? { metadata: { retryOf } } : {}) };
-  if (isNew) threads.begin(threadId, picker.value, text);
+  if (isNew) threads.begin(threadId, picker.value, wordsOf(content) || filesOf(content)[0]?.name);
   else threads.touch(threadId);
   conversations.post({ threadId, runId: newId("run"), agent, message });
   if (isNew) {
@@ -151,7 +153,7 @@ function retry(turn) {
   const [message] = turn.said;
   if (turn.state === "failed" && !retried.has(turn)) {
     retried.add(turn);
-    send(textOf(message.content), turn.retryOf ?? message.id);
+    send(message.content, turn.retryOf ?? message.id);
   } else if (turn.state === "unsent" && turn.runId) {
     // Nothing was stored, so the same message goes out again.
     const { runId, asksFor: agent } = turn;
@@ -163,7 +165,8 @@ function retry(turn) {
  * @param {import("./conversation.js").Turn} turn */
 function takeBack(turn) {
   conversations.get(current)?.forget(turn);
-  field.value = textOf(turn.said[0]?.content);
+  field.value = wordsOf(turn.said[0]?.content);
+  attachments.restore(turn.said[0]?.content);
   typed();
   field.focus();
   changed();
@@ -245,7 +248,8 @@ function drawHead() {
   byId("stop").hidden = !active;
   byId("stop").disabled = stopping;
   setText(byId("stop-text"), stopping ? "Stopping…" : "Stop");
-  byId("send").disabled = !field.value.trim() || (!current && agents.length === 0);
+  byId("send").disabled = (!field.value.trim() && !attachments.any) || attachments.busy
+    || (!current && agents.length === 0);
 }
 
 /** The empty page of a new chat. */
@@ -297,6 +301,7 @@ function route() {
   if (current) conversations.listen(current);
   if (current && !threads.threads.has(current)) notice(current);
   chat.show(conversations.get(current));
+  attachments.clear();
   field.value = store.draft(current);
   grow();
   threads.draw();
@@ -333,10 +338,11 @@ field.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
 byId("composer").addEventListener("submit", (/** @type {Event} */ event) => {
   event.preventDefault();
   const text = field.value.trim();
-  if (!text || byId("send").disabled) return;
+  if (byId("send").disabled) return;
+  const files = attachments.take();
   field.value = "";
   typed();
-  send(text);
+  send(files.length ? [...(text ? [{ type: "text", text }] : []), ...files] : text);
   field.focus();
 });
 picker.addEventListener("change", drawHead);

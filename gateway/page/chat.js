@@ -2,6 +2,7 @@
 
 import { Turn, handedOverTo, textOf } from "./conversation.js";
 import { arrange, byId, el, setText } from "./dom.js";
+import { fileList, filesIn, filesOf, wordsOf } from "./files.js";
 import { MarkdownView } from "./markdown.js";
 
 /**
@@ -135,7 +136,7 @@ class TurnView {
     const bubbles = place.repeats ? [] : turn.said;
     if (this.said.children.length !== bubbles.length) {
       this.said.replaceChildren(...bubbles.map((message) => el("div", { class: "bubble" },
-        el("h2", { class: "off-screen" }, "You said"), textOf(message.content))));
+        el("h2", { class: "off-screen" }, "You said"), ...saidNodes(message.content))));
     }
     this.items.update(turn.transcript.messages, turn, turn.state === "running");
     this.questions.update(turn);
@@ -181,6 +182,13 @@ class TurnView {
         return [];
     }
   }
+}
+
+/** What a person said, and the files beside it. @param {any} content */
+function saidNodes(content) {
+  const files = filesOf(content);
+  const words = files.length ? wordsOf(content) : textOf(content);
+  return [...(words ? [words] : []), ...(files.length ? [fileList(files)] : [])];
 }
 
 /** What a run asks the person, one below the other. */
@@ -323,6 +331,8 @@ class ItemList {
         const target = handedOverTo(call.function.name, result?.text ?? null);
         if (target !== null) show(`hand-off ${call.id}`, HandOffView, target);
         else show(`call ${call.id}`, CallView, call, result, turn, running);
+        const files = filesIn(result?.text ?? "");
+        if (files.length) show(`files ${call.id}`, FilesView, files);
       }
     });
     arrange(this.element, shown);
@@ -354,6 +364,23 @@ class ReasoningView {
   update(text, thinking) {
     setText(this.label, thinking ? "Thinking…" : "Thoughts");
     this.markdown.update(text);
+  }
+}
+
+/** The files that a tool has made. */
+class FilesView {
+  #drawn = "";
+
+  constructor() {
+    this.element = el("div", { class: "made" });
+  }
+
+  /** @param {import("./files.js").Shown[]} files */
+  update(files) {
+    const drawn = JSON.stringify(files);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
+    this.element.replaceChildren(fileList(files));
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * A small Markdown: text → blocks → DOM nodes. What a model writes never becomes HTML; links lead
- * to http, https and mailto only, and images are shown as links, since loading one would tell its
+ * to http, https, mailto and our own files only, and images are shown as links, since loading one would tell its
  * server what was said.
  *
  * Every search is bounded or remembers that it failed, so that hostile text takes no longer.
@@ -326,6 +326,7 @@ class Scanner {
 
 /** An address that may be followed, or null. @param {string} text */
 export function safeHref(text) {
+  if (/^\/api\/files\/file_[0-9a-f]{32}$/.test(text)) return text;
   if (!/^(?:https?:\/\/|mailto:)/i.test(text)) return null;
   try {
     const url = new URL(text);

@@ -108,3 +108,11 @@ describe("hostile text of 200,000 characters", () => {
     });
   }
 });
+
+test("files of ours may be followed, and nothing else of this site", () => {
+  const file = `/api/files/file_${"0".repeat(32)}`;
+  assert.deepEqual(inline(`[a.csv](${file})`), [["link", file, "a.csv"]]);
+  for (const other of ["/api/files/x", "/auth/logout", `//evil${file}`, `${file}/../../x`]) {
+    assert.equal(safeHref(other), null);
+  }
+});
