@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import FilePayload, expect
 
 from tests.gateway.api.test_files import PNG
 from tests.page.screen import Screen
@@ -28,11 +28,11 @@ LARGE = 11 * 1_048_576
 async def test_files_are_brought_shown_sent_and_downloaded(ada: Screen) -> None:
     page = ada.page
     waiting = page.get_by_role("list", name="Files to be sent").get_by_role("listitem")
-    files = [
+    files: list[FilePayload] = [
         {"name": "cat.png", "mimeType": "image/png", "buffer": PNG},
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"milk"},
     ]
-    await page.locator("#file").set_input_files(files)  # type: ignore[arg-type]
+    await page.locator("#file").set_input_files(files)
     for kind in ("paste", "drop"):
         await page.evaluate(GIVE, [kind, base64.b64encode(PNG).decode()])
     await expect(waiting).to_have_count(4)
@@ -66,12 +66,12 @@ async def test_a_file_alone_is_a_message_and_one_too_large_is_refused_in_words(
     page = ada.page
     send = page.get_by_role("button", name="Send")
     await expect(send).to_be_disabled()
-    large = {"name": "film.bin", "mimeType": "video/mp4", "buffer": b"\x00" * LARGE}
-    await page.locator("#file").set_input_files([large])  # type: ignore[list-item]
+    large: FilePayload = {"name": "film.bin", "mimeType": "video/mp4", "buffer": b"\x00" * LARGE}
+    await page.locator("#file").set_input_files([large])
     await expect(page.locator("#toast")).to_contain_text("film.bin: ")
     await expect(page.locator(".attachment")).to_have_count(0)
-    cat = {"name": "cat.png", "mimeType": "image/png", "buffer": PNG}
-    await page.locator("#file").set_input_files([cat])  # type: ignore[list-item]
+    cat: FilePayload = {"name": "cat.png", "mimeType": "image/png", "buffer": PNG}
+    await page.locator("#file").set_input_files([cat])
     await expect(send).to_be_enabled()
     await send.click()
     await expect(ada.threads).to_have_text(["cat.png"])
