@@ -18,10 +18,12 @@ import uvloop
 from pydantic import BaseModel, ValidationError
 
 from runner.app import models_of, opened_worker, parts_of, working
+from runner.drop_ins.rules import rules_of
 from shared.process import end_if_stuck, end_with_supervisor
 from shared.protocol.record import LONE_STARTS_WITHIN_S
 from shared.settings import RunnerSettings
 from shared.settings.models import ModelsConfig
+from shared.settings.security import AgentRules
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
@@ -40,20 +42,22 @@ class Told(BaseModel):
 
 def carry_alone(settings: RunnerSettings, run: UUID) -> None:
     """Carry the run until it ends or has to be given away."""
-    models, told = models_of(settings), _told()
+    models, rules, told = models_of(settings), rules_of(settings), _told()
     end_with_supervisor()
     one = settings.model_copy(update={"concurrency": 1})
     loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     # It is cancelled where it was asked to end before that by itself.
     with loop, suppress(asyncio.CancelledError):
-        loop.run(_carry(one, models, run, told))
+        loop.run(_carry(one, models, rules, run, told))
 
 
-async def _carry(settings: RunnerSettings, models: ModelsConfig, run: UUID, told: Told) -> None:
+async def _carry(
+    settings: RunnerSettings, models: ModelsConfig, rules: AgentRules, run: UUID, told: Told
+) -> None:
     asked = _cancelled_by_signals()
     async with AsyncExitStack() as lifetime:
         async with _ended_if_stuck():
-            opening = opened_worker(settings, models, told.runner, told.secret)
+            opening = opened_worker(settings, models, rules, told.runner, told.secret)
             worker, _ = await lifetime.enter_async_context(opening)
         await lifetime.enter_async_context(working(worker, told.secret, parts_of(worker)))
         log.info("ready for one run", runner=told.runner, run=told.run_id)

@@ -17,6 +17,7 @@ from runner.catalog import Catalog
 from runner.configure import RunConfigs
 from runner.drop_ins.inspector import Inspector
 from runner.drop_ins.reload import DropIns
+from runner.drop_ins.rules import rules_of
 from runner.heartbeat import HeartbeatThread
 from runner.hints import listen_for_hints
 from runner.home import ToolThreads
@@ -37,6 +38,7 @@ from shared.settings import RunnerSettings
 from shared.settings.common import refuse_setting
 from shared.settings.models import ModelsConfig, load_models
 from shared.settings.runner import ChangedAgents
+from shared.settings.security import AgentRules
 from shared.settings.yaml_file import YamlFileError
 from shared.telemetry.logs import get_logger
 from shared.web.errors import install_error_handlers
@@ -52,13 +54,13 @@ THREADS_PER_RUN = 4
 
 def make_app(settings: RunnerSettings, inspector: Inspector) -> ASGIApp:
     """Health over HTTP; the work goes on in the lifespan."""
-    models = models_of(settings)
+    models, rules = models_of(settings), rules_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runner = f"{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}"
         secret = token_urlsafe(32)
-        opened = opened_worker(settings, models, runner, secret, inspector)
+        opened = opened_worker(settings, models, rules, runner, secret, inspector)
         async with opened as (worker, reloading):
             await warm_up()  # tracing is set up by now
             parts = _parts(worker) | {"agents": reloading()}
@@ -90,6 +92,7 @@ def models_of(settings: RunnerSettings) -> ModelsConfig:
 async def opened_worker(
     settings: RunnerSettings,
     models: ModelsConfig,
+    rules: AgentRules,
     runner: str,
     secret: str,
     inspector: Inspector | None = None,
@@ -120,7 +123,7 @@ async def opened_worker(
         lifetime.push_async_callback(asyncio.to_thread, exporter.shutdown)
         drop_ins = DropIns(
             settings.agents_folders,
-            catalog := Catalog(KeptCode(settings.agents_kept)),
+            catalog := Catalog(KeptCode(settings.agents_kept), rules=rules),
             inspector=inspector,
             tools=record.tools,
         )

@@ -11,8 +11,10 @@ from runner.drop_ins.aliases import refuse_clashes
 from runner.drop_ins.find import find
 from runner.drop_ins.load import LoadedAgent, Tools, load
 from runner.drop_ins.reason import reason_of
+from runner.drop_ins.rules import EVERYTHING
 from runner.drop_ins.source import Source, read_source
 from runner.kept import KeptCode
+from shared.settings.security import AgentRules
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
@@ -27,6 +29,7 @@ class Catalog:
 
     kept: KeptCode
     tools: Tools = field(default_factory=dict)
+    rules: AgentRules = EVERYTHING
     agents: dict[str, LoadedAgent] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     #: Where the served ones were found.
@@ -95,7 +98,7 @@ class Catalog:
             if source.digest != digest:
                 log.warning("former code was changed where it is kept", agent=name, digest=digest)
                 return None
-            loaded = load(source, self.tools)
+            loaded = load(source, self.tools, self.rules)
         except BaseException as error:  # noqa: BLE001 - others' code may raise anything
             log.warning("former code could not be loaded", reason=reason_of(error, file))
             return None

@@ -21,6 +21,7 @@ from shared.db.engine import engine as make_engine
 from shared.process import essential
 from shared.protocol.ids import uuid7
 from shared.settings import ToolsvcSettings
+from shared.settings.security import SecurityConfig, security_of
 from shared.signing import SigningKey
 from shared.telemetry.logs import get_logger
 from shared.web.errors import install_error_handlers
@@ -47,11 +48,11 @@ DIRECT_SIZE = 8
 
 def make_app(settings: ToolsvcSettings) -> ASGIApp:
     """The ASGI app; nothing connects before its lifespan begins."""
-    mcp = McpDoor()
+    mcp, rules = McpDoor(), security_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _services(settings) as services:
+        async with _services(settings, rules) as services:
             app.state.services = services
             app.state.closing = set()
             loops = [
@@ -76,7 +77,7 @@ def make_app(settings: ToolsvcSettings) -> ASGIApp:
 
 
 @asynccontextmanager
-async def _services(settings: ToolsvcSettings) -> AsyncIterator[Services]:
+async def _services(settings: ToolsvcSettings, rules: SecurityConfig) -> AsyncIterator[Services]:
     redis = commands_client(settings.redis_url.get_secret_value(), "baton-toolsvc")
     url = settings.database_url.get_secret_value()
     try:
@@ -92,7 +93,7 @@ async def _services(settings: ToolsvcSettings) -> AsyncIterator[Services]:
                 redis=redis,
                 connections=connections,
                 limiter=Limiter(redis),
-                registry=load_registry(settings.tool_folders),
+                registry=load_registry(settings.tool_folders, rules.tool_modules),
                 instance=f"toolsvc-{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-8:]}",
                 judge=LeaseJudge(settings.lease_s),
                 receipt_key=_receipt_key(settings),

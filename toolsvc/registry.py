@@ -13,12 +13,17 @@ from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
+from shared.settings.security import Rule
 from shared.telemetry.logs import get_logger
 from toolsvc.tool import Tool
 
 log = get_logger(__name__)
 
 BUILT_IN = Path(__file__).parent / "tools"
+
+
+#: No rule.
+ANY = Rule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,19 @@ class Registry:
         return tuple(sorted({tool.scope for tool in self.tools.values()}))
 
 
-def load_registry(folders: Iterable[Path] = ()) -> Registry:
-    """The built-in tools and those of `folders`; a name belongs to who has it first."""
+def load_registry(folders: Iterable[Path] = (), modules: Rule = ANY) -> Registry:
+    """The built-in tools and those of `folders`; a name belongs to who has it first.
+
+    A file that the rule for modules refuses is not read at all.
+    """
     tools: dict[str, Tool] = {}
     origins: dict[str, Path] = {}
     broken: list[Broken] = []
     for file in _files((BUILT_IN, *folders), broken):
+        if why := modules.refusal(file.stem):
+            refused = f"security.yaml does not allow the module {file.stem}: tool_modules.{why}"
+            broken.append(Broken(str(file), refused))
+            continue
         try:
             found = _tools_in(file)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code

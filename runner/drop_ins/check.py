@@ -11,8 +11,11 @@ from pathlib import Path
 from runner.drop_ins.aliases import refuse_clashes
 from runner.drop_ins.find import FILE, Findings, Found, find
 from runner.drop_ins.inspection import Limits, Order, Report, adopt_orphans, hide_secrets, inspected
+from runner.drop_ins.rules import rules_of
 from shared.process import answers
 from shared.protocol.drop_ins import Checked
+from shared.settings import ProcessSettings, load_settings
+from shared.settings.security import AgentRules
 
 
 def found_at(path: Path) -> Findings:
@@ -27,9 +30,9 @@ def found_at(path: Path) -> Findings:
     return found
 
 
-def checked(one: Found) -> Checked:
+def checked(one: Found, rules: AgentRules) -> Checked:
     """What would be served of one agent."""
-    order = Order(name=one.name, file=one.file, root=one.root, tools=None)
+    order = Order(name=one.name, file=one.file, root=one.root, tools=None, rules=rules)
     report: Report = inspected(order, Limits())
     return Checked(
         name=one.name,
@@ -46,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m runner.drop_ins.check")
     parser.add_argument("path", type=Path)
     given = parser.parse_args()
+    rules = rules_of(load_settings(ProcessSettings))
     hide_secrets(os.environ)
     adopt_orphans()
     found = found_at(given.path)
@@ -53,7 +57,7 @@ def main() -> None:
         for name, reason in found.refused.items():
             print(Checked(name=name, file=None, reason=reason).model_dump_json(), file=out)
         for one in found.agents.values():
-            print(checked(one).model_dump_json(), file=out, flush=True)
+            print(checked(one, rules).model_dump_json(), file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,21 +18,21 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
+from runner.drop_ins.rules import EVERYTHING, require_allowed_import
 from runner.drop_ins.source import Source
+from shared.settings.security import AgentRules
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
 PACKAGE = "baton_agents"
-#: No file beside an agent stands for the SDK, or for ours.
-_NEVER_OWN = frozenset({"agents", "baton"})
 _INIT = "__init__.py"
 #: What the module of an agent's file is called, also where the file is `My-agent 2.0.py`.
 _MAIN = "agent"
 
 
-def import_source(source: Source) -> ModuleType:
-    """The module of an agent's file, executed.
+def import_source(source: Source, rules: AgentRules = EVERYTHING) -> ModuleType:
+    """The module of an agent's file, executed; `rules` hold for what its code imports.
 
     Raises:
         BaseException: whatever its code raises.
@@ -40,7 +40,7 @@ def import_source(source: Source) -> ModuleType:
     package = package_of(source)
     _install()
     _forget(package)
-    _known[package] = _Own(source, package)
+    _known[package] = _Own(source, package, rules)
     try:
         return importlib.import_module(f"{package}.{_MAIN}")
     except BaseException:
@@ -72,10 +72,9 @@ def _forget(package: str) -> None:
 class _Own:
     """One version of an agent, and how its modules are found and executed."""
 
-    def __init__(self, source: Source, package: str) -> None:
+    def __init__(self, source: Source, package: str, rules: AgentRules) -> None:
         self.source, self.package = source, package
-        tops = {path.partition("/")[0].removesuffix(".py") for path in source.python}
-        self._tops = frozenset(tops - _NEVER_OWN)
+        self._tops, self._rules = source.own_modules(), rules
         self.builtins = dict(vars(builtins)) | {
             "__import__": self._import,
             "print": _printing(source.name),
@@ -124,6 +123,8 @@ class _Own:
     ) -> ModuleType:
         top = name.partition(".")[0]
         if level or top not in self._tops:
+            if not level:
+                require_allowed_import(name, fromlist or (), self._rules)
             return builtins.__import__(name, globals, locals, fromlist or (), level)
         own = f"{self.package}.{name}"
         if fromlist:

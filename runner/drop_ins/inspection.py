@@ -25,6 +25,7 @@ from runner.drop_ins.doubts import doubts_of
 from runner.drop_ins.load import Tools, load
 from runner.drop_ins.reason import reason_of
 from runner.drop_ins.source import read_source
+from shared.settings.security import AgentRules
 from shared.telemetry.redact import redact, secret_name
 
 #: Longer than any import should take, and no longer than somebody waits for a save to be judged.
@@ -48,6 +49,7 @@ class Order(BaseModel):
     root: Path | None = None
     #: None where nobody knows what toolsvc has, so that any will do.
     tools: Tools | None = {}
+    rules: AgentRules = AgentRules()
 
 
 class Report(BaseModel):
@@ -102,7 +104,7 @@ def look_at(order: Order) -> Report:
     try:
         source = read_source(order.name, order.file, order.root)
         digest = source.digest
-        loaded = load(source, order.tools)
+        loaded = load(source, order.tools, order.rules)
         return Report(digest=digest, about=loaded.described(), doubts=doubts_of(source, loaded))
     except BaseException as error:  # noqa: BLE001 - others' code may raise anything
         return Report(digest=digest, reason=reason_of(error, order.file))

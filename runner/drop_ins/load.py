@@ -21,9 +21,11 @@ from runner.drop_ins.exports import (
 from runner.drop_ins.imports import import_source, unload
 from runner.drop_ins.overrides import FILE as OVERRIDES
 from runner.drop_ins.overrides import Overrides, read_overrides
+from runner.drop_ins.rules import EVERYTHING, require_allowed_agents, require_allowed_text
 from runner.drop_ins.source import Source
 from runner.theirs import storable
 from runner.wrap import wrap_agent
+from shared.settings.security import AgentRules
 
 #: What toolsvc's tools are, by name.
 Tools = dict[str, dict[str, Any]]
@@ -86,7 +88,7 @@ class LoadedAgent:
         return (function.__doc__ or "").strip().partition("\n")[0]
 
 
-def load(source: Source, tools: Tools | None) -> LoadedAgent:
+def load(source: Source, tools: Tools | None, rules: AgentRules = EVERYTHING) -> LoadedAgent:
     """Import an agent's code and make what it offers ready to be run.
 
     Its modules go when nobody holds the loaded agent any more. Where `tools` is None, any of
@@ -98,11 +100,13 @@ def load(source: Source, tools: Tools | None) -> LoadedAgent:
     overrides_file = str(source.folder / OVERRIDES)
     overrides = read_overrides(source.overrides, overrides_file)
     _require_tools(overrides, tools, overrides_file)
-    module = import_source(source)
+    require_allowed_text(source, rules)
+    module = import_source(source, rules)
     try:
         export, context = export_of(module), context_factory(module)
         if isinstance(export, Agent):  # others bring a context to the runs that they begin
             require_context(known_to(export), context)
+        require_allowed_agents(known_to(export), rules, source.file)
         for one in known_to(export):
             if tools is not None:
                 bind(one.tools, tools)

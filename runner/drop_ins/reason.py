@@ -4,6 +4,7 @@ import traceback
 from pathlib import Path
 
 from runner.drop_ins.imports import PACKAGE
+from runner.drop_ins.rules import NotAllowedError
 from runner.theirs import storable
 from shared.settings.yaml_file import YamlFileError
 
@@ -25,7 +26,8 @@ _MOST_FRAMES = 20
 
 def reason_of(error: BaseException, file: Path) -> str:
     """The last frame inside the agent's own folder tells where; only such frames are shown."""
-    if isinstance(error, YamlFileError):  # which tells file and line by itself
+    placed = isinstance(error, NotAllowedError) and error.placed
+    if placed or isinstance(error, YamlFileError):  # which tell file and line by themselves
         return str(storable(str(error)))
     folder = file.parent.resolve()
     frames = [

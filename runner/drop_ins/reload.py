@@ -175,7 +175,13 @@ class DropIns:
         """Serve this code, if it is fine; else the reason why not."""
         tools = self._catalog.tools
         if self._inspector is not None:
-            order = Order(name=source.name, file=source.file, root=root, tools=tools)
+            order = Order(
+                name=source.name,
+                file=source.file,
+                root=root,
+                tools=tools,
+                rules=self._catalog.rules,
+            )
             report = await self._inspector.inspect(order)
             if report.reason:
                 return report.reason
@@ -193,7 +199,7 @@ class DropIns:
 
     def _load(self, source: Source, tools: Tools) -> LoadedAgent | str:
         try:
-            loaded = load(source, tools)
+            loaded = load(source, tools, self._catalog.rules)
         except BaseException as error:  # noqa: BLE001 - others' code may raise anything
             return reason_of(error, source.file)
         self._catalog.kept.keep(source)

@@ -46,6 +46,15 @@ class Source:
         """Whether its file is all of its code."""
         return self.file.name != FILE
 
+    def own_modules(self) -> frozenset[str]:
+        """Names that mean modules of the agent's own folder."""
+        tops = {path.partition("/")[0].removesuffix(".py") for path in self.python}
+        return frozenset(tops - _NEVER_OWN)
+
+
+#: No file beside an agent stands for the SDK, or for ours.
+_NEVER_OWN = frozenset({"agents", "baton"})
+
 
 def read_source(name: str, file: Path, root: Path | None = None) -> Source:
     """Read an agent's code; links may lead as far as `root`.

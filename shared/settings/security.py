@@ -1,12 +1,14 @@
-"""`security.yaml`: who may use which namespaces of agents.
+"""`security.yaml`: who may use which namespaces of agents, and what code may import and use.
 
 What is wrong in it is told with its line at the start; docs/access.md explains it.
 """
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from shared.settings.access import Access
 from shared.settings.common import SECURITY_FILE, ProcessSettings, refuse_setting
@@ -22,8 +24,75 @@ def _namespace(name: str) -> str:
 _Namespace = Annotated[str, AfterValidator(_namespace)]
 
 
-class SecurityConfig(Part):
+_Patterns = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...],
+    Field(max_length=1000, strict=False),
+]
+
+
+class Rule(Part):
+    """Names or patterns (`aws*`): what `deny` has is refused; with `allow`, all that it has not."""
+
+    allow: _Patterns | None = None
+    deny: _Patterns = ()
+
+    def refusal(self, *names: str) -> str | None:
+        """What refuses something of these names, `deny: a*` or `allow`; `None` where nothing does.
+
+        Something without a name is refused by every rule that says anything.
+        """
+        if (denied := self._denied(names)) is not None:
+            return f"deny: {denied}"
+        if self.allow is None or any(_fits(names, pattern) for pattern in self.allow):
+            return None
+        return "allow"
+
+    def _denied(self, names: Sequence[str]) -> str | None:
+        return next((one for one in self.deny if not names or _fits(names, one)), None)
+
+
+def _fits(names: Sequence[str], pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
+#: What an agent's code cannot do without.
+ALWAYS_IMPORTED = ("__future__", "agents", "baton")
+
+
+class Imports(Rule):
+    """A rule for imports: no allow-list has to name what agents are written with."""
+
+    def refusal(self, *names: str) -> str | None:
+        """See Rule."""
+        why = super().refusal(*names)
+        return None if why == "allow" and set(names) & set(ALWAYS_IMPORTED) else why
+
+
+class Commands(Rule):
+    """A rule for commands, as they are written and by the end of their path."""
+
+    def refusal(self, *names: str) -> str | None:
+        """See Rule; what a path ends with allows nothing: it may be anybody's."""
+        denied = self._denied([name.rpartition("/")[2] for name in names])
+        return super().refusal(*names) if denied is None else f"deny: {denied}"
+
+
+class AgentRules(Part):
+    """What drop-in code may import and use."""
+
+    #: Modules, or names in them, that its files import.
+    imports: Imports = Imports()
+    #: Classes of the SDK, such as `WebSearchTool`.
+    hosted_tools: Rule = Rule()
+    #: Programs that are started as MCP servers.
+    mcp_commands: Commands = Commands()
+
+
+class SecurityConfig(AgentRules):
     """The whole file; what it does not say is allowed."""
+
+    #: Files of toolsvc's tools, by their names without `.py`.
+    tool_modules: Rule = Rule()
 
     #: Folder below the folders of agents → who may see and use what lies in it.
     namespaces: dict[_Namespace, Access] = Field({}, max_length=1000)
@@ -75,4 +144,6 @@ def load_security(path: Path) -> SecurityConfig:
 def _part_of(place: list[str]) -> type[Part] | None:
     if len(place) == 1:
         return SecurityConfig
-    return Access if place[0] == "namespaces" and len(place) == 3 else None
+    if place[0] == "namespaces":
+        return Access if len(place) == 3 else None
+    return Rule if len(place) == 2 else None

@@ -91,3 +91,17 @@ def test_a_check_of_one_file_of_nothing_and_of_an_empty_folder(
     (tmp_path / "empty").mkdir()
     empty = known("agents", "check", str(tmp_path / "empty"))
     assert (empty.status, "There is no agent here" in empty.err) == (1, True)
+
+
+def test_a_check_goes_by_the_rules_of_the_installation(
+    known: Baton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, rules = tmp_path / "One.py", tmp_path / "security.yaml"
+    agent.write_text("import shutil\n" + GOOD)
+    rules.write_text("imports: {deny: [shutil]}\n")
+    monkeypatch.setenv("BATON_SECURITY_CONFIG", str(rules))
+    out = " ".join(known("agents", "check", str(agent)).out.split())
+    assert "importing shutil is not allowed" in out
+    rules.write_text("import: {}\n")
+    refused = known("agents", "check", str(agent))
+    assert refused.status != 0

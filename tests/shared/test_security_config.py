@@ -2,12 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.settings import ProcessSettings
 from shared.settings.common import SECURITY_FILE
-from shared.settings.security import SecurityConfig, load_security, security_of
+from shared.settings.security import Rule, SecurityConfig, load_security, security_of
 from shared.settings.yaml_file import YamlFileError
 
 
@@ -54,6 +55,18 @@ def test_without_a_file_at_the_default_place_everything_is_allowed(
         ("namespaces:\n  a/: {}\n", "a namespace is the beginning of model ids"),
         ("namespaces:\n  '': {}\n", "a namespace is the beginning of model ids"),
         ("namespaces: [\n", "line "),
+        ("imports: [os]\n", "line 1: imports: "),
+        (
+            "imports:\n  denied: [os]\n",
+            "line 2: imports.denied: there is no such field; did you mean",
+        ),
+        ("imports:\n  deny: os\n", "line 2: imports.deny: "),
+        ("hosted_tools:\n  allow: ['']\n", "line 2: hosted_tools.allow.0: "),
+        (
+            "mcp_command: {}\n",
+            "line 1: mcp_command: there is no such field; did you mean mcp_commands?",
+        ),
+        ("tool_modules:\n  deny: [1]\n", "line 2: tool_modules.deny.0: "),
     ],
 )
 def test_a_mistake_is_told_with_its_line(file: Path, written: str, told: str) -> None:
@@ -85,3 +98,25 @@ def test_a_process_does_not_start_with_a_wrong_file(
     assert "BATON_SECURITY_CONFIG" in told
     assert "line 1: namespace" in told
     assert "docs/access.md" in told
+
+
+@pytest.mark.parametrize(
+    ("rule", "names", "refusal"),
+    [
+        ({}, ["a"], None),
+        ({}, [], None),
+        ({"deny": ["a*"]}, ["ab"], "deny: a*"),
+        ({"deny": ["b"]}, ["ab"], None),
+        ({"deny": ["b"]}, ["a", "b"], "deny: b"),
+        ({"deny": ["b"]}, [], "deny: b"),
+        ({"allow": ["a"]}, ["a", "b"], None),
+        ({"allow": ["a"]}, ["b"], "allow"),
+        ({"allow": ["a"]}, [], "allow"),
+        ({"allow": []}, ["b"], "allow"),
+        ({"allow": ["a"], "deny": ["a"]}, ["a"], "deny: a"),
+    ],
+)
+def test_what_is_denied_or_not_allowed_is_refused(
+    rule: dict[str, Any], names: list[str], refusal: str | None
+) -> None:
+    assert Rule.model_validate(rule).refusal(*names) == refusal

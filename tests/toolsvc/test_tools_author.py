@@ -10,6 +10,7 @@ import pytest
 from agents.strict_schema import ensure_strict_json_schema
 from pydantic import BaseModel, Field
 
+from shared.settings.security import Rule
 from toolsvc.registry import load_registry
 from toolsvc.tool import SqlCall, Tool, ToolCall, ToolError, tool
 from toolsvc.tool_schema import ArgumentsError, SignatureError
@@ -270,3 +271,16 @@ def test_the_example_of_the_docs_is_a_tool(tmp_path: Path) -> None:
     with pytest.raises(ToolError) as caught:
         asyncio.run(_run_example(weather, city="Atlantis", days_ahead=None))
     assert (caught.value.code, caught.value.status) == ("unknown_city", 404)
+
+
+def test_a_module_that_a_rule_refuses_is_not_even_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(GOOD.format(name="mine"))
+    (tmp_path / "theirs.py").write_text("raise SystemExit")
+    registry = load_registry([tmp_path], Rule(deny=("theirs", "notes")))
+    assert "mine" in registry.tools
+    assert not any("note" in name for name in registry.tools)
+    told = {Path(one.where).name: one.why for one in registry.broken}
+    assert told == {
+        "notes.py": "security.yaml does not allow the module notes: tool_modules.deny: notes",
+        "theirs.py": "security.yaml does not allow the module theirs: tool_modules.deny: theirs",
+    }
