@@ -285,7 +285,7 @@ alone.working = lambda *_: nullcontext(worker)
 alone.parts_of = lambda _: {}
 told = alone.Told(runner="lone-1", secret="s", run_id="run_1")
 try:
-    asyncio.run(alone._carry(None, None, "run", told))
+    asyncio.run(alone._carry(None, None, None, "run", told))
 except asyncio.CancelledError:
     pass
 """
