@@ -4,8 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsonschema import Draft202012Validator, SchemaError
-
+from gateway.json_schema import is_schema
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 
@@ -37,10 +36,8 @@ def checked_tools(tools: Sequence[Tool]) -> tuple[Tool, ...]:
             raise _bad(f"tools[{index}]", "a name has 1 to 64 letters, digits, _ and -.")
         if tool["name"] in names[:index]:
             raise _bad(f"tools[{index}]", f"{tool['name']} comes twice.")
-        try:
-            Draft202012Validator.check_schema(tool.get("parameters") or {})
-        except (SchemaError, RecursionError):
-            raise _bad(f"tools[{index}]", "its parameters are no JSON schema.") from None
+        if not is_schema(tool.get("parameters") or {}):
+            raise _bad(f"tools[{index}]", "its parameters are no JSON schema.")
     return tuple(tools)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from jsonschema import Draft202012Validator, SchemaError
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
+from gateway.json_schema import is_schema
 from gateway.openai.messages import (
     Called,
     Message,
@@ -206,10 +206,8 @@ def _check_format(wanted: ResponseFormat | None) -> None:
 
 def check_schema(place: str, schema: dict[str, Any] | None) -> None:
     """Raise BAD_INPUT for what is no JSON schema."""
-    try:
-        Draft202012Validator.check_schema(schema or {})
-    except (SchemaError, RecursionError):
-        raise bad(place, "this is not a JSON schema.", "invalid_json_schema") from None
+    if not is_schema(schema or {}):
+        raise bad(place, "this is not a JSON schema.", "invalid_json_schema")
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from gateway.store.runs import RunRow
 from shared.db.conversations import LIVE, RunStatus
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from shared.protocol.ids import is_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +43,10 @@ class Found:
 
 async def find_response(db: AsyncConnection, caller: Caller, response_id: str) -> Found | None:
     """A person's response, unless it was deleted."""
-    if not response_id.startswith(PREFIX):
+    run_id = response_id.removeprefix(PREFIX)
+    if run_id == response_id or not is_id(run_id):
         return None
-    rows = await runs.chain(db, caller.user_id, response_id.removeprefix(PREFIX))
+    rows = await runs.chain(db, caller.user_id, run_id)
     if not rows or rows[0].deleted_at:
         return None
     row, newest = rows[0], rows[-1]

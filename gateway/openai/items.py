@@ -92,7 +92,11 @@ Item = Annotated[
     | Annotated[Request, Tag("mcp_approval_request")]
     | Annotated[Decided, Tag("mcp_approval_response")]
     | Annotated[Thought, Tag("reasoning")],
-    Discriminator(_kind),
+    Discriminator(
+        _kind,
+        custom_error_type="unknown_type",
+        custom_error_message="Value error, its type is none that is read here",
+    ),
 ]
 
 

@@ -231,6 +231,11 @@ def said(answer: httpx.Response) -> str:
     return str(answer.json()["error"]["message"])
 
 
+async def test_a_nul_in_the_query_is_refused(ada: httpx.AsyncClient) -> None:
+    answer = await ada.post("/api/runs/run_1/requeue", params={"user": "a\0b"})
+    assert (answer.status_code, code_of(answer)) == (422, "bad_input")
+
+
 @pytest.mark.parametrize("id_", ["a b", "a%00", "a%2Fb", "..", "%2e%2e", "é", "x" * 65, "a'--"])
 async def test_a_malformed_id_in_a_path_is_as_unknown_as_any_other(
     ada: httpx.AsyncClient, id_: str

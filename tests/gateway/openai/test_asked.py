@@ -106,6 +106,12 @@ def schema_of(schema: Any) -> dict[str, Any]:
     return request(response_format=wanted)
 
 
+def test_a_pattern_may_be_one_of_javascript() -> None:
+    patterns = [r"^\p{L}+$", r"(?<year>\d{4})", r"^(?!-)[a-z]+$"]
+    schema = {"properties": {str(at): {"pattern": one} for at, one in enumerate(patterns)}}
+    assert read(schema_of(schema)).wants_json
+
+
 BAD: list[tuple[Any, str | None]] = [
     (None, None),
     ([], None),
@@ -149,6 +155,7 @@ BAD: list[tuple[Any, str | None]] = [
     (request(response_format={"type": "json_schema"}), "response_format.json_schema"),
     (schema_of({"type": "objekt"}), "response_format.json_schema.schema"),
     (schema_of({"properties": 1}), "response_format.json_schema.schema"),
+    (schema_of({"pattern": "("}), "response_format.json_schema.schema"),
     (schema_of([]), "response_format.json_schema.schema"),
     (request(metadata="x"), "metadata"),
     (request(metadata={"a": 1}), "metadata.a"),

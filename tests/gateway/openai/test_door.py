@@ -119,6 +119,18 @@ async def test_addresses_and_methods_that_are_not_there(rig: Rig, ada: httpx.Asy
     assert set(ours.json()["error"]) == {"code", "message", "requestId"}
 
 
+@pytest.mark.parametrize("id_", ["resp_%00", "resp_", "resp_run%2Fx", "run_x", "%FF"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items")],
+)
+async def test_what_cannot_be_an_id_is_no_response(
+    ada: httpx.AsyncClient, method: str, path: str, id_: str
+) -> None:
+    answer = await ada.request(method, f"/v1/responses/{id_}{path}")
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
+
+
 async def test_a_page_of_another_site_may_not_ask(rig: Rig, ada: httpx.AsyncClient) -> None:
     await rig.announce("Assistant")
     answer = await ada.post(CHAT, json=BODY, headers={"Origin": "https://evil.example"})

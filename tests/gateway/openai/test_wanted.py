@@ -91,6 +91,7 @@ BAD: list[tuple[Any, str | None]] = [
     (request(["x"]), "input[0]"),
     (request([{}]), "input[0].role"),
     (request([{"type": "item_reference", "id": "x"}]), "input[0]"),
+    (request([{"type": {"a": 1}}]), "input[0]"),
     (request([{"role": "root", "content": "x"}]), "input[0].role"),
     (request([{"role": "user", "content": [{"type": "x"}]}]), "input[0].content[0]"),
     (request([{"role": "user", "content": " "}]), "input"),
@@ -116,6 +117,7 @@ def test_bad_requests_name_the_place(body: Any, param: str | None) -> None:
         read(body)
     assert caught.value.code is Code.BAD_INPUT
     assert caught.value.details["param"] == param
+    assert "tag" not in caught.value.message
 
 
 @pytest.mark.parametrize(
