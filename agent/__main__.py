@@ -14,6 +14,7 @@ from agent.deploy_check import deploy_check
 from agent.doctor import doctor
 from agent.drill import drill
 from agent.errors import INTERRUPTED, CliError, UnexpectedError, UsageError
+from agent.matrix import matrix
 from agent.output import print_error
 from agent.people import invite, login, logout
 from agent.status import status
@@ -64,6 +65,7 @@ def make_app() -> typer.Typer:
     app.command(rich_help_panel=OPERATE)(logout)
     app.command(rich_help_panel=OPERATE)(deploy_check)
     app.command(rich_help_panel=OPERATE)(drill)
+    app.command(rich_help_panel=OPERATE)(matrix)
     return app
 
 

@@ -1,0 +1,54 @@
+"""`matrix`: hold conversations through others' clients, and write what came of them."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.command import Json
+from agent.errors import FAILED, CliError, UsageError
+from agent.output import Output
+
+
+def matrix(
+    client: Annotated[
+        list[str] | None, typer.Option(help="This client only; may be given several times.")
+    ] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="Install clients that are not here, each by itself.")
+    ] = False,
+    report: Annotated[Path, typer.Option(help="Where the report goes.", dir_okay=False)] = Path(
+        "docs/reports/compatibility-matrix.md"
+    ),
+    as_json: Json = False,
+) -> int:
+    """Start a stack for each kind of model server, and talk to it through many clients."""
+    # Only this command needs them: the others start faster without.
+    from matrix.cells import page  # noqa: PLC0415
+    from matrix.clients import PACKAGES  # noqa: PLC0415
+    from matrix.main import release, tried  # noqa: PLC0415
+    from stack.errors import StackError  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    if unknown := set(client or ()) - set(PACKAGES):
+        raise UsageError(
+            f"There is no client {min(unknown)!r}.", f"Clients: {', '.join(PACKAGES)}."
+        )
+    home = Path(".baton") / "matrix"
+    home.mkdir(parents=True, exist_ok=True)
+    clients = client or list(PACKAGES)
+    try:
+        rows = asyncio.run(tried(clients, home, install=install, tell=output.note))
+    except StackError as error:
+        raise CliError(f"The matrix could not be made: {error}") from error
+    text = page(rows, release=release(), on=datetime.now(UTC).date())
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(text, "utf-8")
+    failed = {f"{row.client}, {row.upstream}": row.failures for row in rows if row.failures}
+    if as_json:
+        output.document({"report": str(report), "failed": failed})
+    else:
+        output.note(f"{report} has the report; {len(failed)} of {len(rows)} rows have failures.")
+    return FAILED if failed else 0

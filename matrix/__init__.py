@@ -1,0 +1,1 @@
+"""The compatibility matrix: conversations through clients of others, against real stacks."""
