@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from runner.drop_ins.find import FILE
+from runner.drop_ins.find import FILE, YAML
 from runner.drop_ins.source import Source, code_files
 from shared.protocol.ids import uuid7
 from shared.telemetry.logs import get_logger
@@ -55,7 +55,7 @@ class KeptCode:
         if len(digest) != 64 or not digest.isalnum():
             return None
         folder = self._place(name, digest)
-        files = (folder / FILE, folder / f"{name}.py")
+        files = (folder / FILE, folder / f"{name}.py", folder / YAML)
         return next((file for file in files if file.is_file()), None)
 
     def _place(self, name: str, digest: str) -> Path:

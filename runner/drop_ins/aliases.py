@@ -7,8 +7,9 @@ and else neither is served.
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.drop_ins.find import Findings, Found
-from runner.drop_ins.overrides import FILE, read_overrides
+from runner.drop_ins.declared import read_declaration
+from runner.drop_ins.find import YAML, Findings, Found
+from runner.drop_ins.overrides import read_overrides
 from shared.settings.yaml_file import YamlFileError
 
 #: The aliases that an agent is served with.
@@ -45,7 +46,7 @@ def _refuse(found: Findings, one: Found, why: str) -> None:
 
 def yaml_of(one: Found) -> Path:
     """Where an agent's overrides are, if it has any."""
-    return one.folder / FILE
+    return one.folder / YAML
 
 
 def _aliases(one: Found) -> tuple[str, ...]:
@@ -53,6 +54,9 @@ def _aliases(one: Found) -> tuple[str, ...]:
     if one.single:
         return ()
     try:
-        return read_overrides(yaml_of(one).read_bytes(), "").aliases
+        written = yaml_of(one).read_bytes()
+        if one.file.name == YAML:
+            return read_declaration(written, "", one.name)[0].aliases
+        return read_overrides(written, "").aliases
     except (OSError, YamlFileError):
         return ()

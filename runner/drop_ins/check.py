@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from runner.drop_ins.aliases import refuse_clashes
-from runner.drop_ins.find import FILE, Findings, Found, find
+from runner.drop_ins.find import FILE, YAML, Findings, Found, file_in, find
 from runner.drop_ins.inspection import Limits, Order, Report, adopt_orphans, hide_secrets, inspected
 from runner.drop_ins.rules import rules_of
 from shared.process import answers
@@ -21,9 +21,9 @@ from shared.settings.security import AgentRules
 def found_at(path: Path) -> Findings:
     """The agents of a folder, or the one that a path is of."""
     path = path.resolve()
-    file = path / FILE if path.is_dir() else path
-    if file.is_file():
-        name = file.parent.name if file.name == FILE else file.stem
+    file = file_in(path) if path.is_dir() else path
+    if file and file.is_file():
+        name = file.parent.name if file.name in (FILE, YAML) else file.stem
         return Findings(agents={name: Found(name, file, file.parent)})
     found = find([path])
     refuse_clashes(found)

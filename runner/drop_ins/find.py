@@ -1,5 +1,7 @@
 """Which agents there are: `<folder>/**/agent.py`, and single files directly in a folder.
 
+Where there is an `agent.yaml` and no `agent.py`, that alone defines one.
+
 A name is the path below the folder (`team/Name`), of a single file its stem. Nothing is read here,
 and nothing imported.
 """
@@ -12,6 +14,8 @@ from pathlib import Path
 from shared.protocol.ids import LONGEST_AGENT_NAME
 
 FILE = "agent.py"
+#: What one is told of an agent; alone, what defines it.
+YAML = "agent.yaml"
 #: Never agents, nor folders that hold any.
 _HIDDEN = ("_", ".")
 
@@ -28,7 +32,7 @@ class Found:
     @property
     def single(self) -> bool:
         """Whether this file is all of its code."""
-        return self.file.name != FILE
+        return self.file.name not in (FILE, YAML)
 
     @property
     def folder(self) -> Path:
@@ -87,7 +91,7 @@ def _in_folder(root: Path, refused: dict[str, str]) -> Iterator[Found]:
         for one in list(folders):
             if (link := folder / one).is_symlink():
                 folders.remove(one)  # what it leads to inside has a name of its own
-                if (link / FILE).is_file() and not link.resolve().is_relative_to(inside):
+                if file_in(link) and not link.resolve().is_relative_to(inside):
                     refused[_name_of(link, root)] = _leads_out(link, root)
         top = folder == root
         for file in _candidates(folder, files, top=top):
@@ -98,9 +102,14 @@ def _in_folder(root: Path, refused: dict[str, str]) -> Iterator[Found]:
                 yield Found(name, file, root)
 
 
+def file_in(folder: Path) -> Path | None:
+    """The file in a folder that makes it an agent's, if there is one."""
+    return next((folder / one for one in (FILE, YAML) if (folder / one).is_file()), None)
+
+
 def _candidates(folder: Path, files: list[str], *, top: bool) -> list[Path]:
     if not top:
-        return [folder / FILE] if FILE in files else []
+        return [folder / one for one in (FILE, YAML) if one in files][:1]
     return [folder / one for one in sorted(files) if one.endswith(".py") and _may_be(one)]
 
 

@@ -9,6 +9,7 @@ from agents import Agent
 
 from baton.tools import GatewayTool, bind
 from runner.drop_ins.context_class import require_context
+from runner.drop_ins.declared import read_declaration
 from runner.drop_ins.exports import (
     ContextFactory,
     Export,
@@ -18,8 +19,8 @@ from runner.drop_ins.exports import (
     export_of,
     known_to,
 )
+from runner.drop_ins.find import YAML
 from runner.drop_ins.imports import import_source, unload
-from runner.drop_ins.overrides import FILE as OVERRIDES
 from runner.drop_ins.overrides import Overrides, read_overrides
 from runner.drop_ins.rules import EVERYTHING, require_allowed_agents, require_allowed_text
 from runner.drop_ins.source import Source
@@ -97,7 +98,9 @@ def load(source: Source, tools: Tools | None, rules: AgentRules = EVERYTHING) ->
     Raises:
         BaseException: whatever its code raises, or what it offers is nothing.
     """
-    overrides_file = str(source.folder / OVERRIDES)
+    if source.declared:
+        return _load_declared(source, tools)
+    overrides_file = str(source.folder / YAML)
     overrides = read_overrides(source.overrides, overrides_file)
     _require_tools(overrides, tools, overrides_file)
     require_allowed_text(source, rules)
@@ -119,6 +122,19 @@ def load(source: Source, tools: Tools | None, rules: AgentRules = EVERYTHING) ->
     loaded = LoadedAgent(source.name, source.digest, export, overrides, context)
     finalize(loaded, unload, module).atexit = False
     return loaded
+
+
+def _load_declared(source: Source, tools: Tools | None) -> LoadedAgent:
+    """The agent that an agent.yaml defines alone."""
+    file = str(source.file)
+    declaration, agent = read_declaration(source.overrides or b"", file, source.name)
+    overrides = declaration.overrides()
+    _require_tools(overrides, tools, file)
+    for one in known_to(agent):
+        if tools is not None:
+            bind(one.tools, tools)
+        wrap_agent(one)
+    return LoadedAgent(source.name, source.digest, agent, overrides)
 
 
 def _require_tools(overrides: Overrides, tools: Tools | None, file: str) -> None:

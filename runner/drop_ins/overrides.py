@@ -8,8 +8,6 @@ from shared.protocol.ids import LONGEST_AGENT_NAME
 from shared.settings.access import Access, Allowance
 from shared.settings.yaml_file import Part, parse_yaml
 
-FILE = "agent.yaml"
-
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -24,7 +22,10 @@ _ModelId = Annotated[
     StringConstraints(min_length=1, max_length=LONGEST_AGENT_NAME),
     AfterValidator(_model_id),
 ]
-_ToolName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+ToolNames = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=128)], ...],
+    Field(max_length=200, strict=False),
+]
 
 
 class Overrides(Part):
@@ -39,7 +40,7 @@ class Overrides(Part):
     #: Who sees and uses it.
     access: Access = Access()
     #: Toolsvc's tools that its runs may call; `None`: all.
-    tools: Annotated[tuple[_ToolName, ...], Field(max_length=200, strict=False)] | None = None
+    tools: ToolNames | None = None
     #: Whether tools that a client brings along are offered to the model.
     client_tools: bool = False
     #: For each person.
@@ -58,11 +59,12 @@ def read_overrides(written: bytes | None, file: str) -> Overrides:
     """
     if written is None:
         return Overrides()
-    return parse_yaml(written.decode("utf-8", "replace"), file, Overrides, _part_of)[0]
+    return parse_yaml(written.decode("utf-8", "replace"), file, Overrides, part_of)[0]
 
 
 _PARTS: dict[str, type[Part]] = {"access": Access, "limits": Allowance}
 
 
-def _part_of(place: list[str]) -> type[Part] | None:
+def part_of(place: list[str]) -> type[Part] | None:
+    """What a field at this place would be one of."""
     return Overrides if len(place) == 1 else _PARTS.get(place[0])

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from runner.drop_ins.find import FILE
-from runner.drop_ins.overrides import FILE as OVERRIDES
+from runner.drop_ins.find import FILE, YAML, file_in
 
 #: What is part of an agent's code: every file of its folder but these.
 _NOT_CODE = ("__pycache__", ".git")
@@ -44,7 +43,12 @@ class Source:
     @property
     def single(self) -> bool:
         """Whether its file is all of its code."""
-        return self.file.name != FILE
+        return self.file.name not in (FILE, YAML)
+
+    @property
+    def declared(self) -> bool:
+        """Whether it is defined without code."""
+        return self.file.name == YAML
 
     def own_modules(self) -> frozenset[str]:
         """Names that mean modules of the agent's own folder."""
@@ -63,7 +67,7 @@ def read_source(name: str, file: Path, root: Path | None = None) -> Source:
         OSError: a file cannot be read.
         LeadsOutError: a file lies outside of `root`.
     """
-    single = file.name != FILE
+    single = file.name not in (FILE, YAML)
     folder = file.parent
     inside = (root or folder).resolve()
     total, read = hashlib.sha256(), dict[str, bytes]()
@@ -72,13 +76,13 @@ def read_source(name: str, file: Path, root: Path | None = None) -> Source:
             raise LeadsOutError(one)
         path = one.relative_to(folder).as_posix()
         total.update(f"{path}\0".encode())
-        if one.suffix == ".py" or path == OVERRIDES:
+        if one.suffix == ".py" or path == YAML:
             read[path] = one.read_bytes()
             total.update(hashlib.sha256(read[path]).digest())
         else:
             with one.open("rb") as data:
                 total.update(hashlib.file_digest(data, "sha256").digest())
-    overrides = read.pop(OVERRIDES, None)
+    overrides = read.pop(YAML, None)
     return Source(name, file, folder, total.hexdigest(), read, overrides)
 
 
@@ -90,9 +94,7 @@ def code_files(folder: Path) -> list[Path]:
 def _walk(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         inside = Path(place)
-        folders[:] = [
-            one for one in folders if one not in _NOT_CODE and not (inside / one / FILE).is_file()
-        ]
+        folders[:] = [one for one in folders if one not in _NOT_CODE and not file_in(inside / one)]
         for name in files:
             if name not in _NOT_CODE and not is_temporary(name) and (inside / name).is_file():
                 yield inside / name
