@@ -46,6 +46,16 @@ def reject(
         _decide(cli, run, call, {"approved": False} | said)
 
 
+def how_to_decide(run: str) -> str:
+    """What to enter about a run that asks."""
+    return f"decide: baton approve {plain(run)}, or reject"
+
+
+def asked_by(gateway: Gateway, run: str) -> list[Text]:
+    """The calls that a run asks about and that nobody has decided, one a line."""
+    return [_line(one) for one in _open(_asked(gateway, run))]
+
+
 def decided_here(cli: Cli, run: str) -> str | None:
     """Ask who sits at the terminal about all that a run asks; the run that goes on, if one does.
 
@@ -55,7 +65,6 @@ def decided_here(cli: Cli, run: str) -> str | None:
     for one in _open(after):
         said = _answer(cli, one)
         if said is None:
-            cli.output.note(f"  decide later: baton approve {run}, or reject")
             return None
         after = _decided(cli.gateway, run, [{"id": one["id"]} | said])
     return str(after["resumedBy"]) if after["resumedBy"] else None
@@ -93,6 +102,10 @@ def _question(one: dict[str, Any]) -> Text:
     return Text.assemble(tool, " ", (arguments(text, MOST_CHARS), "dim"))
 
 
+def _line(one: dict[str, Any]) -> Text:
+    return Text.assemble(plain(one["id"]), "  ", _question(one))
+
+
 def _asked(gateway: Gateway, run: str) -> dict[str, Any]:
     found: dict[str, Any] = gateway.get(f"/api/runs/{part(run)}/approvals")
     return found
@@ -109,7 +122,7 @@ def _decide(cli: Cli, run: str, call: str | None, said: dict[str, Any]) -> None:
         what = "nothing that is open" if call is None else f"nothing called {one_line(call, 80)!r}"
         raise CliError(
             f"The run {one_line(run, 80)!r} asks {what}.",
-            "`baton runs --status interrupted` lists runs that ask.",
+            f"`baton runs show {one_line(run, 80)}` tells what became of it.",
             code=Code.NOT_FOUND,
         )
     after = _decided(cli.gateway, run, [{"id": one["id"]} | said for one in meant])
@@ -122,4 +135,4 @@ def _decide(cli: Cli, run: str, call: str | None, said: dict[str, Any]) -> None:
     else:
         cli.output.show(f"Recorded. It still asks about {count(len(left), 'call')}:")
         for one in left:
-            cli.output.show(Text.assemble("  ", plain(one["id"]), "  ", _question(one)))
+            cli.output.show(Text.assemble("  ", _line(one)))

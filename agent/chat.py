@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.approvals import decided_here
+from agent.approvals import decided_here, how_to_decide
 from agent.client import Gateway, part
 from agent.command import Cli, Json, Url, opened
 from agent.conversation import Conversation
@@ -27,7 +27,12 @@ def chat(
         str | None, typer.Argument(help="What to say; without it, a conversation begins.")
     ] = None,
     agent: Annotated[
-        str | None, typer.Option("--agent", metavar="NAME", help="Who shall answer.")
+        str | None,
+        typer.Option(
+            "--agent",
+            metavar="NAME",
+            help="Who shall answer; else the thread's, the only one, or Assistant.",
+        ),
     ] = None,
     thread: Annotated[
         str | None, typer.Option("--thread", metavar="ID", help="Go on in this thread.")
@@ -110,12 +115,15 @@ def ask(cli: Cli, watch: Watch) -> int:
     except LeftError:
         cli.output.note(f"Left. To look again: {tail_command(watch.run_id, watch.cursor)}")
         raise
-    run: str | None = watch.run_id
+    run = watch.run_id
     while status == WAITS and _somebody_is_there(cli):
-        run = decided_here(cli, str(run))
-        if run is None:
+        goes_on = decided_here(cli, run)
+        if goes_on is None:
             break
+        run = goes_on
         status = asyncio.run(shown_from(cli, run, question=False, cancellable=True))
+    if status == WAITS and not cli.output.as_json:
+        cli.output.note(f"  {how_to_decide(run)}")
     return status
 
 

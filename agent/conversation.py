@@ -115,7 +115,8 @@ class Conversation:
             self._agent = name
             self._output.note(f"{name} answers from now on")
         else:
-            raise RefusedError(Code.UNKNOWN_AGENT, f"No agent is called {one_line(name, 80)!r}.")
+            said = f"No agent is called {one_line(name, 80)!r}; /agent lists those that are."
+            raise RefusedError(Code.UNKNOWN_AGENT, said)
 
     def _show(self, message: dict[str, Any]) -> None:
         text = text_of(message)

@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 import typer
 from rich.text import Text
 
+from agent.approvals import asked_by, how_to_decide
 from agent.client import part
 from agent.command import Cli, Cursor, Json, Limit, ListByDefault, Url, opened
-from agent.errors import INTERRUPTED, CliError, UsageError
+from agent.errors import INTERRUPTED, WAITS, CliError, UsageError
 from agent.interrupts import LeftError
 from agent.output import Listing, fields, state
 from agent.text import ago, between, count, died, one_line, plain
@@ -58,7 +59,7 @@ def list_runs(
         rows = [
             (
                 one["id"],
-                state(one["status"]),
+                _state(one),
                 one["agent"],
                 ago(one["createdAt"]),
                 between(one["startedAt"], one["endedAt"]),
@@ -72,13 +73,17 @@ def list_runs(
 
 @app.command("show")
 def show_run(run: RunId, url: Url = None, as_json: Json = False) -> None:
-    """Show one run: status, times, tokens, error."""
+    """Show one run: status, times, tokens, error, and what it asks."""
     with opened(url, as_json) as cli:
         found = cli.gateway.get(f"/api/runs/{part(run)}")
         if as_json:
             cli.output.document(found)
         else:
-            cli.output.show(fields(_described(found)))
+            waits = found["status"] == Status.INTERRUPTED and not found.get("resumedBy")
+            asked = asked_by(cli.gateway, run) if waits else []
+            cli.output.show(fields(_described(found, asked)))
+            if asked:
+                cli.output.note(how_to_decide(run))
 
 
 @app.command("tail")
@@ -98,7 +103,10 @@ def tail_run(
     """
     position = None if after is None else _position(after)
     with opened(url, as_json) as cli:
-        raise typer.Exit(asyncio.run(_tail(cli, run, position)))
+        status = asyncio.run(_tail(cli, run, position))
+        if status == WAITS and not as_json and asked_by(cli.gateway, run):
+            cli.output.note(f"  {how_to_decide(run)}")
+        raise typer.Exit(status)
 
 
 @app.command("cancel")
@@ -228,7 +236,12 @@ def _position(text: str) -> Position:
     return position
 
 
-def _described(run: dict[str, Any]) -> list[tuple[str, str | Text]]:
+def _state(run: dict[str, Any]) -> Text:
+    """Its status, and whether another run has gone on with it."""
+    return Text.assemble(state(run["status"]), " (went on)" if run.get("resumedBy") else "")
+
+
+def _described(run: dict[str, Any], asked: list[Text]) -> list[tuple[str, str | Text]]:
     error = run["error"]
     waits = Text.assemble(state(run["status"]), " (waits for another run of its thread)")
     pairs: list[tuple[str, str | Text | None]] = [
@@ -237,6 +250,7 @@ def _described(run: dict[str, Any]) -> list[tuple[str, str | Text]]:
         ("error", Text(f"{plain(error['message'])} ({plain(error['code'])})") if error else None),
         ("deaths", died(run) or None),
         ("resumes", run["parentRunId"]),
+        ("asks", Text("\n").join(asked) if asked else None),
         ("goes on as", run.get("resumedBy")),
         ("agent", run["agent"]),
         ("thread", run["threadId"]),

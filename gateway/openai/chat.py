@@ -40,7 +40,7 @@ async def create_chat_completion(
         if not sent.hidden:
             await require_thread(services, caller, sent.thread_id)
     accepted = await accept(services, caller, sent)
-    link = link_of(request, services, accepted.run_id)
+    link = link_of(request, services, accepted.thread_id)
     followers, site = request.app.state.followers, site_of(request, services)
     again = key is not None
     served = Served(followers, caller, accepted, again=again, link=link, site=site)

@@ -138,9 +138,9 @@ def site_of(request: Request, services: Services) -> str:
     return base_url(request, services.settings)
 
 
-def link_of(request: Request, services: Services, run: str) -> str:
-    """Where what a run asks is decided."""
-    return f"{site_of(request, services)}/api/runs/{run}/approvals"
+def link_of(request: Request, services: Services, thread: str) -> str:
+    """The page on which what a run asks is decided."""
+    return f"{site_of(request, services)}/#/{thread}"
 
 
 class EventStream(StreamingResponse):

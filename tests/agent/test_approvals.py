@@ -149,12 +149,29 @@ def test_who_leaves_leaves_it_open(known: Baton, standin: StandIn) -> None:
     standin.scripts.pop()
     shown = known("chat", "hi", typed="")
     assert shown.status == 3
-    assert "decide later: baton approve run_" in shown.err
+    assert "decide: baton approve run_" in shown.err
     assert sent(standin) == []
 
 
 def test_nobody_is_asked_where_nobody_sits(known: Baton, standin: StandIn) -> None:
     asking_chat(standin, approval("a"))
     standin.scripts.pop()
-    assert known("chat", "hi").status == 3
+    shown = known("chat", "hi")
+    assert shown.status == 3
+    assert "decide: baton approve run_" in shown.err
     assert sent(standin) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [("open", True), ("approved", False), ("superseded", False)]
+)
+def test_a_run_shows_what_it_asks(known: Baton, standin: StandIn, status: str, told: bool) -> None:
+    standin.answers["GET /api/runs/run_1"] = (200, run("run_1", "interrupted"))
+    end = {"id": "1-2", "event": finished("thr_1", "run_1", "interrupt")}
+    standin.answers["GET /api/runs/run_1/events"] = (200, page(end))
+    Run(standin, PATH, approval("a", status))
+    shown, watched = known("runs", "show", "run_1"), known("runs", "tail", "run_1")
+    assert (shown.status, watched.status) == (0, 3)
+    assert ('a  send to="a"' in shown.out) is told
+    for one in (shown, watched):
+        assert ("decide: baton approve run_1, or reject" in one.err) is told

@@ -71,7 +71,7 @@ def test_another_agent_answers_from_then_on(known: Baton, standin: StandIn) -> N
     result = known("chat", typed="/agent\n/agent Nobody\n/agent Writer\nhello\n")
     assert result.status == 0
     assert "Assistant (answers now)" in result.err
-    assert "No agent is called 'Nobody'." in result.err
+    assert "No agent is called 'Nobody'; /agent lists" in result.err
     assert standin.frames[0]["agent"] == "Writer"
 
 

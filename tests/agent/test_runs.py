@@ -39,6 +39,11 @@ def test_a_run_is_shown(known: Baton, standin: StandIn) -> None:
 def test_runs_that_go_on_with_each_other_name_each_other(known: Baton, standin: StandIn) -> None:
     names = {"parentRunId": "run_0", "resumedBy": "run_2", "deaths": 1}
     standin.answers[f"GET /api/runs/{RUN}"] = (200, run(RUN, "failed") | names)
+    standin.answers["GET /api/runs"] = (
+        200,
+        page(run(RUN, "failed") | names, run("run_2", "failed")),
+    )
+    assert known("runs", "list").out.count("failed (went on)") == 1
     shown = known("runs", "show", RUN).out
     for name, value in (("resumes", "run_0"), ("goes on as", "run_2"), ("deaths", "1 process ")):
         assert any(line.split(name)[-1].strip().startswith(value) for line in shown.splitlines())

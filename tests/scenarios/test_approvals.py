@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from ag_ui_validate.pytest_plugin import assert_valid_agui
+from httpx import Response
 
 from shared.export import lines_of
 from shared.judge import judge
@@ -206,17 +207,22 @@ async def test_a_client_of_the_openai_api_reads_the_question_and_then_the_rest(
     body = {"model": "Mailer", "messages": [{"role": "user", "content": ASKS}]}
     headers = {"Idempotency-Key": new_id("key")}
 
-    async def asked() -> str:
-        answer = await ada.http.post("/v1/chat/completions", json=body, headers=headers)
-        return str(answer.json()["choices"][0]["message"]["content"])
+    async def called() -> Response:
+        return await ada.http.post("/v1/chat/completions", json=body, headers=headers)
 
-    question = await asked()
+    async def asked() -> str:
+        return str((await called()).json()["choices"][0]["message"]["content"])
+
+    answer, question = await called(), await asked()
     assert 'Mailer asks whether it may call send with {"to": "ada"}' in question
     assert await asked() == question
-    link = question.split()[-1]
-    (open_,) = (await ada.get(link))["data"]
+    thread, run = answer.headers["Baton-Thread"], answer.headers["Baton-Run"]
+    assert question.split()[-1].endswith(f"/#/{thread}")
+    assert (await ada.get(f"/api/threads/{thread}"))["id"] == thread  # what that page loads
+    path = f"/api/runs/{run}/approvals"
+    (open_,) = (await ada.get(path))["data"]
     said = {"id": open_["id"], "approved": True}
-    assert (await ada.http.post(link, json={"decisions": [said]})).status_code == 200
+    assert (await ada.http.post(path, json={"decisions": [said]})).status_code == 200
     rest = await asked()
     assert "sent to ada" in rest
     assert "asks whether" not in rest
