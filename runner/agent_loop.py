@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from agents import Agent, Runner
+from agents import Agent, Model, Runner
 from agents.items import ToolCallOutputItem
 
 from baton.files import DRAWER
@@ -14,10 +14,11 @@ from runner import codec
 from runner.author_loop import answered_by, context_made_by, made_by, require_own_context
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
 from runner.client_tools import client_tools
-from runner.conversation import as_input
+from runner.compaction import brought_to_size
 from runner.drawer import drawer_of
 from runner.drop_ins.exports import ContextFactory, Export, Factory
 from runner.failures import failure_of
+from runner.models.journaled import JournaledModel
 from runner.scope import SCOPE, place_of
 from runner.showing import show_result
 from runner.snapshots import Snapshots, restored
@@ -47,6 +48,8 @@ class AgentLoop:
     ) -> None:
         self.run, self._export, self.max_turns, self._code = run, export, max_turns, code
         self._replays, self._context = replays, context
+        #: What the agent is given of the conversation.
+        self._given: list[dict[str, Any]] = []
 
     async def drive(self) -> Stop:
         """Run the agent until it ends or somebody stops it; agent code never sees a stop.
@@ -100,9 +103,10 @@ class AgentLoop:
             elif isinstance(self._export, Agent):
                 agent = self._export
             else:
-                return await answered_by(self._export, self.run, self._input())
+                return await answered_by(self._export, self.run, await self._input(None))
             if self._context is not None:
                 self.run.context = await context_made_by(self._context, self.run)
+            self._given = await self._input(agent.model)
             if from_snapshot:
                 await self._restore(agent)
             return await self._stream(agent)
@@ -110,14 +114,23 @@ class AgentLoop:
     async def _restore(self, agent: Agent[Any]) -> None:
         if self._code is not None:
             self.run.restored = await restored(
-                self.run, agent, self._input(), code=self._code, max_turns=self.max_turns
+                self.run, agent, self._given, code=self._code, max_turns=self.max_turns
             )
 
-    def _input(self) -> list[dict[str, Any]]:
+    async def _input(self, named: str | Model | None) -> list[dict[str, Any]]:
         """The caller's instructions come after the agent's own, and before what was said."""
         instructions = self.run.claimed.input.get("instructions") or ()
         told = [{"role": "developer", "content": text} for text in instructions]
-        return [*told, *as_input(self.run.conversation)]
+        return [*told, *await brought_to_size(self.run, self._model(named))]
+
+    def _model(self, named: str | Model | None) -> JournaledModel | None:
+        """The model that the agent begins with, as far as it is known before it is asked."""
+        if not isinstance(named, Model):
+            try:
+                named = self.run.run_config(None).model_provider.get_model(named)
+            except Exception:  # noqa: BLE001 - whoever calls it is told
+                return None
+        return named if isinstance(named, JournaledModel) else None
 
     @asynccontextmanager
     async def _turn_to_replay(self) -> AsyncIterator[None]:
@@ -135,7 +148,7 @@ class AgentLoop:
 
     async def _stream(self, agent: Agent[Any]) -> Stop:
         found = self.run.restored
-        begun_with: Any = found.state if found else self._input()
+        begun_with: Any = found.state if found else self._given
         result = Runner.run_streamed(
             agent, begun_with, context=self.run.context, max_turns=self.max_turns
         )

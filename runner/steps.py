@@ -34,6 +34,7 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "error": {"shown": list, "error": dict},
     "session": {"shown": list, "items": list},
     "answer": {"shown": list},
+    "compaction": {"shown": list, "summary": (str, type(None)), "more": bool},
 }
 
 

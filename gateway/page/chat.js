@@ -319,6 +319,12 @@ class ItemList {
     };
     messages.forEach((message, index) => {
       if (message.role === "tool") return;
+      if (message.role === "activity") {
+        if (message.activityType === "baton.compaction") {
+          show(`activity ${message.id}`, SummaryView, message.content.summary);
+        }
+        return;
+      }
       const text = textOf(message.content);
       const last = running && index === messages.length - 1;
       if (message.role === "reasoning") {
@@ -381,6 +387,20 @@ class FilesView {
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     this.element.replaceChildren(fileList(files));
+  }
+}
+
+/** Where the model has a summary of what came before; people still see all of it. */
+class SummaryView {
+  constructor() {
+    this.markdown = new MarkdownView();
+    this.element = el("details", { class: "reasoning summary" },
+      el("summary", {}, "The model reads a summary of what was said before"), this.markdown.element);
+  }
+
+  /** @param {string} text */
+  update(text) {
+    this.markdown.update(text);
   }
 }
 

@@ -6,7 +6,8 @@
  * does; a test compares the two.
  *
  * @typedef {{id: string, type: string, function: {name: string, arguments: string}}} ToolCall
- * @typedef {{id: string, role: string, content?: any, toolCalls?: ToolCall[], toolCallId?: string,
+ * @typedef {{id: string, role: string, content?: any, activityType?: string,
+ *   toolCalls?: ToolCall[], toolCallId?: string,
  *   metadata?: Record<string, any>}} Message
  * @typedef {{text: string, failed: boolean}} Result
  * @typedef {{type: string, [field: string]: any}} AgUiEvent
@@ -75,6 +76,11 @@ export class Transcript {
           metadata: event.metadata,
         });
         break;
+      case "ACTIVITY_SNAPSHOT": {
+        const message = this.#message(event.messageId, "activity");
+        Object.assign(message, { activityType: event.activityType, content: event.content });
+        break;
+      }
       case "MESSAGES_SNAPSHOT":
         this.#withdraw(event.messages);
         break;

@@ -49,9 +49,17 @@ class JournaledModel(Model):
     """
 
     def __init__(
-        self, inner: Model, name: str, *, timeout_s: float, gate: Gate | None = None
+        self,
+        inner: Model,
+        name: str,
+        *,
+        timeout_s: float,
+        gate: Gate | None = None,
+        compacts_above: int | None = None,
     ) -> None:
         self.inner, self.name, self.timeout_s, self.gate = inner, name, timeout_s, gate
+        #: Tokens above which a run's conversation is summarised first; `None`: never.
+        self.compacts_above = compacts_above
 
     async def close(self) -> None:
         """Close the inner model."""

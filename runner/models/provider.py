@@ -115,11 +115,13 @@ class UpstreamProvider(ModelProvider):
             model, provider = self._config.meant(name)
             if provider is None:
                 raise UserError(f"No provider of {self._settings.models_config} has {name!r}.")
+            window = self._config.window_of(model)
             self._models[name] = JournaledModel(
                 self._plain(model, provider),
                 model,
                 timeout_s=self._settings.model_timeout_s,
                 gate=self.gates[provider],
+                compacts_above=int(window * self._settings.compact_at) if window else None,
             )
         return self._models[name]
 

@@ -54,6 +54,12 @@ class Transcript:
                     call["function"]["arguments"] += event["delta"]
             case "TOOL_CALL_RESULT":
                 self._result(event)
+            case "ACTIVITY_SNAPSHOT":
+                message = self._message(event["messageId"], "activity")
+                message |= {
+                    "activityType": event["activityType"],
+                    "content": copy.deepcopy(event["content"]),
+                }
             case "MESSAGES_SNAPSHOT":
                 self._withdraw(event["messages"])
 

@@ -77,6 +77,10 @@ class ModelsConfig(Part):
 
     providers: dict[ProviderName, Provider] = Field(min_length=1, max_length=100)
     aliases: dict[_ModelName, Alias] = Field({}, max_length=1000)
+    #: Names or patterns of models → how many tokens they take at once.
+    windows: dict[_ModelName, Annotated[int, Field(ge=256, le=1_000_000_000)]] = Field(
+        {}, max_length=1000
+    )
 
     @model_validator(mode="after")
     def _one_takes_the_rest(self) -> "ModelsConfig":
@@ -91,6 +95,11 @@ class ModelsConfig(Part):
             if any(fnmatchcase(model, pattern) for pattern in provider.models):
                 return name
         return next((name for name, one in self.providers.items() if not one.models), None)
+
+    def window_of(self, model: str) -> int | None:
+        """How many tokens a model takes at once: the first pattern that fits, if any does."""
+        fitting = (size for name, size in self.windows.items() if fnmatchcase(model, name))
+        return next(fitting, None)
 
     def meant(self, name: str) -> tuple[str, str | None]:
         """The model that a name means, an alias or its own, and the provider that it belongs to."""

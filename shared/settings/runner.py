@@ -116,6 +116,14 @@ class RunnerSettings(ProcessSettings):
         le=86_400,
         description="Longest silence of a model server before the call counts as hung, in seconds.",
     )
+    compact_at: float = Field(
+        0.75,
+        alias="BATON_COMPACT_AT",
+        gt=0,
+        le=1,
+        description="The part of a model's window (`windows` in `models.yaml`) above which the "
+        "conversation before a run is summarised first.",
+    )
     models_config: Path = Field(
         DEFAULT_PATH,
         alias="BATON_MODELS_CONFIG",

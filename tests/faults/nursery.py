@@ -37,6 +37,9 @@ _BESIDE = {
     "agents that their own code makes or runs: tests/runner/replay/test_authors_code.py": (
         "runner.author_loop",
     ),
+    "long threads: tests/runner/replay/test_compaction.py ends runners in the middle": (
+        "runner.compaction",
+    ),
     "waits for the lease, and does nothing": ("runner.own_lease",),
     "the calls inside have points; these make clients, carry bytes, and close at the end": (
         *("runner.models.attached", "runner.models.client", "runner.models.detect"),

@@ -87,6 +87,14 @@ def test_without_a_file_there_is_one_provider(
         ("providers:\n  a:\n    headers: {'x key': KEY}\n", "line 3: providers.a.headers"),
         ("providers:\n  a:\n    include_usage: 'no'\n", "line 3: providers.a.include_usage: "),
         (
+            "providers: {a: {}}\nwindows:\n  x: 255\n",
+            "line 3: windows.x: this must be greater than or equal to 256.",
+        ),
+        (
+            "providers: {a: {}}\nwindows:\n  x: many\n",
+            "line 3: windows.x: this must be a valid integer.",
+        ),
+        (
             "providers: {a: {}}\naliases:\n  x: {model: y, provider: b}\n",
             "line 3: aliases.x.provider: there is no provider 'b'.",
         ),
@@ -123,3 +131,10 @@ def test_what_is_no_text_is_refused(file: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(YamlFileError, match="cannot be read"):
         load_models(file)
+
+
+def test_windows_belong_to_the_first_pattern_that_fits(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text('providers: {a: {}}\nwindows: {"small-*": 1000, small-er: 500, big: 9000}\n')
+    config = load_models(file)
+    assert [config.window_of(name) for name in ("small-er", "big", "bigger")] == [1000, 9000, None]

@@ -117,3 +117,13 @@ def test_arguments_go_on_after_a_snapshot_that_restates_their_call() -> None:
         {"type": "TOOL_CALL_ARGS", "toolCallId": "1", "delta": ":1}"},
     ]
     assert messages_of(events)[0]["toolCalls"] == [shown("1", '{"x":1}')]
+
+
+def test_an_activity_is_a_message_of_its_own() -> None:
+    content = {"summary": "All of it.", "until": "a"}
+    event = {"type": "ACTIVITY_SNAPSHOT", "messageId": "s", "activityType": "x", "content": content}
+    activity = {"id": "s", "role": "activity", "activityType": "x", "content": content}
+    assert messages_of([event, chunk("b", "Hi")]) == [
+        activity,
+        {"id": "b", "role": "assistant", "content": "Hi"},
+    ]

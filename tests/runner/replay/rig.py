@@ -63,6 +63,9 @@ class World:
     commits: list[Commit] = field(default_factory=list)
     #: What people have decided.
     decisions: list[Decision] = field(default_factory=list)
+    #: What was said before the run; and above how many tokens of it all is summarised.
+    history: list[dict[str, Any]] = field(default_factory=list)
+    compacts_above: int | None = None
     #: What the client sent beside its words.
     input: dict[str, Any] = field(default_factory=dict)
 
@@ -228,6 +231,7 @@ async def attempt(
     asyncio.get_running_loop().set_default_executor(ToolThreads())
     model = journaled(Scripted(world, answers), timeout_s=20)
     model.name = "scripted"  # type: ignore[attr-defined]
+    model.compacts_above = world.compacts_above  # type: ignore[attr-defined]
     provider = _Provider(model)
     run = _carried(toolsvc, world, said, provider, resumes=resumes)
     if context is not None:
@@ -279,7 +283,7 @@ def _carried(
         fence=1,
         starts=[],
         sql_last=(0, 0),
-        history=[],
+        history=world.history,
         messages=[{"id": "m1", "role": "user", "content": said}],
         input=world.input,
         journal=journal,
