@@ -48,6 +48,7 @@ _BESIDE = {
     ),
     "caches, which a run does without": ("runner.snapshots",),
     "tests/faults/test_failover.py": ("shared.bus.sentinel",),
+    "counts what is asked for, before anything is begun": ("shared.bus.limits",),
     "called by gateways, or when a process begins": ("shared.db.engine", "shared.db.path"),
     "what a heartbeat brings along about model servers": ("toolsvc.runs.providers",),
     "inside transactions, before and behind which there are points": ("toolsvc.runs.resumed",),

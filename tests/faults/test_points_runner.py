@@ -70,6 +70,8 @@ LEFT_OUT = {
     "agents that their own code makes or runs: tests/runner/replay/test_authors_code.py": (
         "runner.agent_loop:AgentLoop._run_agent made_by",
         "runner.agent_loop:AgentLoop._run_agent answered_by",
+        "runner.agent_loop:AgentLoop._run_agent _input",
+        "runner.agent_loop:AgentLoop._run_agent context_made_by",
     ),
     "the run has been stopped, and waits here for nothing": (
         "runner.agent_loop:AgentLoop._call_tool run.park",
