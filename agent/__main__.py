@@ -17,6 +17,7 @@ from agent.errors import INTERRUPTED, CliError, UnexpectedError, UsageError
 from agent.matrix import matrix
 from agent.output import print_error
 from agent.people import invite, login, logout
+from agent.release_check import release_check
 from agent.status import status
 from agent.trace import trace
 from agent.verify import verify
@@ -66,6 +67,7 @@ def make_app() -> typer.Typer:
     app.command(rich_help_panel=OPERATE)(deploy_check)
     app.command(rich_help_panel=OPERATE)(drill)
     app.command(rich_help_panel=OPERATE)(matrix)
+    app.command(rich_help_panel=OPERATE)(release_check)
     return app
 
 
