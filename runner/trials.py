@@ -8,9 +8,10 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import orjson
 from agents import Model, ModelProvider, RunConfig
@@ -39,6 +40,7 @@ from shared.protocol.record import (
     StepRecord,
 )
 from shared.settings import RunnerSettings
+from shared.web.files import file_id, file_link
 
 #: A model that never answers, or a tool that never ends, would hold a test up for good.
 PATIENCE_S = 60.0
@@ -61,6 +63,8 @@ class Memory:
     props: dict[str, Any] = field(default_factory=dict)
     journal: list[StepRecord] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
+    #: Files that its code has kept, by their ids.
+    files: dict[str, bytes] = field(default_factory=dict)
     #: What the runs that this one resumes left in the conversation, and how many of the steps are
     #: theirs; `None` where it resumes none.
     left: list[dict[str, Any]] | None = None
@@ -114,7 +118,7 @@ async def tried(
         TimeoutError: it did not come to an end.
     """
     asyncio.get_running_loop().set_default_executor(ToolThreads())
-    toolsvc = _Toolsvc(memory.journal, tools)
+    toolsvc = _Toolsvc(memory.journal, tools, memory.files)
     run = _carried(loaded, memory, model, toolsvc)
     loop = AgentLoop(
         run,
@@ -202,8 +206,10 @@ class _Provider(ModelProvider):
 class _Toolsvc:
     """What toolsvc does for a run, in memory."""
 
-    def __init__(self, journal: list[StepRecord], tools: Mapping[str, Stub]) -> None:
-        self._journal, self._tools = journal, tools
+    def __init__(
+        self, journal: list[StepRecord], tools: Mapping[str, Stub], files: dict[str, bytes]
+    ) -> None:
+        self._journal, self._tools, self._files = journal, tools, files
         self.rows: list[Row] = []
 
     async def commit(self, _run: Any, _token: Any, commit: Commit) -> CommitAnswer:
@@ -219,6 +225,17 @@ class _Toolsvc:
                 f"toolsvc's tool {name!r} has no stand-in here; there is {known}.",
             )
         return self._tools[name](**arguments)
+
+    async def put_file(self, name: str, content: bytes, *, token: Any, scope: str) -> str:
+        del token
+        key = UUID(bytes=sha256(f"{scope}\n{name}\n".encode() + content).digest()[:16])
+        self._files[file_id(key)] = content
+        return file_link(key, name)
+
+    async def file(self, _token: Any, id_: str) -> bytes:
+        if id_ not in self._files:
+            raise BatonError(Code.NOT_FOUND)
+        return self._files[id_]
 
 
 def decided(stop: Stop, verdicts: Sequence[bool | str]) -> list[Decision]:

@@ -159,3 +159,31 @@ async def test_the_plain_sdk_works_beside_it(baton_agent: Load, write: Write) ->
     plain = Agent(name="Plain", model=ScriptedModel([[assistant_message("hello")]]))
     untraced = RunConfig(tracing_disabled=True)
     assert (await Runner.run(plain, "hi", run_config=untraced)).final_output == "hello"
+
+
+WITH_FILES = """
+from agents import Agent, function_tool
+from baton import put_file, read_file
+
+@function_tool
+async def export() -> str:
+    return await put_file("rows.csv", "a,b")
+
+@function_tool
+async def size(id: str) -> int:
+    return len(await read_file(id))
+
+agent = Agent(name="Exporter", tools=[export, size])
+"""
+
+
+def test_files_of_an_agents_code_are_kept_while_it_is_tested(
+    baton_agent: Load, write: Write
+) -> None:
+    ended = baton_agent(write(WITH_FILES)).run("Export.", [calls("export"), "Done."])
+    (call,) = ended.calls
+    ((name, id_),) = re.findall(r"\[(.*)\]\(/api/files/(file_[0-9a-f]{32})\)", str(call.result))
+    assert name == "rows.csv"
+    ended.check_replay()
+    later = baton_agent(write(WITH_FILES)).run("Size?", [calls("size", id=id_), "None."])
+    assert "error occurred" in str(later.calls[0].result)  # of another run there is nothing here
