@@ -5,6 +5,7 @@ Only what README itself calls adjustable is adjusted: port, home, and where agen
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,7 @@ def test_readme_can_be_followed() -> None:
             assert machine.run(command).strip()
             notes = machine.run('.venv/bin/baton chat --agent Pirate "search notes for gold"')
             assert "buried the gold" in notes
+            _call_it_as_a_model(machine)
             threads = machine.run(".venv/bin/baton threads list --json")
             assert threads.count("Assistant") >= 1, "what was said before is still there"
 
@@ -132,6 +134,12 @@ def _look_into_redis(machine: Machine) -> None:
     entries = machine.run(read.replace("thread:{…}:events", stream))
     assert re.search(r"^\d+-1$", entries, re.MULTILINE)
     assert '"type":"RUN_STARTED"' in entries
+
+
+def _call_it_as_a_model(machine: Machine) -> None:
+    key = machine.run(".venv/bin/baton keys create").splitlines()[-1]
+    program = block(README, "run: model").replace(":8000", f":{machine.port}").replace("bt_…", key)
+    assert "buried the gold" in machine.run(f".venv/bin/python -c {shlex.quote(program)}")
 
 
 def _add_the_agent(machine: Machine) -> None:
