@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from errno import ENOENT
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def read_source(name: str, file: Path, root: Path | None = None) -> Source:
         else:
             with one.open("rb") as data:
                 total.update(hashlib.file_digest(data, "sha256").digest())
+    if file.name not in read:
+        raise FileNotFoundError(ENOENT, "it was deleted just now", str(file))
     overrides = read.pop(YAML, None)
     return Source(name, file, folder, total.hexdigest(), read, overrides)
 

@@ -102,6 +102,13 @@ def test_a_link_to_nothing_or_itself_is_no_agent_and_says_so(tmp_path: Path, tar
     assert "can be read" in found.refused["One"]
 
 
+@pytest.mark.parametrize("name", ["One.py", "One/agent.py"])
+def test_a_file_that_was_deleted_since_it_was_found_is_named(tmp_path: Path, name: str) -> None:
+    file(tmp_path / "One/helpers.py")
+    with pytest.raises(FileNotFoundError, match=name):
+        read_source("One", tmp_path / name)
+
+
 def test_the_code_of_an_agent_ends_where_another_begins(tmp_path: Path) -> None:
     outer = file(tmp_path / "team/agent.py", "outer")
     before = read_source("team", outer)
