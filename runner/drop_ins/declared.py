@@ -13,7 +13,7 @@ from agents import Agent
 from pydantic import Field, StringConstraints
 
 from baton import gateway_tool
-from runner.drop_ins.overrides import Overrides, ToolNames
+from runner.drop_ins.overrides import MOST_DESCRIBED, Overrides, ToolNames
 from runner.drop_ins.overrides import part_of as part_of_overrides
 from runner.drop_ins.written_output import WrittenOutput, why_no_schema
 from shared.settings.yaml_file import Part, YamlFileError, line_of, parse_yaml
@@ -33,7 +33,7 @@ class Declared(Part):
     #: Names of agents of this file.
     handoffs: Annotated[tuple[_Name, ...], Field(max_length=100, strict=False)] = ()
     #: What others are told who may hand off to it.
-    handoff_description: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    handoff_description: Annotated[str, StringConstraints(max_length=MOST_DESCRIBED)] | None = None
     #: A JSON schema of an object: answers are such objects, and no text.
     output: dict[str, Any] | None = None
 

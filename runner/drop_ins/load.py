@@ -21,13 +21,16 @@ from runner.drop_ins.exports import (
 )
 from runner.drop_ins.find import YAML
 from runner.drop_ins.imports import import_source, unload
-from runner.drop_ins.overrides import Overrides, read_overrides
+from runner.drop_ins.overrides import MOST_DESCRIBED, Overrides, read_overrides
 from runner.drop_ins.rules import EVERYTHING, require_allowed_agents, require_allowed_text
 from runner.drop_ins.source import Source
 from runner.theirs import storable
 from runner.wrap import wrap_agent
+from shared.protocol.ids import LONGEST_AGENT_NAME
 from shared.settings.security import AgentRules
 
+#: Of what code says of itself: everybody who lists the agents gets it.
+MOST_SUB_AGENTS = 100
 #: What toolsvc's tools are, by name.
 Tools = dict[str, dict[str, Any]]
 
@@ -57,11 +60,13 @@ class LoadedAgent:
 
     def _about(self, graph: list[Agent[Any]]) -> dict[str, Any]:
         first = self.export if isinstance(self.export, Agent) else None
-        others = [{"name": one.name} for one in (graph[1:] if first else graph)]
+        others = [
+            {"name": one.name[:LONGEST_AGENT_NAME]} for one in (graph[1:] if first else graph)
+        ]
         return {
             "name": self.name,
             "title": self.name,
-            "description": self._description(),
+            "description": self._description()[:MOST_DESCRIBED],
             "digest": self.digest,
             "starters": [],
             "capabilities": {
@@ -76,7 +81,7 @@ class LoadedAgent:
                     "supported": len(graph) > 1,
                     "delegation": len(graph) > 1,
                     "handoffs": any(one.handoffs for one in graph),
-                    "subAgents": others,
+                    "subAgents": others[:MOST_SUB_AGENTS],
                 },
                 "reasoning": {"supported": True, "streaming": True},
             },

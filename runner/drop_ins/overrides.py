@@ -8,6 +8,9 @@ from shared.protocol.ids import LONGEST_AGENT_NAME
 from shared.settings.access import Access, Allowance
 from shared.settings.yaml_file import Part, parse_yaml
 
+#: Characters of a description.
+MOST_DESCRIBED = 2000
+
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -32,7 +35,7 @@ class Overrides(Part):
     """The whole file; what it does not say is as the code has it."""
 
     title: _Line | None = None
-    description: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    description: Annotated[str, StringConstraints(max_length=MOST_DESCRIBED)] | None = None
     #: What one might say first.
     starters: tuple[_Line, ...] = Field((), max_length=10, strict=False)
     #: Further model ids.

@@ -7,6 +7,7 @@ from runner.drop_ins.imports import PACKAGE
 from runner.drop_ins.rules import NotAllowedError
 from runner.theirs import storable
 from shared.settings.yaml_file import YamlFileError
+from shared.telemetry.redact import redact
 
 #: Packages that are called otherwise than what is imported of them.
 _PACKAGES = {
@@ -22,13 +23,18 @@ _PACKAGES = {
 }
 #: Of a traceback; a recursion has a thousand frames.
 _MOST_FRAMES = 20
+#: Of what an error says, and of the traceback: whatever they hold is announced, logged and kept.
+_MOST_SAID, _MOST_SHOWN = 2000, 8000
 
 
 def reason_of(error: BaseException, file: Path) -> str:
-    """The last frame inside the agent's own folder tells where; only such frames are shown."""
+    """The last frame inside the agent's own folder tells where; only such frames are shown.
+
+    What looks like a secret is hidden.
+    """
     placed = isinstance(error, NotAllowedError) and error.placed
     if placed or isinstance(error, YamlFileError):  # which tell file and line by themselves
-        return str(storable(str(error)))
+        return _tellable(str(error)[:_MOST_SAID])
     folder = file.parent.resolve()
     frames = [
         frame
@@ -39,9 +45,13 @@ def reason_of(error: BaseException, file: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         where, line = error.filename, error.lineno
     at = f"{where}:{line}" if line else where  # what the file lacks is on no line of it
-    sentence = f"{at}: {type(error).__name__}: {_said(error)}"
-    shown = "".join(traceback.format_list(frames[-_MOST_FRAMES:])).rstrip()
-    return str(storable(f"{sentence}\n{shown}" if shown else sentence))
+    sentence = f"{at}: {type(error).__name__}: {_said(error)}"[:_MOST_SAID]
+    shown = "".join(traceback.format_list(frames[-_MOST_FRAMES:])).rstrip()[-_MOST_SHOWN:]
+    return _tellable(f"{sentence}\n{shown}" if shown else sentence)
+
+
+def _tellable(text: str) -> str:
+    return redact(str(storable(text)))
 
 
 def _said(error: BaseException) -> str:

@@ -96,6 +96,34 @@ def test_what_a_bad_file_does_harms_nobody_and_is_told(
     assert asked.process.poll() is None
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise RuntimeError('sk-proj-0123456789abcdef ' + 'x' * 3_000_000)",
+        "KEY = 'sk-proj-0123456789abcdef'; raise RuntimeError('x')  # " + "x" * 3_000_000,
+        "KEY = 'sk-proj-0123456789abcdef' +  # " + "x" * 3_000_000,
+    ],
+    ids=lambda code: code[:30],
+)
+def test_a_reason_is_short_and_without_secrets(asked: Asked, tmp_path: Path, code: str) -> None:
+    reason = asked.about(tmp_path, code).reason or ""
+    assert "agent.py:1: " in reason
+    assert len(reason) < 11_000
+    assert "sk-proj" not in reason
+
+
+def test_what_an_agent_says_of_itself_is_cut_short(asked: Asked, tmp_path: Path) -> None:
+    code = (
+        "from agents import Agent\n"
+        "others = [Agent(name='y' * 999) for _ in range(200)]\n"
+        "agent = Agent(name='One', handoff_description='x' * 9999, handoffs=others)\n"
+    )
+    about = asked.about(tmp_path, code).about
+    assert about is not None
+    assert about["description"] == "x" * 2000
+    assert about["capabilities"]["multiAgent"]["subAgents"] == [{"name": "y" * 128}] * 100
+
+
 def test_what_it_started_ends_with_it(asked: Asked, tmp_path: Path) -> None:
     started = (
         "import subprocess, pathlib\n"
