@@ -92,6 +92,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
     app.add_middleware(
         Outermost,
         process=PROCESS,
+        begins_traces=True,
         shapes={"/v1/": openai_shape},
         limits={
             files.PATH: settings.max_file_bytes + files.AROUND_BYTES,

@@ -29,6 +29,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 #: A method may be any word; only these become labels.
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+#: What asks for these every second wants no trace.
+_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 DEFAULT_BODY_LIMIT = 1_048_576
 
 
@@ -37,6 +39,7 @@ class Outermost:
 
     What the app raises is answered here; `stores` are those whose absence it may be, and `shapes`
     say what errors look like below the paths that begin so, `limits` how long bodies may be there.
+    Where traces are exported and it `begins_traces`, a request that brings none is one by itself.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Outermost:
         stores: Sequence[Store] = (),
         shapes: Mapping[str, Shape] | None = None,
         limits: Mapping[str, int] | None = None,
+        begins_traces: bool = False,
     ) -> None:
         self.app = app
         self.process = process
@@ -55,6 +59,7 @@ class Outermost:
         self.stores = stores
         self.shapes = shapes or {}
         self.limits = limits or {}
+        self.begins_traces = begins_traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -91,7 +96,8 @@ class _Exchange:
         self.inner_receive, self.inner_send = receive, send
         self.request_id = request_id
         self.asked = parsed(_header(scope, HEADER.encode()).decode("latin-1"))
-        self.trace = _trace(self.asked)
+        begins = outer.begins_traces and scope["path"] not in _UNTRACED
+        self.trace = _trace(self.asked, begins=begins)
         self.status = 0
         self.received = 0
         self.limit = outer.limit(scope["path"])
@@ -155,9 +161,10 @@ class _Exchange:
         return f"The body is larger than {self.limit:,} bytes."
 
 
-def _trace(asked: TraceParent | None) -> TraceParent | None:
+def _trace(asked: TraceParent | None, *, begins: bool) -> TraceParent | None:
     """The trace of a request, which everything in its task belongs to; none where nobody asks."""
-    here = asked.inside() if asked else begun() if sink() is not None else None
+    begins = begins and sink() is not None
+    here = asked.inside() if asked else begun() if begins else None
     TRACE.set(here)
     if here is not None:
         structlog.contextvars.bind_contextvars(trace=here.trace)
