@@ -18,6 +18,7 @@ from runner.compaction import brought_to_size
 from runner.drawer import drawer_of
 from runner.drop_ins.exports import ContextFactory, Export, Factory
 from runner.failures import failure_of
+from runner.mcp_servers import SERVERS, Servers
 from runner.models.journaled import JournaledModel
 from runner.scope import SCOPE, place_of
 from runner.showing import show_result
@@ -67,8 +68,10 @@ class AgentLoop:
         return stop
 
     async def _attempt(self, *, from_snapshot: bool) -> Stop:
+        servers = Servers(self.run.home)
         working = asyncio.create_task(
-            self._run_agent(from_snapshot=from_snapshot), name=f"agent {self.run.claimed.run_id}"
+            self._run_agent(servers, from_snapshot=from_snapshot),
+            name=f"agent {self.run.claimed.run_id}",
         )
         try:
             await asyncio.wait({working, self.run.stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -87,12 +90,14 @@ class AgentLoop:
         finally:
             working.cancel()
             self.run.home.call_back()
+            servers.close()
             await asyncio.wait({working}, timeout=LETTING_GO_S)
 
-    async def _run_agent(self, *, from_snapshot: bool) -> Stop:
+    async def _run_agent(self, servers: Servers, *, from_snapshot: bool) -> Stop:
         CARRIED.set(self.run)
         SCOPE.set(self.run.root)
         CALLER.set(self._call_tool)
+        SERVERS.set(servers)
         offered = self.run.claimed.input.get("tools") or ()
         self.run.client_tools = client_tools(offered, self.run.approvals.result_of)
         DRAWER.set(drawer_of(self.run))

@@ -4,6 +4,7 @@ The Runner is patched on its class, because code that makes an `AgentRunner` of 
 around anything less.
 """
 
+import copy
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -18,6 +19,7 @@ from runner.client_tools import beside
 from runner.contexts import ContextWatch
 from runner.hooks import ComposedHooks, foresee_changes
 from runner.lean import make_lean
+from runner.mcp_servers import SERVERS, remember_making
 from runner.models.digest import short_digest
 from runner.natives import patch_actions
 from runner.parking import looks_itself
@@ -65,6 +67,7 @@ def patch_runner() -> None:
             _park_at_the_end(carried, scope, result)
         return result
 
+    remember_making()
     _patch_tools()
     patch_guardrails()
     patch_actions()
@@ -116,7 +119,14 @@ def _patch_tools() -> None:
         run, scope = CARRIED.get(), SCOPE.get()
         if run is None or scope is None or not self.mcp_servers:
             return await get_mcp_tools(self, run_context)
-        return await listed(run, scope, self.name, lambda: get_mcp_tools(self, run_context))
+
+        async def ask() -> list[Any]:
+            # Runs share the agent, and each has servers of its own.
+            with_servers = copy.copy(self)
+            with_servers.mcp_servers = await SERVERS.get().of(self.mcp_servers)
+            return await get_mcp_tools(with_servers, run_context)
+
+        return await listed(run, scope, self.name, ask)
 
     get_system_prompt = Agent.get_system_prompt
 

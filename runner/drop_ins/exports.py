@@ -8,6 +8,7 @@ from types import FunctionType, ModuleType
 from typing import Any, get_type_hints
 
 from agents import Agent
+from agents.mcp import MCPServer
 
 from baton import RunContext
 from runner.wrap import reachable
@@ -17,6 +18,7 @@ FACTORIES = ("agent", "create_agent", "make_agent", "build_agent", "get_agent")
 HELPERS = ("run", "main", "chat", "handle", "run_agent")
 RUNNERS = ("runner", "create_runner")
 CONTEXTS = ("create_context", "make_context", "build_context")
+SHARED_SERVERS = "shared_mcp"
 #: How people call what is second among a function's parameters, where they do not annotate it.
 _CONTEXTS = ("context", "ctx", "run_context")
 
@@ -105,6 +107,18 @@ def context_factory(module: ModuleType) -> ContextFactory | None:
             _refuse_more(name, function, parameters[1:], "a baton.RunContext and no more")
             return ContextFactory(function, takes_context=bool(parameters))
     return None
+
+
+def shared_servers(module: ModuleType) -> list[MCPServer]:
+    """The MCP servers that all runs of this code share.
+
+    Raises:
+        NoExportError: something else is among them.
+    """
+    named = vars(module).get(SHARED_SERVERS, ())
+    if isinstance(named, (list, tuple)) and all(isinstance(one, MCPServer) for one in named):
+        return list(named)
+    raise NoExportError(f"`{SHARED_SERVERS}` has to be a list of MCP servers.")
 
 
 # ---------------------------------------------------------------------------------- by name

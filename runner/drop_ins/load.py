@@ -18,12 +18,14 @@ from runner.drop_ins.exports import (
     context_factory,
     export_of,
     known_to,
+    shared_servers,
 )
 from runner.drop_ins.find import YAML
 from runner.drop_ins.imports import import_source, unload
 from runner.drop_ins.overrides import MOST_DESCRIBED, Overrides, read_overrides
 from runner.drop_ins.rules import EVERYTHING, require_allowed_agents, require_allowed_text
 from runner.drop_ins.source import Source
+from runner.mcp_servers import close_shared, share
 from runner.theirs import storable
 from runner.wrap import wrap_agent
 from shared.protocol.ids import LONGEST_AGENT_NAME
@@ -112,6 +114,7 @@ def load(source: Source, tools: Tools | None, rules: AgentRules = EVERYTHING) ->
     module = import_source(source, rules)
     try:
         export, context = export_of(module), context_factory(module)
+        share(shared := shared_servers(module))
         if isinstance(export, Agent):  # others bring a context to the runs that they begin
             require_context(known_to(export), context)
         require_allowed_agents(known_to(export), rules, source.file)
@@ -125,6 +128,7 @@ def load(source: Source, tools: Tools | None, rules: AgentRules = EVERYTHING) ->
         unload(module)
         raise
     loaded = LoadedAgent(source.name, source.digest, export, overrides, context)
+    finalize(loaded, close_shared, shared).atexit = False
     finalize(loaded, unload, module).atexit = False
     return loaded
 

@@ -69,6 +69,7 @@ class Code(StrEnum):
     TOOL_TIMEOUT = "tool_timeout"
     TOOL_TOO_LARGE = "tool_result_too_large"
     TOOL_OUTCOME_UNKNOWN = "tool_outcome_unknown"
+    MCP_UNAVAILABLE = "mcp_unavailable"
     UPSTREAM_AUTH = "upstream_auth"
     UPSTREAM_RATE_LIMITED = "upstream_rate_limited"
     UPSTREAM_REFUSED = "upstream_refused"
@@ -128,6 +129,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.TOOL_FAILED: Meaning(500, False, "The tool failed."),
     Code.TOOL_TIMEOUT: Meaning(504, False, "The tool took too long."),
     Code.TOOL_TOO_LARGE: Meaning(500, False, "The tool's result is too large."),
+    Code.MCP_UNAVAILABLE: Meaning(
+        502, False, "An MCP server of the agent's code cannot be reached, or fails."
+    ),
     Code.TOOL_OUTCOME_UNKNOWN: Meaning(
         409,
         False,

@@ -40,6 +40,9 @@ _BESIDE = {
     "long threads: tests/runner/replay/test_compaction.py ends runners in the middle": (
         "runner.compaction",
     ),
+    "connections, which a run makes anew: tests/runner/replay/test_mcp_servers.py": (
+        "runner.mcp_servers",
+    ),
     "waits for the lease, and does nothing": ("runner.own_lease",),
     "the calls inside have points; these make clients, carry bytes, and close at the end": (
         *("runner.models.attached", "runner.models.client", "runner.models.detect"),

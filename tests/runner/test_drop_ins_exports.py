@@ -13,6 +13,7 @@ from runner.drop_ins.exports import (
     RunnerFactory,
     export_of,
     known_to,
+    shared_servers,
 )
 from runner.drop_ins.imports import import_source
 from runner.drop_ins.source import read_source
@@ -135,3 +136,12 @@ def test_agents_that_hand_off_to_each_other_need_a_name(tmp_path: Path) -> None:
     circle = "a.handoffs.append(b)\n"
     with pytest.raises(NoExportError, match=r"2 agents \(`a`, `b`\): call the first one `agent`"):
         offered(tmp_path, circle)
+
+
+@pytest.mark.parametrize("shared", ["['x']", "None", "a", "Agent"])
+def test_only_mcp_servers_may_be_shared(tmp_path: Path, shared: str) -> None:
+    file = tmp_path / "One" / "agent.py"
+    file.parent.mkdir()
+    file.write_text(f"{HEAD}agent = a\nshared_mcp = {shared}\n")
+    with pytest.raises(NoExportError, match="`shared_mcp` has to be a list of MCP servers"):
+        shared_servers(import_source(read_source("One", file)))

@@ -1,5 +1,9 @@
-"""An MCP server over standard input and output: `python mcp_shop.py BOOK`; it books each call."""
+"""An MCP server over standard input and output: `python mcp_shop.py BOOK`; it books each call.
 
+Beside the book, `BOOK.lives` has the ids of its processes, one a line.
+"""
+
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,4 +36,6 @@ def buy(mark: str, what: str) -> str:
     return f"bought {what}"
 
 
+with book.with_name(f"{book.name}.lives").open("a") as lives:
+    lives.write(f"{os.getpid()}\n")
 server.run("stdio")

@@ -259,6 +259,10 @@ async def attempt(
         asked = len(world.asked) - before
         return Outcome(driving.result(), run, asked, began_again=run.journal is not journal)
     finally:
+        # MCP servers are processes of their own, which see for themselves that they are left.
+        driving.cancel()
+        if held := [one for one in asyncio.all_tasks() - others if one.get_name()[:4] == "mcp "]:
+            await asyncio.wait(held)
         # A process that dies takes everything along, what the SDK makes of a cancel included.
         while left := asyncio.all_tasks() - others:
             for task in left:

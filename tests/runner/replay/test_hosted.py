@@ -22,7 +22,9 @@ from openai.types.responses import ResponseOutputItem, ResponseOutputRefusal
 from pydantic import BaseModel, TypeAdapter
 
 from shared.protocol.codes import Code
+from tests.runner.replay.approving import decided
 from tests.runner.replay.rig import (
+    CrashedError,
     StopKind,
     World,
     assert_replays,
@@ -194,6 +196,28 @@ async def test_an_author_s_function_answers_each_request_for_approval_once() -> 
         world = World(journal=whole.journal[:steps])
         await attempt(program, world, answers=answers)
         assert not {step.place for step in whole.journal[:steps]} & set(world.done)
+
+
+async def test_a_person_answers_requests_for_approval_that_no_function_answers() -> None:
+    def program(_world: World) -> Agent[Any]:
+        mcp: Any = {"type": "mcp", "server_label": "shop", "server_url": "https://example.org"}
+        return Agent(name="A", tools=[HostedMCPTool(tool_config=mcp)])
+
+    def answers(_system: str, items: Any) -> Any:
+        answered = [one for one in items if one.get("type") == "mcp_approval_response"]
+        if answered:
+            return [item(BOUGHT), text(given(answered))]
+        return [item(asked("mcpr_1", "tea")), item(asked("mcpr_2", "tnt"))]
+
+    world = World()
+    waiting = await attempt(program, world, answers=answers)
+    assert [one.record.call_id for one in waiting.stop.asked] == ["mcpr_1", "mcpr_2"]
+    world.decisions = decided(waiting, lambda _, arguments: "tea" in arguments or "Not that.")
+    with pytest.raises(CrashedError):
+        await attempt(program, world, answers=answers, resumes=True, dies_at=1)
+    ended = await attempt(program, world, answers=answers, resumes=True)
+    said = {one["approval_request_id"]: one for one in orjson.loads(ended.stop.result)}
+    assert (said["mcpr_1"]["approve"], said["mcpr_2"]["approve"]) == (True, False)
 
 
 async def test_tools_that_the_model_finds_first() -> None:
