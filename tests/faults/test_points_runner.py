@@ -73,9 +73,6 @@ LEFT_OUT = {
         "runner.agent_loop:AgentLoop._run_agent _input",
         "runner.agent_loop:AgentLoop._run_agent context_made_by",
     ),
-    "a context class of the agent's own: tests/runner/replay/test_own_contexts.py": (
-        "runner.agent_loop:AgentLoop._run_agent context_made_by",
-    ),
     "the run has been stopped, and waits here for nothing": (
         "runner.agent_loop:AgentLoop._call_tool run.park",
         "runner.carried:CarriedRun._step park",
