@@ -34,9 +34,10 @@ def openai_status(status: int) -> int:
 
 
 def openai_shape(told: BatonError, status: int, _request_id: str) -> Told:
-    """An error over HTTP; where another try would do things twice, clients are told so."""
+    """An error over HTTP: whose run it is, and whether another try would do things twice."""
     status = openai_status(status)
-    headers = {}
+    found = {f"baton-{of}": told.details[of] for of in ("run", "thread") if of in told.details}
+    headers: dict[str, str] = {**found}
     if (status in _ASKED_AGAIN or status >= 500) and not _repeatable(told):
         headers["x-should-retry"] = "false"
     return Told(status, {"error": error_object(told, status)}, headers)

@@ -120,8 +120,9 @@ class Served:
             yield writer.closing(answer.whole)
 
     def _told(self, error: Exception) -> BatonError:
-        """The run stands: who asks again without a key would begin another one."""
+        """The run stands, and can be found; who asks again without a key would begin another."""
         told = as_baton_error(error, (POSTGRES,))
+        told.details |= {"run": self._accepted.run_id, "thread": self._accepted.thread_id}
         if told.code is Code.INTERNAL and not isinstance(error, BatonError):
             log.error("a run could not be followed", exc_info=error)
         if not self._again:

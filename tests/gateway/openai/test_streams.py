@@ -137,6 +137,8 @@ async def test_how_a_run_ended_is_told_again(
         answer = await ada.post(CHAT, json=body(stream=stream), headers=headers)
         assert answer.json()["error"]["code"] == code
         assert answer.headers.get("x-should-retry", "false") == "false"
+        assert answer.headers["baton-run"] == await rig.value("SELECT public_id FROM runs")
+        assert answer.headers["baton-thread"] == await rig.value("SELECT public_id FROM threads")
 
 
 @pytest.mark.parametrize("stream", [True, False])
