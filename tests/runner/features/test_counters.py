@@ -31,7 +31,7 @@ def counted(metric: str, **labels: str) -> float:
             {"verdict": "rejected"},
         ),
     ],
-    ids=str,
+    ids=lambda given: given if isinstance(given, str) else "",
 )
 def test_it_is_counted_once(
     agent: str,
