@@ -127,6 +127,7 @@ async def opened_worker(
             inspector=inspector,
             tools=record.tools,
         )
+        lifetime.callback(drop_ins.close)
         await drop_ins.load()
         carrying = Carrying(
             settings,

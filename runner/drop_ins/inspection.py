@@ -50,6 +50,8 @@ class Order(BaseModel):
     #: None where nobody knows what toolsvc has, so that any will do.
     tools: Tools | None = {}
     rules: AgentRules = AgentRules()
+    #: How long its import may take, in seconds.
+    within_s: float = WITHIN_S
 
 
 class Report(BaseModel):
@@ -59,6 +61,8 @@ class Report(BaseModel):
     digest: str | None = None
     about: dict[str, Any] | None = None
     reason: str | None = None
+    #: Whether its import took too long.
+    late: bool = False
     #: What a replay cannot carry.
     doubts: list[str] = []
 
@@ -80,17 +84,19 @@ def inspected(order: Order, limits: Limits, asker: socket.socket | None = None) 
     Raises:
         LeftAloneError: `asker` was closed meanwhile.
     """
+    within_s = min(order.within_s, limits.within_s)
     read, write = os.pipe()
     if (pid := os.fork()) == 0:
         _be_looked_at(order, limits, write)
     os.close(write)
     try:
-        answer = _answer(read, time.monotonic() + limits.within_s, asker)
+        answer = _answer(read, time.monotonic() + within_s, asker)
     finally:
         os.close(read)
         ended = _end(pid)
     if answer is None:
-        return Report(reason=f"{order.file}: its import did not end within {limits.within_s:g} s.")
+        why = f"{order.file}: its import did not end within {within_s:g} s."
+        return Report(reason=why, late=True)
     try:
         return Report.model_validate_json(answer)
     except ValueError:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from threading import Thread
 from typing import NoReturn
 
 from runner.drop_ins.inspection import (
@@ -76,14 +77,19 @@ class Inspector:
         self._socket = forked
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._asking = asyncio.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
 
     async def inspect(self, order: Order) -> Report:
         """What an agent would be, or why it cannot be served."""
         line = order.model_dump_json().encode() + b"\n"
         async with self._asking:
             for _ in range(2):
-                if answer := await self._asked(line):
-                    return Report.model_validate_json(answer)
+                try:
+                    if answer := await self._asked(line):
+                        return Report.model_validate_json(answer)
+                except asyncio.CancelledError:
+                    self.close()  # what it would say now is not what the next one asks
+                    raise
                 log.warning("the inspector of agents has died; another one is started")
                 self.close()
         return Report(reason=f"{order.file}: its import ended the process that looked at it.")
@@ -98,7 +104,7 @@ class Inspector:
             return b""
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        sock, self._socket = self._socket or _started(), None
+        sock, self._socket = self._socket or self._started(), None
         self._streams = await asyncio.open_unix_connection(sock=sock, limit=_MOST_BYTES)
         return self._streams
 
@@ -110,13 +116,17 @@ class Inspector:
         if self._socket:
             self._socket.close()
             self._socket = None
+        if self._process:  # it ends by itself now, and somebody has to take note
+            Thread(target=self._process.wait, name="end of an inspector", daemon=True).start()
+            self._process = None
 
-
-def _started() -> socket.socket:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        subprocess.Popen([sys.executable, "-m", "runner.drop_ins.inspector"], stdin=theirs.fileno())
-    return ours
+    def _started(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "runner.drop_ins.inspector"], stdin=theirs.fileno()
+            )
+        return ours
 
 
 if __name__ == "__main__":

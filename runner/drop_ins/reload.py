@@ -16,8 +16,9 @@ from watchfiles import awatch
 from runner.catalog import Catalog
 from runner.drop_ins.aliases import refuse_clashes
 from runner.drop_ins.find import Found, find
-from runner.drop_ins.inspection import Order
+from runner.drop_ins.inspection import Order, Report
 from runner.drop_ins.inspector import Inspector
+from runner.drop_ins.lanes import Lanes
 from runner.drop_ins.load import LoadedAgent, Tools, load
 from runner.drop_ins.reason import reason_of
 from runner.drop_ins.source import Source, is_temporary, read_source
@@ -48,6 +49,10 @@ class Judged(NamedTuple):
     reason: str | None
 
 
+#: Its code is still looked at; until that ends, all stays as it is.
+LATER = Judged(None, 0, None)
+
+
 class DropIns:
     """Keeps a catalogue as the folders are."""
 
@@ -60,7 +65,9 @@ class DropIns:
         tools: Callable[[], Awaitable[list[dict[str, Any]]]],
     ) -> None:
         self._folders, self._catalog, self._tools = folders, catalog, tools
-        self._inspector = inspector
+        self._lanes = Lanes(inspector) if inspector else None
+        #: At the start everything is waited for.
+        self._patient = True
         self._judged: dict[str, Judged] = {}
         #: Bad news that were seen once.
         self._doubtful: dict[str, str] = {}
@@ -72,6 +79,12 @@ class DropIns:
         self._stamp = await asyncio.to_thread(_stamp_of, self._folders)
         await self._look()
         await self._look()
+        self._patient = False
+
+    def close(self) -> None:
+        """Look at nothing any more."""
+        if self._lanes:
+            self._lanes.close()
 
     async def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Reload whatever changes, until cancelled; `changed` is called when something did."""
@@ -97,9 +110,11 @@ class DropIns:
     async def refresh(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Bring the catalogue up to date, if any file has changed."""
         stamp = await asyncio.to_thread(_stamp_of, self._folders)
-        if stamp == self._stamp:
+        if stamp == self._stamp and not (self._lanes and self._lanes.news):
             return
         self._stamp = stamp
+        if self._lanes:
+            self._lanes.news = False
         self._catalog.know(await self._tools())
         while True:
             if await self._look():
@@ -114,10 +129,14 @@ class DropIns:
         served = dict(self._catalog.files)
         found = await asyncio.to_thread(find, self._folders, served)
         await asyncio.to_thread(refuse_clashes, found, self._catalog.aliases)
+        if self._lanes:
+            self._lanes.keep(found.agents)
         bad = dict(found.refused)
         changed = False
         for one in found.agents.values():
-            if (judged := await self._judge(one)) is None:
+            if (judged := await self._judge(one)) is LATER:
+                continue
+            if judged is None:
                 changed = True
             elif judged.reason:
                 bad[one.name] = judged.reason
@@ -167,27 +186,31 @@ class DropIns:
             judged = Judged(source.digest, saved_ns, None)
             self._judged[one.name] = judged
             return judged
-        judged = Judged(source.digest, saved_ns, await self._replace(source, one.root))
+        report = await self._inspected(source, one.root)
+        if report is None:
+            return LATER
+        judged = Judged(source.digest, saved_ns, report.reason or await self._replace(source))
         self._judged[one.name] = judged
         return judged if judged.reason else None
 
-    async def _replace(self, source: Source, root: Path) -> str | None:
+    async def _inspected(self, source: Source, root: Path) -> Report | None:
+        """What the inspector says; nothing bad without one, and nothing yet where it takes long."""
+        if self._lanes is None:
+            return Report()
+        order = Order(
+            name=source.name,
+            file=source.file,
+            root=root,
+            tools=self._catalog.tools,
+            rules=self._catalog.rules,
+        )
+        return await self._lanes.inspect(order, source.digest, patient=self._patient)
+
+    async def _replace(self, source: Source) -> str | None:
         """Serve this code, if it is fine; else the reason why not."""
-        tools = self._catalog.tools
-        if self._inspector is not None:
-            order = Order(
-                name=source.name,
-                file=source.file,
-                root=root,
-                tools=tools,
-                rules=self._catalog.rules,
-            )
-            report = await self._inspector.inspect(order)
-            if report.reason:
-                return report.reason
         try:
             async with asyncio.timeout(IMPORT_S):
-                loaded = await asyncio.to_thread(self._load, source, tools)
+                loaded = await asyncio.to_thread(self._load, source, self._catalog.tools)
         except TimeoutError:
             return f"{source.file}: its import did not end within {IMPORT_S:g} s."
         if isinstance(loaded, str):

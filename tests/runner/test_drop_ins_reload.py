@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runner.catalog import Catalog
-from runner.drop_ins import reload
-from runner.drop_ins.inspection import Order, Report, look_at
+from runner.drop_ins import lanes, reload
+from runner.drop_ins.inspection import WITHIN_S, Order, Report, look_at
 from runner.drop_ins.inspector import Inspector
 from runner.drop_ins.reload import DropIns
 from runner.kept import KeptCode
@@ -42,11 +42,9 @@ class Folder:
         self.seen = Seen()
         self.changes = 0
         self.catalog = Catalog(KeptCode(path / "kept"))
-        self.drop_ins = DropIns(
-            [self.path], self.catalog, inspector=self.seen, tools=self._no_tools
-        )
+        self.drop_ins = DropIns([self.path], self.catalog, inspector=self.seen, tools=self.tools)
 
-    async def _no_tools(self) -> list[dict[str, Any]]:
+    async def tools(self) -> list[dict[str, Any]]:
         return []
 
     def save(self, name: str, code: str = "") -> Path:
@@ -219,3 +217,60 @@ async def test_an_alias_belongs_to_who_has_it_first(folder: Folder) -> None:
     also("Four", "b")
     await folder.refresh()
     assert sorted(folder.catalog.broken) == ["Four", "Three"]
+
+
+async def test_an_agent_that_takes_long_holds_nobody_else_up(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(Seen):
+        async def inspect(self, order: Order) -> Report:
+            if order.name == "Long" and order.within_s < WITHIN_S:
+                return Report(reason="too long", late=True)
+            return await super().inspect(order)
+
+    class Slow(Seen):
+        async def inspect(self, order: Order) -> Report:
+            await known.wait()
+            return await super().inspect(order)
+
+    known = asyncio.Event()
+    monkeypatch.setattr(lanes, "Inspector", Slow)
+    folder.drop_ins = DropIns([folder.path], folder.catalog, inspector=Late(), tools=folder.tools)
+    await folder.drop_ins.load()
+    folder.save("Long")
+    folder.save("Short")
+    await folder.refresh()
+    assert (list(folder.catalog.agents), folder.catalog.broken) == (["Short"], {})
+    folder.save("Long", CODE.format("newer"))  # what was looked at is out of date
+    await folder.refresh()
+    known.set()
+    while "Long" not in folder.catalog.agents:
+        await asyncio.sleep(0.001)
+        await folder.refresh()
+    assert folder.name_of("Long") == "newer"
+    folder.drop_ins.close()
+
+
+async def test_a_loop_is_looked_at_to_its_end_beside_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "SOON_S", 0.3)
+    loops, fine = tmp_path / "loops.py", tmp_path / "fine.py"
+    loops.write_text("while True: pass")
+    fine.write_text(CODE.format("Fine"))
+    both = lanes.Lanes(quick := Inspector())
+    looping = Order(name="Loops", file=loops, within_s=3)
+    assert await both.inspect(looping, "a", patient=False) is None
+    report = await both.inspect(Order(name="Fine", file=fine), "b", patient=True)
+    assert report is not None
+    assert report.reason is None
+
+    async def known() -> bool:
+        return both.news
+
+    await until(known)
+    report = await both.inspect(looping, "a", patient=False)
+    assert report is not None
+    assert report.reason == f"{loops}: its import did not end within 3 s."
+    both.close()
+    quick.close()
