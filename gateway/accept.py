@@ -1,4 +1,4 @@
-"""Accepting runs and stopping them: SQL first, then the bell.
+"""Accepting runs: SQL first, then the bell.
 
 A run is accepted when SQL has committed it. All of it happens under the lock of the thread's row,
 so that two messages at once, from any number of gateways, have one order.
@@ -21,11 +21,11 @@ from gateway.decide import Decided, announce, decide
 from gateway.intake import NewInput, Submission, examine, new_input, title_of
 from gateway.limits import count_request, require_room
 from gateway.services import Services
+from gateway.stopping import announce_stops
 from gateway.store import interrupts, runs, threads
 from gateway.store.attached import attach
 from gateway.store.resumes import Named
 from gateway.store.threads import ThreadRow
-from gateway.toolsvc import close_run
 from shared.db.conversations import LIVE, RunStatus
 from shared.db.direct import Transaction
 from shared.db.line import ConnectionLostError
@@ -70,15 +70,6 @@ class Accepted:
     waits_for: list[str] = field(default_factory=list)
     #: What came of the decisions that were sent.
     decided: Decided | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
-    """A run that was asked to stop; `status` is where it stood, or how it had ended already."""
-
-    run_id: str
-    thread_id: str
-    status: str
 
 
 class GoneOnError(BatonError):
@@ -135,41 +126,6 @@ async def accept(services: Services, caller: Caller, sent: Submission) -> Accept
     elif accepted.created:
         _after_commit(services, caller, accepted)
     return accepted
-
-
-async def request_cancel(
-    services: Services, caller: Caller, *, thread_id: str | None, run_id: str
-) -> Cancelled:
-    """Ask a run to stop; one that has ended already stays as it is, and waits for nobody.
-
-    Raises:
-        BatonError: NOT_FOUND.
-    """
-    async with services.db.reading(caller.user_id) as db:
-        run = await runs.find(db, caller.user_id, run_id)
-    if run is None or thread_id not in (None, run.thread):
-        raise BatonError(Code.NOT_FOUND)
-    async with services.db.locking(caller.user_id) as tx:
-        threads.lock(tx, caller.user_id, run.thread)
-        stopping = runs.ask_to_stop(tx, run.thread_key, run.key)
-        status = await runs.status(tx, run.key)
-        if status == RunStatus.INTERRUPTED:
-            interrupts.supersede(tx, run.thread_key, by=caller.email, run=run.key)
-    announce_stops(services, caller, run.thread, stopping.rows)
-    if status == RunStatus.INTERRUPTED:
-        services.tell(caller.user_id, "approvals", run.thread)
-    return Cancelled(run_id=run.public_id, thread_id=run.thread, status=status)
-
-
-def announce_stops(
-    services: Services, caller: Caller, thread_id: str, stopped: list[runs.Stopped]
-) -> None:
-    """After the commit: toolsvc closes what runs; of what only waited, the person is told."""
-    for run in stopped:
-        if run.status == RunStatus.RUNNING:
-            services.background.start(close_run(services, run.key), f"close {run.key}")
-        else:
-            services.tell(caller.user_id, "queue", thread_id)
 
 
 async def _store(

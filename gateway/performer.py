@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from gateway.accept import Accepted, accept_run, request_cancel
+from gateway.accept import Accepted, accept_run
 from gateway.auth.caller import Caller
 from gateway.connection import MOST_SUBSCRIPTIONS, cursor_of
 from gateway.outgoing import Outgoing
@@ -15,6 +15,7 @@ from gateway.relay.listener import Listener, Sink
 from gateway.relay.relay import Relay
 from gateway.reset import read_reset
 from gateway.services import Services
+from gateway.stopping import request_cancel
 from gateway.store import threads
 from gateway.store.threads import ThreadRow
 from shared.bus.connect import REDIS

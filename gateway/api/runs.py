@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from pydantic import Field
 
-from gateway.accept import accept_run, request_cancel
+from gateway.accept import accept_run
 from gateway.api.routing import PathId, SignedIn, WithServices, api_router
 from gateway.api.shapes import (
     Body,
@@ -20,6 +20,7 @@ from gateway.api.shapes import (
 )
 from gateway.api.threads import AgentName
 from gateway.intake import run_input
+from gateway.stopping import request_cancel
 from gateway.store import runs
 from gateway.store.runs import RunRow
 from shared.db.conversations import LIVE, RunStatus

@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import Query, Response
 from pydantic import Field, StringConstraints
 
-from gateway.accept import announce_stops
 from gateway.access import usable_agent
 from gateway.api.routing import PathId, SignedIn, WithServices, api_router
 from gateway.api.shapes import (
@@ -20,6 +19,7 @@ from gateway.api.shapes import (
     parse_time_cursor,
     time_cursor,
 )
+from gateway.stopping import announce_stops
 from gateway.store import files, runs, threads
 from gateway.store.threads import ThreadRow
 from shared.errors import BatonError

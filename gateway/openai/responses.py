@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from gateway.accept import Accepted, GoneOnError, accept, request_cancel
+from gateway.accept import Accepted, GoneOnError, accept
 from gateway.api.routing import SignedIn, StrictRoute, WithServices
 from gateway.auth.caller import Caller
 from gateway.openai.asked import bad, idempotency_key
@@ -21,6 +21,7 @@ from gateway.openai.submit import submission
 from gateway.openai.tools import RESPONSES
 from gateway.openai.wanted import Wanted, read_response_request
 from gateway.services import Services
+from gateway.stopping import request_cancel
 from gateway.store import runs, threads
 from shared.db.conversations import LIVE, RunStatus
 from shared.errors import BatonError

@@ -169,7 +169,7 @@ async def test_interrupting_stops_all_live_runs_and_queues(
     async def close(_services: Any, run: Any) -> None:
         closed.append(run)
 
-    monkeypatch.setattr("gateway.accept.close_run", close)
+    monkeypatch.setattr("gateway.stopping.close_run", close)
     ada = await rig.caller()
     first = await accept(rig, ada)
     await rig.begin("run_1")

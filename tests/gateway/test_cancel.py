@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.accept import accept_run, request_cancel
+from gateway.accept import accept_run
+from gateway.stopping import request_cancel
 from shared.bus.keys import user_channel
 from shared.errors import BatonError
 from shared.protocol.codes import Code

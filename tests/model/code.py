@@ -43,7 +43,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "read": ("gateway.relay.relay:Relay._pass", "gateway.relay.relay:Relay._entries"),
     "fill": ("gateway.relay.feed:fill", "gateway.relay.sql:read_rows"),
     "look": ("gateway.relay.relay:Relay._look_once", "gateway.relay.relay:Relay._compare"),
-    "cancel": ("gateway.accept:request_cancel",),
+    "cancel": ("gateway.stopping:request_cancel",),
 }
 
 #: What the world does.
