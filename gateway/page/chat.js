@@ -248,6 +248,7 @@ class QuestionView {
     setText(this.input, pretty(question.arguments));
     this.input.hidden = !question.arguments;
     this.form.hidden = !open;
+    this.approve.hidden = question.ofClient; // it is carried out, and told, by the client
     setText(this.outcome, open ? "" : DECIDED[question.status]);
   }
 

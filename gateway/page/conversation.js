@@ -15,7 +15,7 @@
  * @typedef {{code: string, message: string}} Failure
  * @typedef {"open"|"approved"|"rejected"|"superseded"} QuestionStatus
  * @typedef {{id: string, text: string, tool: string, arguments: string, callId: string | null,
- *   status: QuestionStatus}} Question
+ *   ofClient: boolean, status: QuestionStatus}} Question
  * @typedef {"sending"|"waiting"|"running"|"asking"|"done"|"stopped"|"failed"|"unsent"|"unknown"
  *   } TurnState
  */
@@ -162,6 +162,7 @@ function questionOf(asked) {
     tool: about.tool ?? "",
     arguments: about.arguments ?? "",
     callId: asked.toolCallId ?? null,
+    ofClient: asked.reason === "client_tool",
     status: "open",
   };
 }

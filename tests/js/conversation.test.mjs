@@ -57,6 +57,12 @@ describe("questions", () => {
     assert.equal(turn.state, "asking");
   });
 
+  test("about a client's own tool are told from those that a person answers", () => {
+    const ofClient = { ...asked("i1", "c1"), reason: "client_tool" };
+    const [turn] = fed(placed(1, started("r1", user("u")), asking(ofClient, asked("i2")))).turns;
+    assert.deepEqual(turn.questions.map((one) => one.ofClient), [true, false]);
+  });
+
   test("that nobody can answer any more end the turn", () => {
     const [turn] = fed(first).turns;
     turn.decided([{ id: "i1", status: "superseded" }, { id: "i2", status: "superseded" }]);
