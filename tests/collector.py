@@ -2,7 +2,6 @@
 
 import gzip
 import threading
-from collections import defaultdict
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -29,8 +28,8 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: list[Collected] = []
-        #: Names of metrics by service.
-        self.metrics: dict[str, set[str]] = defaultdict(set)
+        #: Of a service, the name of a metric that came.
+        self._metrics: set[tuple[str, str]] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -48,6 +47,10 @@ class Collector:
         """The spans of a trace."""
         return [one for one in list(self.spans) if one.trace == trace]
 
+    def of_service(self, service: str) -> set[str]:
+        """Names of the metrics of a service."""
+        return {name for of, name in list(self._metrics) if of == service}
+
     def take(self, path: str, body: bytes) -> None:
         if path == "/v1/traces":
             for of in ExportTraceServiceRequest.FromString(body).resource_spans:
@@ -57,7 +60,7 @@ class Collector:
         elif path == "/v1/metrics":
             for metrics in ExportMetricsServiceRequest.FromString(body).resource_metrics:
                 names = {one.name for part in metrics.scope_metrics for one in part.metrics}
-                self.metrics[_service(metrics.resource)] |= names
+                self._metrics.update((_service(metrics.resource), name) for name in names)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         collector = self

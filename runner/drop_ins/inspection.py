@@ -79,12 +79,13 @@ class LeftAloneError(Exception):
 
 
 def inspected(order: Order, limits: Limits, asker: socket.socket | None = None) -> Report:
-    """Look at an agent's code. For a process that has no threads, and no other children.
+    """Look at an agent's code. For a process that has no threads.
 
     Raises:
         LeftAloneError: `asker` was closed meanwhile.
     """
     within_s = min(order.within_s, limits.within_s)
+    others = _children()
     read, write = os.pipe()
     if (pid := os.fork()) == 0:
         _be_looked_at(order, limits, write)
@@ -93,7 +94,7 @@ def inspected(order: Order, limits: Limits, asker: socket.socket | None = None) 
         answer = _answer(read, time.monotonic() + within_s, asker)
     finally:
         os.close(read)
-        ended = _end(pid)
+        ended = _end(pid, others)
     if answer is None:
         why = f"{order.file}: its import did not end within {within_s:g} s."
         return Report(reason=why, late=True)
@@ -184,19 +185,18 @@ def _answer(read: int, until: float, asker: socket.socket | None) -> bytes | Non
     return heard
 
 
-def _end(pid: int) -> str:
+def _end(pid: int, others: list[int]) -> str:
     """End the child and whatever it has started; how the child itself ended."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
     with suppress(ProcessLookupError):  # it may not have had a group yet
         os.kill(pid, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    with suppress(ChildProcessError):
-        while True:
-            for one in _children():
-                with suppress(ProcessLookupError):
-                    os.kill(one, signal.SIGKILL)
-            os.waitpid(-1, 0)
+    while adopted := [one for one in _children() if one not in others]:
+        for one in adopted:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(one, signal.SIGKILL)
+                os.waitpid(one, 0)
     return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
 
 

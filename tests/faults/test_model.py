@@ -217,12 +217,18 @@ async def test_a_hang_ends_the_run_after_one_try(
 
 
 # ------------------------------------------------------------------ the fleet
+async def showing(stack: Stack, metric: str, provider: str) -> set[str]:
+    """The runners whose metric of a provider is 1."""
+    line = f'{metric}{{provider="{provider}"}} 1.0'
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+        pages = await asyncio.gather(*(http.get(f"{url}/metrics") for url in stack.runner_urls))
+    pairs = zip(stack.runner_urls, pages, strict=True)
+    return {url for url, page in pairs if line in page.text}
+
+
 async def shown_by_all_runners(stack: Stack, metric: str, provider: str) -> bool:
     """Whether each runner's metric of a provider is 1."""
-    line = f'{metric}{{provider="{provider}"}} 1.0'
-    async with httpx.AsyncClient(trust_env=False) as http:
-        pages = [await http.get(f"{url}/metrics") for url in stack.runner_urls]
-    return all(line in page.text for page in pages)
+    return await showing(stack, metric, provider) == set(stack.runner_urls)
 
 
 async def change(stack: Stack, statement: str, *, until_shown: tuple[str, str]) -> None:
@@ -269,7 +275,13 @@ async def test_a_server_that_is_down_is_left_alone_by_all_runners_until_it_works
     text = new_id("fragile")
     asking = [ask(ada, f"{text} [[fault=503 times=4]] number {n}", "Fragile") for n in range(4)]
     answers = asyncio.gather(*asking)
-    await until(lambda: shown_by_all_runners(stack, "baton_model_down", "fragile"))
+    down = set[str]()
+
+    async def all_were_told() -> bool:
+        down.update(await showing(stack, "baton_model_down", "fragile"))
+        return down == set(stack.runner_urls)
+
+    await until(all_were_told)
     told = await answers
     assert {one.end for one in told} == {("RUN_FINISHED", None)}
     assert len(await requests(stack, text)) == 20

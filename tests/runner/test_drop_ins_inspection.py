@@ -139,13 +139,11 @@ def test_no_secret_is_in_its_environment(asked: Asked, tmp_path: Path) -> None:
     report = asked.about(
         tmp_path,
         "import json, os\nfrom agents import Agent\n"
-        "agent = Agent(name='x', handoff_description=json.dumps(dict(os.environ)))",
+        "named = [os.environ.get(one) for one in ('MY_API_KEY', 'BATON_RUNNER_KEY', 'PATH')]\n"
+        "agent = Agent(name='x', handoff_description=json.dumps(named))",
     )
     assert report.about is not None
-    environ = json.loads(report.about["description"])
-    assert environ["MY_API_KEY"] == "hidden"
-    assert "BATON_RUNNER_KEY" not in environ
-    assert environ["PATH"] == os.environ["PATH"]
+    assert json.loads(report.about["description"]) == ["hidden", None, os.environ["PATH"]]
 
 
 def test_tools_that_toolsvc_lacks_are_named(asked: Asked, tmp_path: Path) -> None:

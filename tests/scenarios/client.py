@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -15,6 +16,8 @@ from shared.protocol.position import Position, parse_position
 TERMINAL = ("RUN_FINISHED", "RUN_ERROR")
 #: For whatever has to come: on a busy machine a handshake alone may take many seconds.
 PATIENCE_S = 60
+
+PING_EVERY_S = 15
 
 Frame = dict[str, Any]
 
@@ -64,6 +67,7 @@ class Socket:
     def __init__(self, raw: websockets.ClientConnection) -> None:
         self.raw = raw
         self.frames: list[Frame] = []
+        self._pinged = time.monotonic()
 
     async def send(self, **fields: Any) -> str:
         fields.setdefault("id", new_id("op"))
@@ -73,9 +77,19 @@ class Socket:
 
     async def next(self) -> Frame:
         async with asyncio.timeout(PATIENCE_S):
-            frame: Frame = json.loads(await self.raw.recv())
+            while True:
+                await self._keep_alive()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PING_EVERY_S):
+                        frame: Frame = json.loads(await self.raw.recv())
+                        break
         self.frames.append(frame)
         return frame
+
+    async def _keep_alive(self) -> None:
+        if time.monotonic() - self._pinged > PING_EVERY_S:
+            self._pinged = time.monotonic()
+            await self.raw.send('{"op":"ping"}')
 
     async def until(self, wanted: Callable[[Frame], bool]) -> Frame:
         while True:
