@@ -158,8 +158,7 @@ async def test_cancelled_while_it_waits_for_its_turn(ada: Person) -> None:
         second = await socket.say(thread, "never said")
         await cancel(socket, thread, second["runId"])
         await cancel(socket, thread, first["runId"])
-        for _ in range(2):
-            await socket.finished()
+        await socket.ends(first["runId"], second["runId"])
     assert_gapless(socket.events())
     assert await outcome(ada, thread, first["runId"]) == "cancelled"
     assert await outcome(ada, thread, second["runId"]) == "cancelled"

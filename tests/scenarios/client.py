@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -112,6 +112,12 @@ class Socket:
         """The next terminal event."""
         return await self.until(is_terminal)
 
+    async def ends(self, *runs: str) -> list[Frame]:
+        """RUN_FINISHED of these runs, in the order in which they come or have come already."""
+        while len(found := [one for one in self.events() if _finishes(one, runs)]) < len(runs):
+            await self.next()
+        return found
+
     def events(self) -> list[Frame]:
         return [frame for frame in self.frames if frame["op"] == "event"]
 
@@ -128,6 +134,10 @@ async def closed(socket: Socket) -> int:
 
 def is_terminal(frame: Frame) -> bool:
     return frame["op"] == "event" and frame["event"]["type"] in TERMINAL
+
+
+def _finishes(frame: Frame, runs: Collection[str]) -> bool:
+    return frame["event"]["type"] == "RUN_FINISHED" and frame["event"]["runId"] in runs
 
 
 def kinds(frames: list[Frame]) -> list[str]:

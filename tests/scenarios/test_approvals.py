@@ -162,7 +162,8 @@ async def test_while_it_waits_others_wait_or_take_its_place(ada: Person) -> None
         rejected = await socket.say(thread, "hello", agent="Mailer", ifBusy="reject")
         assert rejected["code"] == "busy"
         instead = await socket.say(thread, "hello", agent="Mailer", ifBusy="interrupt")
-        ends = [(await socket.finished())["event"] for _ in range(2)]
+        both = await socket.ends(waiting["runId"], instead["runId"])
+        ends = [one["event"] for one in both]
     assert [(one["runId"], one["outcome"]["type"]) for one in ends] == [
         (waiting["runId"], "cancelled"),
         (instead["runId"], "success"),

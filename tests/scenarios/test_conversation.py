@@ -128,8 +128,7 @@ async def test_two_messages_at_once_run_one_after_the_other(ada: Person) -> None
     async with ada.socket() as socket:
         first = await socket.say(thread, "[[deltas=10]] [[tokens_per_s=50]]")
         second = await socket.say(thread, "hello")
-        await socket.finished()
-        await socket.finished()
+        await socket.ends(first["runId"], second["runId"])
     assert (first["queued"], second["queued"]) == (False, True)
     runs = [
         frame["event"]["runId"]
