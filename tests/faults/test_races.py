@@ -12,7 +12,7 @@ from shared.bus.doorbell import Ring, ring
 from shared.protocol.ids import new_id, new_thread_id
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
-from tests.scenarios.client import TERMINAL, Frame, Person, Socket, assert_gapless
+from tests.scenarios.client import TERMINAL, Frame, Person, Socket, assert_gapless, is_terminal
 from tests.scenarios.sql import carrier, select
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
@@ -179,6 +179,12 @@ async def test_cancelled_from_both_gateways_at_once_and_again_afterwards(
     assert before == await outcome(ada, thread, ack["runId"]) == "cancelled"
 
 
+def tells_the_end(frame: Frame) -> bool:
+    """Who asks when the run has ended already gets its answer as a message of the past."""
+    past = frame["messages"] if frame["op"] == "reset" and not frame.get("run") else []
+    return is_terminal(frame) or any(one["role"] == "assistant" for one in past)
+
+
 async def test_the_same_run_from_fifty_connections_over_two_gateways(
     ada: Person, stack: Stack
 ) -> None:
@@ -190,10 +196,8 @@ async def test_the_same_run_from_fifty_connections_over_two_gateways(
         async with ada.socket(url=stack.gateway_urls[number % 2]) as socket:
             sent = await socket.send(op="run", input=given, agent="Assistant")
             answer = await socket.answer(sent)
-            if answer["op"] == "ack":
-                events = [one for one in socket.events() if one["event"]["type"] in TERMINAL]
-                if not events:
-                    await socket.finished()
+            if answer["op"] == "ack" and not any(map(tells_the_end, socket.frames)):
+                await socket.until(tells_the_end)
             return answer
 
     answers = await asyncio.gather(*(say(number) for number in range(50)))

@@ -18,6 +18,7 @@ TERMINAL = ("RUN_FINISHED", "RUN_ERROR")
 PATIENCE_S = 60
 
 PING_EVERY_S = 15
+PING = "keep-alive"
 
 Frame = dict[str, Any]
 
@@ -82,14 +83,15 @@ class Socket:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(PING_EVERY_S):
                         frame: Frame = json.loads(await self.raw.recv())
-                        break
+                        if frame.get("id") != PING:
+                            break
         self.frames.append(frame)
         return frame
 
     async def _keep_alive(self) -> None:
         if time.monotonic() - self._pinged > PING_EVERY_S:
             self._pinged = time.monotonic()
-            await self.raw.send('{"op":"ping"}')
+            await self.raw.send(json.dumps({"op": "ping", "id": PING}))
 
     async def until(self, wanted: Callable[[Frame], bool]) -> Frame:
         while True:
