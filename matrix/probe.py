@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
@@ -23,18 +24,18 @@ class MisfitError(Exception):
     """A conversation went otherwise than it should."""
 
 
-class Client:
+class Client(ABC):
     """One way to ask; `key` is an Idempotency-Key."""
 
     version: str
 
+    @abstractmethod
     def answer(self, model: str, text: str, key: str | None = None) -> str:
         """The whole answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pieces(self, model: str, text: str, key: str | None = None) -> Iterator[str]:
         """The answer as it comes."""
-        raise NotImplementedError
 
 
 def _headers(key: str | None) -> dict[str, str]:
