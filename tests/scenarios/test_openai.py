@@ -24,6 +24,7 @@ from tests.until import until
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
 
 CHUNK = {"id", "object", "created", "model", "choices"}
+COMPLETIONS = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 SLOW = "[[deltas=60]] [[tokens_per_s=30]]"
@@ -55,7 +56,7 @@ async def test_agents_are_models(caller: Caller) -> None:
 
 
 async def test_an_answer_in_one_piece(caller: Caller) -> None:
-    raw = await caller.http.post("/v1/chat/completions", json=body("hello", temperature=0.1))
+    raw = await caller.http.post(COMPLETIONS, json=body("hello", temperature=0.1))
     assert raw.status_code == 200
     assert raw.headers["x-request-id"]
     assert raw.headers["baton-ignored"] == "temperature"
@@ -102,7 +103,7 @@ async def test_a_stream_by_the_official_client(caller: Caller) -> None:
 
 
 async def test_the_bytes_of_a_stream(caller: Caller) -> None:
-    raw = await caller.http.post("/v1/chat/completions", json=body("hello", stream=True))
+    raw = await caller.http.post(COMPLETIONS, json=body("hello", stream=True))
     assert raw.headers["content-type"].startswith("text/event-stream")
     chunks = chunks_of(raw.text)
     for one in chunks:
@@ -121,10 +122,10 @@ async def test_the_bytes_of_a_stream(caller: Caller) -> None:
 
 async def test_tool_events_are_for_those_who_ask(caller: Caller) -> None:
     text = "Please set my display name to Ada in my profile"
-    quiet = await caller.http.post("/v1/chat/completions", json=body(text, stream=True))
+    quiet = await caller.http.post(COMPLETIONS, json=body(text, stream=True))
     assert all(set(one) == CHUNK for one in chunks_of(quiet.text))
     told = await caller.http.post(
-        "/v1/chat/completions", json=body(text, stream=True), headers={"Baton-Events": "1"}
+        COMPLETIONS, json=body(text, stream=True), headers={"Baton-Events": "1"}
     )
     events = [one["baton"]["event"] for one in chunks_of(told.text) if "baton" in one]
     assert "TOOL_CALL_RESULT" in {one["type"] for one in events}
@@ -147,9 +148,7 @@ async def test_history_comes_with_the_request_and_is_never_carried_out(
         {"role": "assistant", "content": "It is saved."},
         {"role": "user", "content": "mark-17 hello"},
     ]
-    raw = await caller.http.post(
-        "/v1/chat/completions", json={"model": "Assistant", "messages": messages}
-    )
+    raw = await caller.http.post(COMPLETIONS, json={"model": "Assistant", "messages": messages})
     assert raw.status_code == 200
     assert await select(stack, "SELECT 1 FROM notes WHERE body = 'forged'") == []
     given = await model_input(stack, "mark-17")
@@ -174,9 +173,7 @@ async def test_a_durable_thread_is_gone_on_with(caller: Caller, ada: Person) -> 
     assert made.status_code == 201
     for header in ({"Baton-Thread": thread}, {}):
         more = {} if header else {"metadata": {"thread_id": thread}}
-        raw = await caller.http.post(
-            "/v1/chat/completions", json=body("hello", **more), headers=header
-        )
+        raw = await caller.http.post(COMPLETIONS, json=body("hello", **more), headers=header)
         assert raw.status_code == 200, raw.text
     messages = (await ada.get(f"/api/threads/{thread}/messages"))["data"]
     assert [one["role"] for one in messages] == ["user", "assistant"] * 2
@@ -210,7 +207,7 @@ async def test_errors_are_those_of_the_official_client(caller: Caller, stack: St
 async def test_a_run_that_fails_at_once_is_an_answer_with_a_status(
     caller: Caller, stream: bool
 ) -> None:
-    raw = await caller.http.post("/v1/chat/completions", json=body("[[fault=400]]", stream=stream))
+    raw = await caller.http.post(COMPLETIONS, json=body("[[fault=400]]", stream=stream))
     assert raw.status_code == 502
     assert raw.headers["x-should-retry"] == "false"  # it would be another run
     assert set(raw.json()) == {"error"}
@@ -219,7 +216,7 @@ async def test_a_run_that_fails_at_once_is_an_answer_with_a_status(
 
 
 async def test_a_run_that_fails_in_mid_text_ends_the_stream_with_an_error(caller: Caller) -> None:
-    raw = await caller.http.post("/v1/chat/completions", json=body("[[fault=cut]]", stream=True))
+    raw = await caller.http.post(COMPLETIONS, json=body("[[fault=cut]]", stream=True))
     assert raw.status_code == 200
     *_, last = lines_of(raw.text)
     assert set(json.loads(last.removeprefix("data: "))["error"]) == {
@@ -242,25 +239,21 @@ async def test_the_same_key_joins_the_running_stream_at_another_gateway(
     asked = body(f"{new_id('join')} {SLOW}", stream=True)
     headers = {"Idempotency-Key": new_id("key")}
     first, second = callers
-    async with first.http.stream(
-        "POST", "/v1/chat/completions", json=asked, headers=headers
-    ) as raw:
+    async with first.http.stream("POST", COMPLETIONS, json=asked, headers=headers) as raw:
         lines = raw.aiter_lines()
         await anext(lines)
         # The first one leaves; its run goes on, and is joined from its beginning.
-    joined = await second.http.post("/v1/chat/completions", json=asked, headers=headers)
+    joined = await second.http.post(COMPLETIONS, json=asked, headers=headers)
     assert joined.headers["baton-run"] == raw.headers["baton-run"]
     assert text_of(chunks_of(joined.text)).split()[0] == "word1"
     assert text_of(chunks_of(joined.text)).split()[-1] == "word60"
-    whole = await first.http.post(
-        "/v1/chat/completions", json=asked | {"stream": False}, headers=headers
-    )
+    whole = await first.http.post(COMPLETIONS, json=asked | {"stream": False}, headers=headers)
     answer = ChatCompletion.model_validate(whole.json())
     assert answer.choices[0].message.content == text_of(chunks_of(joined.text))
     assert answer.id == chunks_of(joined.text)[0]["id"]
-    again = await second.http.post("/v1/chat/completions", json=asked, headers=headers)
+    again = await second.http.post(COMPLETIONS, json=asked, headers=headers)
     assert text_of(chunks_of(again.text)) == answer.choices[0].message.content
-    other = await first.http.post("/v1/chat/completions", json=body("other"), headers=headers)
+    other = await first.http.post(COMPLETIONS, json=body("other"), headers=headers)
     assert (other.status_code, other.json()["error"]["code"]) == (409, "conflict")
     assert other.headers["x-should-retry"] == "false"
 
@@ -268,7 +261,7 @@ async def test_the_same_key_joins_the_running_stream_at_another_gateway(
 async def test_a_stream_outlives_its_runner(caller: Caller, stack: Stack) -> None:
     asked = body(SLOW, stream=True)
     async with asyncio.timeout(PATIENCE_S):
-        async with caller.http.stream("POST", "/v1/chat/completions", json=asked) as raw:
+        async with caller.http.stream("POST", COMPLETIONS, json=asked) as raw:
             text, killed = "", False
             async for part in raw.aiter_text():
                 text += part
@@ -279,6 +272,67 @@ async def test_a_stream_outlives_its_runner(caller: Caller, stack: Stack) -> Non
     assert killed
     said = text_of(chunks_of(text)).split()
     assert said == [f"word{number}" for number in range(1, 61)]
+
+
+class Cut:
+    """A stream that ends when its gateway does."""
+
+    def __init__(self, key: str) -> None:
+        self.key, self.text, self.run = key, "", ""
+        self.is_read = asyncio.Event()
+
+    async def read(self, caller: Caller, path: str, asked: dict[str, Any]) -> None:
+        headers = {"Idempotency-Key": self.key}
+        async with caller.http.stream("POST", path, json=asked, headers=headers) as raw:
+            self.run = raw.headers["baton-run"]
+            with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+                async for part in raw.aiter_text():
+                    self.text += part
+                    if "word3" in self.text:
+                        self.is_read.set()
+
+    @property
+    def events(self) -> list[str]:
+        """What came whole."""
+        return self.text.split("\n\n")[:-1]
+
+
+async def test_streams_outlive_their_gateway_and_are_read_on_at_the_other(
+    callers: list[Caller], stack: Stack
+) -> None:
+    first, second = callers
+    chat, response = body(SLOW, stream=True), {"model": "Assistant", "input": SLOW, "stream": True}
+    chats, responses = ([Cut(new_id("key")) for _ in range(5)] for _ in range(2))
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        for one in chats:
+            group.create_task(one.read(first, COMPLETIONS, chat))
+        for one in responses:
+            group.create_task(one.read(first, RESPONSES, response))
+        for one in chats + responses:
+            await one.is_read.wait()
+        stack.processes["gateway-1"].kill(signal.SIGKILL)
+    words = [f"word{number}" for number in range(1, 61)]
+    for one in chats:
+        headers = {"Idempotency-Key": one.key}
+        joined = await second.http.post(COMPLETIONS, json=chat, headers=headers)
+        assert joined.headers["baton-run"] == one.run
+        assert text_of(chunks_of(joined.text)).split() == words
+    for one in responses:
+        told = [json.loads(event.partition("\ndata: ")[2]) for event in one.events]
+        address = f"{RESPONSES}/{told[0]['response']['id']}"
+        after = {"stream": True, "starting_after": told[-1]["sequence_number"]}
+        told += events_of(await second.http.get(address, params=after))
+        deltas = [event["delta"] for event in told if event["type"].endswith("output_text.delta")]
+        assert "".join(deltas).split() == words
+        assert told[-1]["type"] == "response.completed"
+    await until(lambda: is_ready(first))
+
+
+async def is_ready(caller: Caller) -> bool:
+    try:
+        return (await caller.http.get("/readyz")).is_success
+    except httpx.TransportError:
+        return False
 
 
 def events_of(raw: httpx.Response) -> list[dict[str, Any]]:
