@@ -1,5 +1,6 @@
 """Agents' files change while processes run: runs keep their code, saves are served at once."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest_asyncio
 from shared.protocol.ids import new_id, new_thread_id
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
-from tests.scenarios.client import Person
+from tests.scenarios.client import PATIENCE_S, Person
+from tests.scenarios.openai_caller import Caller, body, chunks_of
 from tests.scenarios.sql import carrier, select
 from tests.until import until
 
@@ -135,3 +137,74 @@ async def test_what_is_saved_is_served_and_what_is_saved_broken_changes_nothing(
     (mine / "agent.py").unlink()
     await listed(ada, lambda agents: "team/Fresh" not in agents)
     await ada.http.aclose()
+
+
+VERSIONED = """
+from agents import Agent, function_tool
+from helpers import SAYS
+
+@function_tool
+def version() -> str:
+    return f"VERSION {SAYS}"
+
+agent = Agent(name="Busy", tools=[version])
+"""
+
+
+async def version_told(caller: Caller) -> str:
+    """What a call's tool says; the call must succeed."""
+    asked = body("[[tool=version {}]]", stream=True) | {"model": "Busy"}
+    answer = await caller.http.post(
+        "/v1/chat/completions", json=asked, headers={"Baton-Events": "1"}
+    )
+    events = [chunk["baton"]["event"] for chunk in chunks_of(answer.text) if "baton" in chunk]
+    return next(str(one["content"]) for one in events if one["type"] == "TOOL_CALL_RESULT")
+
+
+async def test_saves_good_and_broken_disturb_no_call(stack: Stack, file: Path) -> None:
+    """Two files of an agent are saved over and over, half-written at times, while it is called."""
+    ada = await Person(stack.gateway_urls[0], f"{new_id('ada')}@example.com").sign_in()
+    key = (await ada.http.post("/api/keys", json={"name": "program"})).json()["key"]
+    caller = Caller(stack.gateway_urls[0], key)
+    mine = file.parent.parent / "Busy"
+    mine.mkdir()
+    (mine / "helpers.py").write_text("SAYS = 0")
+    (mine / "agent.py").write_text(VERSIONED.replace("VERSION", "0"))
+    await listed(ada, lambda agents: "Busy" in agents)
+    is_over = asyncio.Event()
+    told: list[str] = []
+
+    async def call_again_and_again() -> None:
+        while not is_over.is_set():
+            told.append(await version_told(caller))
+
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(call_again_and_again())
+        for number in range(1, 11):
+            is_new = unlike(await digest_of(ada, "Busy"))
+            whole = VERSIONED.replace("VERSION", str(number))
+            for broken in (whole[: len(whole) // 2], "raise RuntimeError", "", whole):
+                (mine / "agent.py").write_text(broken)
+                (mine / "helpers.py").write_text(f"SAYS = {number}")
+                await asyncio.sleep(0)
+            await listed(ada, is_new)
+        is_over.set()
+    assert len(told) > 20
+    assert set(told) <= {f"{a} {b}" for a in range(11) for b in range(11) if abs(a - b) <= 1}
+
+    async def newest() -> bool:
+        return await version_told(caller) == "10 10"
+
+    await until(newest)
+    await caller.close()
+    await ada.http.aclose()
+
+
+async def digest_of(person: Person, agent: str) -> str:
+    page = await person.get("/api/agents")
+    return next(str(one["digest"]) for one in page["data"] if one["name"] == agent)
+
+
+def unlike(digest: str) -> Callable[[dict[str, Any]], object]:
+    return lambda agents: agents["Busy"]["digest"] != digest
