@@ -33,6 +33,7 @@ from shared.protocol.frames import (
 )
 from shared.protocol.position import Position
 from shared.telemetry.logs import get_logger
+from shared.telemetry.otlp import traced
 from shared.web.errors import as_baton_error
 
 log = get_logger(__name__)
@@ -59,7 +60,8 @@ class Performer:
                 case Unsubscribe():
                     await self._unsubscribe(asked)
                 case Run():
-                    await self._run(asked)
+                    with traced("run /realtime", asked.traceparent):
+                        await self._run(asked)
                 case Cancel():
                     await self._cancel(asked)
         except Exception as error:

@@ -17,8 +17,8 @@ from uuid import UUID
 
 import aiohttp
 import orjson
-from agents.tracing import get_current_span
 
+from baton.trace import here
 from shared.errors import BatonError, FencedError, RateLimitedError
 from shared.protocol.codes import Code
 from shared.protocol.record import (
@@ -33,7 +33,7 @@ from shared.protocol.record import (
     Death,
 )
 from shared.telemetry.logs import get_logger
-from shared.telemetry.tracecontext import HEADER, TRACE, span_id_of
+from shared.telemetry.tracecontext import HEADER, TRACE
 
 log = get_logger(__name__)
 
@@ -237,8 +237,7 @@ class Record:
         url = self._urls[self._current % len(self._urls)] + path
         sent = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         if (trace := TRACE.get()) is not None:
-            span = get_current_span()
-            sent[HEADER] = trace.inside(span_id_of(span.span_id) if span else trace.span).header
+            sent[HEADER] = here(trace).header
         limit = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         try:
             async with self._http.request(

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from runner.ambient import traced
+
 
 class AgentCodeError(Exception):
     """Agent code raised what no code may: an exit, an interrupt, a cancel that nobody asked for."""
@@ -22,7 +24,8 @@ def theirs() -> Iterator[None]:
     any other, which the SDK would else take for a quiet end.
     """
     try:
-        yield
+        with traced():
+            yield
     except Exception:
         raise
     except asyncio.CancelledError as error:

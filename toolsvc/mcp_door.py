@@ -16,7 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from shared.telemetry.otlp import traced
 from shared.telemetry.redact import redact
+from shared.telemetry.tracecontext import HEADER
 from toolsvc.calling import MAX_BODY_BYTES, ToolServices, call, permitted
 from toolsvc.effects import Found, Standing
 from toolsvc.tool_api import CALL_ID, SCOPE, claims_of, header_of
@@ -119,14 +121,15 @@ async def _call_tool(
     services: ToolServices = request.app.state.services
     meta: Mapping[str, Any] = context.meta or {}
     try:
-        _, found = await call(
-            services,
-            claims_of(request, services.settings),
-            asked.name,
-            asked.arguments or {},
-            call_id=_named(request, meta, CALL_ID_META, "idempotency-key") or _new_call_id(),
-            scope=_named(request, meta, SCOPE_META, "baton-scope"),
-        )
+        with traced("tools/call", meta.get(HEADER)):  # MCP's library puts it there (SEP-414)
+            _, found = await call(
+                services,
+                claims_of(request, services.settings),
+                asked.name,
+                asked.arguments or {},
+                call_id=_named(request, meta, CALL_ID_META, "idempotency-key") or _new_call_id(),
+                scope=_named(request, meta, SCOPE_META, "baton-scope"),
+            )
     except BatonError as error:
         if error.code is Code.TOOL_ARGUMENTS:  # which a model can mend
             return _result(error.message, code=error.code)

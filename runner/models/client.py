@@ -20,7 +20,9 @@ from openai.resources.chat import AsyncChat, AsyncCompletions
 from openai.resources.responses import AsyncResponses
 from openai.types.responses import ResponseStreamEvent
 
+from baton import traceparent
 from runner.models.tap import TAP
+from shared.telemetry.tracecontext import HEADER
 
 #: Said again by events that are read, so that the translator passes over these.
 _UNREAD = frozenset(
@@ -56,6 +58,8 @@ class LeanClient(AsyncOpenAI):
     """
 
     asks_for_usage = True
+    #: Whether its server is told the trace that a call belongs to.
+    tells_trace = True
 
     @cached_property
     def responses(self) -> AsyncResponses:
@@ -66,6 +70,11 @@ class LeanClient(AsyncOpenAI):
     def chat(self) -> AsyncChat:
         """See AsyncOpenAI."""
         return _Chat(self)
+
+    async def _prepare_request(self, request: httpx2.Request) -> None:
+        """See AsyncAPIClient: what each request still needs."""
+        if self.tells_trace and (trace := traceparent()) is not None:
+            request.headers.setdefault(HEADER, trace)
 
     def _make_sse_decoder(self) -> Any:
         """See BaseClient: asked once for each stream, in the context of its call."""

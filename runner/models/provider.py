@@ -43,7 +43,7 @@ def make_client(settings: RunnerSettings, provider: Provider) -> AsyncOpenAI:
             ),
         ),
     )
-    client.asks_for_usage = provider.include_usage
+    client.asks_for_usage, client.tells_trace = provider.include_usage, provider.traceparent
     return client
 
 

@@ -57,6 +57,8 @@ class Run(_Frame):
     agent: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
     input: RunAgentInput = Field(strict=False)
     if_busy: IfBusy = "enqueue"
+    #: As the header of this name (W3C Trace Context); what is none is as if it were not there.
+    traceparent: str | None = None
 
 
 class Cancel(_Frame):

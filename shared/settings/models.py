@@ -43,6 +43,8 @@ class Provider(Part):
     api: Literal["auto", "responses", "chat"] = "auto"
     #: Whether Chat Completions are asked for the tokens they took; a few servers refuse to be.
     include_usage: bool = True
+    #: Whether it is told the trace that a call belongs to, where one is recorded.
+    traceparent: bool = True
     #: Whether its models read pictures, and whether they read PDF files.
     images: bool = True
     documents: bool = True

@@ -7,13 +7,14 @@ measured anyway, when it has ended; metrics are those of `/metrics`.
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from shared.telemetry.logs import get_logger
-from shared.telemetry.tracecontext import TraceParent
+from shared.telemetry.logs import bound, get_logger
+from shared.telemetry.tracecontext import TRACE, TraceParent, begun, parsed
 
 log = get_logger(__name__)
 
@@ -78,6 +79,57 @@ _sink: Sink | None = None
 def sink() -> Sink | None:
     """Where spans of this process go; `None` where nothing is exported."""
     return _sink
+
+
+def told_outside() -> TraceParent | None:
+    """The trace that others are told of when they are asked for something.
+
+    None where nobody records it: a name that only we know would have them record it for nobody.
+    """
+    trace = TRACE.get()
+    return trace if trace is not None and (trace.asked or _sink is not None) else None
+
+
+def entered(asked: TraceParent | None, *, begins: bool = True) -> TraceParent | None:
+    """A span for what is done for somebody: of his trace, or of one that begins with it.
+
+    None where he has none and none `begins`, or nothing is exported.
+    """
+    if asked is not None:
+        return asked.inside()
+    return begun() if begins and _sink is not None else None
+
+
+@contextmanager
+def traced(name: str, header: object) -> Iterator[None]:
+    """Do in the block what a client has asked for in this trace, else in the present one."""
+    asked = parsed(header) or TRACE.get()
+    here = entered(asked)
+    if here is None:
+        yield
+        return
+    within, begun_ns, failed = TRACE.set(here), time.time_ns(), None
+    try:
+        with bound(trace=here.trace):
+            yield
+    except BaseException as error:
+        failed = type(error).__name__
+        raise
+    finally:
+        TRACE.reset(within)
+        if _sink is not None:
+            _sink.add(
+                EndedSpan(
+                    name=name,
+                    at=here,
+                    parent=asked.span if asked else None,
+                    begun_ns=begun_ns,
+                    ended_ns=time.time_ns(),
+                    serves=True,
+                    attributes={},
+                    error=failed,
+                )
+            )
 
 
 @contextmanager

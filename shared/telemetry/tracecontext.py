@@ -23,6 +23,8 @@ class TraceParent:
     span: str
     #: Whether the one who asked records it.
     sampled: bool = True
+    #: Whether somebody asked for it; else it is a name that we gave, for our own eyes.
+    asked: bool = True
 
     @property
     def header(self) -> str:
@@ -56,7 +58,7 @@ def begun() -> TraceParent:
 
 def trace_of_run(root: UUID, header: object) -> TraceParent:
     """The trace of a run: the one it was asked for in, else the one named by its root's uuid."""
-    return parsed(header) or TraceParent(root.hex, root.hex[16:])
+    return parsed(header) or TraceParent(root.hex, root.hex[16:], asked=False)
 
 
 def span_id_of(name: str) -> str:

@@ -17,8 +17,8 @@ from shared.protocol.codes import Code
 from shared.protocol.ids import new_id
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import HTTP_SECONDS
-from shared.telemetry.otlp import EndedSpan, sink
-from shared.telemetry.tracecontext import HEADER, TRACE, TraceParent, begun, parsed
+from shared.telemetry.otlp import EndedSpan, entered, sink
+from shared.telemetry.tracecontext import HEADER, TRACE, TraceParent, parsed
 from shared.web.errors import SHAPE, Shape, error_response, our_shape
 
 log = get_logger(__name__)
@@ -163,8 +163,7 @@ class _Exchange:
 
 def _trace(asked: TraceParent | None, *, begins: bool) -> TraceParent | None:
     """The trace of a request, which everything in its task belongs to; none where nobody asks."""
-    begins = begins and sink() is not None
-    here = asked.inside() if asked else begun() if begins else None
+    here = entered(asked, begins=begins)
     TRACE.set(here)
     if here is not None:
         structlog.contextvars.bind_contextvars(trace=here.trace)

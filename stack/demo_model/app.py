@@ -35,12 +35,13 @@ class _Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.has_key = asgi.has_bearer_key(scope)
+        self.trace = asgi.header(scope, b"traceparent")
         self.receive = receive
         self.send = send
 
     async def received(self) -> Received:
         body = await asgi.read_body(self.receive)
-        return Received(path=self.path, has_key=self.has_key, body=body)
+        return Received(path=self.path, has_key=self.has_key, body=body, trace=self.trace)
 
 
 class DemoModel:

@@ -26,13 +26,16 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
+def header(scope: Scope, wanted: bytes) -> str | None:
+    """A header's value, if it is there."""
+    found = (value for name, value in scope["headers"] if name == wanted)
+    return next((value.decode("latin-1") for value in found), None)
+
+
 def has_bearer_key(scope: Scope) -> bool:
     """Whether an Authorization header carries any bearer key."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            scheme, _, key = value.partition(b" ")
-            return scheme.lower() == b"bearer" and bool(key.strip())
-    return False
+    scheme, _, key = (header(scope, b"authorization") or "").partition(" ")
+    return scheme.lower() == "bearer" and bool(key.strip())
 
 
 async def start(send: Send, status: int, headers: Mapping[str, str]) -> None:

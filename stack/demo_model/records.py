@@ -17,6 +17,7 @@ class Received:
     path: str
     has_key: bool
     body: bytes
+    trace: str | None = None  #: its header `traceparent`
     at_once: int = 1  #: requests being answered when it came, itself among them
 
 
@@ -42,12 +43,13 @@ class Records:
         self._bytes = self._total = 0
 
     def as_json(self) -> bytes:
-        """`{"total", "data": [{"path", "authorization", "body", "atOnce"}]}`, oldest first."""
+        """`{"total", "data": […]}`, the oldest first; docs/demo-model.md has the fields."""
         data = [
             {
                 "path": each.path,
                 "authorization": each.has_key,
                 "body": _body(each.body),
+                "traceparent": each.trace,
                 "atOnce": each.at_once,
             }
             for each in self._kept

@@ -6,6 +6,7 @@ import inspect
 import re
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -16,6 +17,7 @@ from openai.resources.responses import responses as responses_resource
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseStreamEvent
 
 from runner.models.client import LeanClient
+from shared.telemetry.tracecontext import TRACE, TraceParent, trace_of_run
 
 ANSWER = httpx2.Response(200)
 
@@ -171,6 +173,40 @@ async def test_the_conversation_is_not_walked_through(monkeypatch: pytest.Monkey
     large = [name for one in walked for name in ("input", "messages", "tools") if one.get(name)]
     assert walked
     assert not large
+
+
+TRACE_OF_CLIENT = TraceParent("a" * 32, "b" * 16)
+
+
+@pytest.mark.parametrize(
+    ("trace", "tells", "told"),
+    [
+        (TRACE_OF_CLIENT, True, TRACE_OF_CLIENT.header),
+        (TRACE_OF_CLIENT, False, None),  # as models.yaml says of its server
+        (trace_of_run(UUID(int=1), None), True, None),  # which nobody records
+        (None, True, None),
+    ],
+)
+@pytest.mark.asyncio
+async def test_the_server_is_told_the_trace_that_somebody_records(
+    trace: TraceParent | None, tells: bool, told: str | None
+) -> None:
+    headers: list[str | None] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        headers.append(request.headers.get("traceparent"))
+        return httpx2.Response(200, json={})
+
+    transport = httpx2.MockTransport(answer)
+    async with httpx2.AsyncClient(transport=transport) as http:
+        client = LeanClient(api_key="none", base_url="http://model.test/v1", http_client=http)
+        client.tells_trace = tells
+        within = TRACE.set(trace)
+        try:
+            await client.responses.create(model="m", input="hello")
+        finally:
+            TRACE.reset(within)
+    assert headers == [told]
 
 
 @pytest.mark.parametrize("folder", ["responses", "chat", "shared_params"])

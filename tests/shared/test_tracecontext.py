@@ -33,7 +33,7 @@ def test_later_versions_may_say_more() -> None:
 )
 def test_what_is_no_header_is_as_if_it_were_not_there(header: object) -> None:
     assert parsed(header) is None
-    assert trace_of_run(ROOT, header) == TraceParent(ROOT.hex, ROOT.hex[16:])
+    assert trace_of_run(ROOT, header) == TraceParent(ROOT.hex, ROOT.hex[16:], asked=False)
 
 
 def test_a_run_belongs_to_the_trace_it_was_asked_for_in() -> None:

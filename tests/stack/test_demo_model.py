@@ -187,7 +187,8 @@ def test_an_unknown_path_is_openais_404(http: httpx.Client) -> None:
 
 def test_requests_are_recorded_without_the_key_until_reset(http: httpx.Client) -> None:
     http.post("/_demo/reset")
-    http.post("/v1/responses", json={"model": "m", "input": "hello"})
+    asked = {"model": "m", "input": "hello"}
+    http.post("/v1/responses", json=asked, headers={"traceparent": "00-a-b-01"})
     shown = http.get("/_demo/requests")
     assert shown.json() == {
         "total": 1,
@@ -196,6 +197,7 @@ def test_requests_are_recorded_without_the_key_until_reset(http: httpx.Client) -
                 "path": "/v1/responses",
                 "authorization": True,
                 "body": {"model": "m", "input": "hello"},
+                "traceparent": "00-a-b-01",
                 "atOnce": 1,
             }
         ],

@@ -11,6 +11,7 @@ from agents.mcp import MCPServerStreamableHttp
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult
 
+from shared.telemetry.tracecontext import TRACE
 from tests.toolsvc.tool_rig import Rig, opened
 from toolsvc.mcp_door import CALL_ID_META, CODE_META, REPLAYED_META
 from toolsvc.tool import ToolCall, ToolError, tool
@@ -31,10 +32,16 @@ async def refuse(call: ToolCall) -> str:
     raise ToolError("no_way", "It cannot be done.")
 
 
+@tool(name="trace", description="The trace.", scope="a:b")
+async def trace(call: ToolCall) -> dict[str, str | None]:
+    found = TRACE.get()
+    return {"trace": found.trace if found else None}
+
+
 @pytest_asyncio.fixture
 async def rig(database_url: str) -> AsyncIterator[Rig]:
     ran.clear()
-    async with opened(database_url, append, refuse) as made:
+    async with opened(database_url, append, refuse, trace) as made:
         yield made
 
 
@@ -93,6 +100,17 @@ async def test_calls_without_a_name_are_different_calls(rig: Rig) -> None:
         for _ in range(2):
             await server.call_tool("append", {"word": "x"})
     assert ran == ["x", "x"]
+
+
+@pytest.mark.parametrize(
+    ("header", "found"), [(f"00-{'a' * 32}-{'b' * 16}-01", "a" * 32), ("no trace", None)]
+)
+async def test_a_call_belongs_to_the_trace_of_its_meta(
+    rig: Rig, header: str, found: str | None
+) -> None:
+    async with connected(rig) as server:
+        result = await server.call_tool("trace", {}, {"traceparent": header})
+    assert result.structured_content == {"trace": found}
 
 
 async def test_errors_that_a_model_can_mend_are_results(rig: Rig) -> None:

@@ -14,12 +14,13 @@ import pytest
 import uvicorn
 from agents import Agent, Runner, function_tool
 from agents.mcp import MCPServerStdio, MCPServerStreamableHttp
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 
 from runner import mcp_servers
 from runner.carried import Stop, StopKind
 from runner.home import Home
 from shared.protocol.codes import Code
+from shared.telemetry.tracecontext import TRACE, TraceParent, parsed
 from tests.runner.replay.approving import decided
 from tests.runner.replay.rig import (
     CrashedError,
@@ -273,6 +274,29 @@ async def test_one_over_http() -> None:
         )
         assert "bought tea" in outcome.stop.result
     assert booked == ["c1", "c2"]
+
+
+async def test_a_server_is_told_the_trace_of_each_call() -> None:
+    shop, told = MCPServer("shop"), []
+
+    @shop.tool()
+    def buy(mark: str, what: str, context: Context) -> str:
+        """Buy something."""
+        told.append((context.request_context.meta or {}).get("traceparent"))
+        return f"bought {what}"
+
+    within = TRACE.set(TraceParent("a" * 32, "b" * 16))
+    async with served(shop.streamable_http_app()) as url:
+        server = MCPServerStreamableHttp({"url": url}, name="shop")
+
+        def once(_system: str, items: Any) -> Any:
+            return [text("x") if outputs(items) else call("buy", "c", mark="m", what="tea")]
+
+        await attempt(naming(Agent(name="A", mcp_servers=[server])), World(), answers=once)
+    TRACE.reset(within)
+    (header,) = told
+    assert (found := parsed(header)) is not None
+    assert found.trace == "a" * 32
 
 
 async def test_calls_that_need_an_approval_wait_for_it_and_are_made_once(shop: Shop) -> None:
