@@ -1,5 +1,6 @@
 """One pool of connections per process, for everything that is not asked all the time."""
 
+import asyncio
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,10 +47,23 @@ def make_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_recycle=RECYCLE_S,
-        connect_args=CONNECT_ARGS,
+        connect_args=CONNECT_ARGS | {"async_creator_fn": _connected},
     )
     event.listen(made.sync_engine, "checkout", _refuse_ended)
     return made
+
+
+async def _connected(*arguments: Any, **named: Any) -> psycopg.AsyncConnection[Any]:
+    """Connect, and let go of the socket at once where that is cancelled or takes too long.
+
+    The error's traceback holds the frames that hold the socket, and SQLAlchemy the traceback, in a
+    circle. Until some collection of garbage, Postgres would wait for the rest of the greeting, for
+    60 s at most, and with it whoever drops a database.
+    """
+    try:
+        return await psycopg.AsyncConnection.connect(*arguments, **named)
+    except (asyncio.CancelledError, psycopg.Error) as error:
+        raise error.with_traceback(None) from None
 
 
 def _refuse_ended(_driver: Any, record: Any, _proxy: Any) -> None:
