@@ -57,6 +57,7 @@ def drill(
         output.document(result.document)
     else:
         output.show(result.table)
-        told = "" if naive else f"{report} has the report, "
+        verdict = "Passed" if result.passed else "FAILED"
+        told = "" if naive else f"{verdict}: {report} has the report, "
         output.note(f"{told}{record_file} has all that happened.")
     return 0 if result.passed else FAILED
