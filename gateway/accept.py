@@ -20,6 +20,7 @@ from gateway.client_tools import Tool
 from gateway.decide import Decided, announce, decide
 from gateway.intake import NewInput, Submission, examine, new_input, title_of
 from gateway.limits import count_request, require_room
+from gateway.questions import AskedError
 from gateway.services import Services
 from gateway.stopping import announce_stops
 from gateway.store import interrupts, runs, threads
@@ -88,18 +89,20 @@ async def accept_run(
     input: RunAgentInput,  # noqa: A002
     if_busy: IfBusy = "enqueue",
     tools: Sequence[Tool] = (),
+    site: str | None = None,
 ) -> Accepted:
     """Accept a run: store it with its messages, then wake a runner; or one that resumes another.
 
     The same `runId` with the same body is the same run, however often it comes. A thread that does
-    not exist is made. `tools` are those of the client that the agent is offered.
+    not exist is made. `tools` are those of the client that the agent is offered; `site` is for who
+    cannot wait behind a question.
 
     Raises:
         BatonError: BAD_INPUT, NOT_SUPPORTED, UNKNOWN_AGENT, NOT_FOUND (a deleted thread), CONFLICT,
-            BUSY; UNAVAILABLE where a store is away, and then nothing was stored.
+            BUSY, DECISION_NEEDED; UNAVAILABLE where a store is away, and then nothing was stored.
     """
     sent = examine(thread_id=thread_id, agent=agent, input=input, if_busy=if_busy)
-    return await accept(services, caller, replace(sent, tools=tuple(tools)))
+    return await accept(services, caller, replace(sent, tools=tuple(tools), site=site))
 
 
 async def accept(services: Services, caller: Caller, sent: Submission) -> Accepted:
@@ -146,6 +149,9 @@ async def _store(
     agent = sent.agent or thread.agent
     agents.require(agent)
     require_room(services, agents.about(agent), past.of_user)
+    if past.asked and sent.site is not None:
+        asks = await interrupts.open_under_lock(db, thread.key)
+        raise AskedError(asks, thread.public_id, sent.site, kept=False)
     if sent.after is not None and await runs.newest(db, thread.key) != sent.after:
         raise GoneOnError
     new = new_input(sent, past.held)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.accept import Accepted
 from gateway.auth.caller import Caller
 from gateway.inbox import Inbox
+from gateway.questions import AskedError
 from gateway.relay.listener import Listener
 from gateway.relay.relay import Relay
 from gateway.services import Services
@@ -67,16 +68,18 @@ class Followers:
         caller: Caller,
         accepted: Accepted,
         *,
+        site: str,
         anew: bool = False,
         kind: Callable[..., "Following"] | None = None,
     ) -> AsyncIterator["Following"]:
         """Follow an accepted run from its beginning.
 
-        `anew`: also of a run that has ended all events are told as they were, while they exist.
-        `kind` may see it otherwise than `Following`.
+        `site`: our own address; `anew`: also of a run that has ended all events are told as they
+        were, while they exist. `kind` may see it otherwise than `Following`.
 
         Raises:
-            BatonError: UNAVAILABLE; NOT_FOUND where its thread was deleted.
+            BatonError: UNAVAILABLE; NOT_FOUND where its thread was deleted; DECISION_NEEDED where
+                it stands behind a question.
         """
         inbox = Inbox()
         listener = Listener(inbox, accepted.thread_key, accepted.thread_id)
@@ -86,7 +89,7 @@ class Followers:
         try:
             await self._relay.join(listener)
             made = kind or Following
-            following = made(self._services, self._relay, caller, accepted, listener, inbox)
+            following = made(self._services, self._relay, caller, accepted, listener, inbox, site)
             await following.begin(anew=anew)
             yield following
         finally:
@@ -107,9 +110,11 @@ class Following:
         accepted: Accepted,
         listener: Listener,
         inbox: Inbox,
+        site: str,
     ) -> None:
         self._services, self._relay, self._caller = services, relay, caller
         self._accepted, self._listener, self._inbox = accepted, listener, inbox
+        self._site = site
         self._stored: list[Happening] = []
         #: The run that is followed now: the accepted one, or one that goes on with it.
         self._run_id, self._begun = accepted.run_id, False
@@ -127,7 +132,8 @@ class Following:
         """What happened since; `None` after so many seconds of silence.
 
         Raises:
-            BatonError: UNAVAILABLE: the rest has to be asked for again.
+            BatonError: UNAVAILABLE: the rest has to be asked for again; DECISION_NEEDED: the run
+                before it has asked something, and this one is kept behind that.
         """
         if self._stored:
             stored, self._stored = self._stored, []
@@ -135,7 +141,10 @@ class Following:
         taken = await self._inbox.take(within_s)
         if taken is None:
             return None
-        happened = map(_happening, taken.frames)
+        happened = list(map(_happening, taken.frames))
+        if not self._begun and any(_asks(one.event) for one in happened):
+            async with self._services.db.reading(self._caller.user_id) as db:
+                await self._require_turn(db, await self._run(db, self._run_id))
         found = [self._passed(one) for one in happened if self._is_mine(one.event)]
         if taken.restart:
             found.append(Happening(_ALL_ANEW))
@@ -164,6 +173,7 @@ class Following:
             while rows[-1].resumed_by:
                 rows.append(await self._run(db, rows[-1].resumed_by))
             last = rows[-1]
+            await self._require_turn(db, last)
             whole = anew and all(one.first_fence is not None for one in rows[:-1])
             relayed = last.status in LIVE or (whole and last.first_fence is not None)
             followed = rows if whole else rows[-1:]
@@ -180,6 +190,13 @@ class Following:
             cursor = accepted.last if begun is None else Position(begun, 0)
             self._relay.place(self._listener, cursor, "run")
 
+    async def _require_turn(self, db: AsyncConnection, row: RunRow) -> None:
+        """Raise DECISION_NEEDED where nobody knows when the run has its turn."""
+        if row.status != RunStatus.QUEUED or row.ready or row.resumes:
+            return
+        if asks := await interrupts.open_of(db, row.thread_key):
+            raise AskedError(asks, row.thread, self._site, kept=True)
+
     async def _run(self, db: AsyncConnection, run: str) -> RunRow:
         row = await runs.find(db, self._caller.user_id, run)
         if row is None:
@@ -190,6 +207,12 @@ class Following:
 def _happening(frame: str) -> Happening:
     told = orjson.loads(frame)
     return Happening(told["event"], told["id"])
+
+
+def _asks(event: dict[str, Any]) -> bool:
+    """Whether an event ends a run with questions."""
+    outcome = event.get("outcome") or {}
+    return bool(event["type"] == "RUN_FINISHED" and outcome.get("type") == "interrupt")
 
 
 def _said(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

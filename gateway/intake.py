@@ -72,6 +72,8 @@ class Submission:
     after: UUID | None = None
     #: Tools that the client has, if the agent takes them.
     tools: tuple[dict[str, Any], ...] = ()
+    #: Our own address, for callers who cannot wait behind what a thread asks: they are refused.
+    site: str | None = None
     #: What it says to questions of a run that waits; then it is a resume, and says nothing else.
     verdicts: tuple[Verdict, ...] = ()
 

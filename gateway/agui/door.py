@@ -22,7 +22,7 @@ from gateway.auth.caller import Caller
 from gateway.client_tools import Tool, checked_tools, takes_client_tools
 from gateway.following import Followers, Happening
 from gateway.intake import run_input
-from gateway.openai.serving import KEEP_ALIVE, KEEP_ALIVE_S, begun
+from gateway.openai.serving import KEEP_ALIVE, KEEP_ALIVE_S, begun, site_of
 from gateway.services import Services
 from shared.db.engine import POSTGRES
 from shared.errors import BatonError
@@ -30,6 +30,7 @@ from shared.protocol.codes import Code
 from shared.protocol.ids import new_thread_id
 from shared.protocol.position import Position, parse_position
 from shared.telemetry.logs import get_logger
+from shared.telemetry.redact import redact
 from shared.web.errors import as_baton_error
 
 log = get_logger(__name__)
@@ -49,7 +50,7 @@ async def connect(
     """A thread as it stands, as a run of its own: a snapshot, then what the present run says."""
     sent = run_input(str(body.get("threadId", "")), body)
     replay = await replay_of(services, caller, agent=agent, thread=sent.thread_id)
-    served = _Served(request.app.state.followers, caller, older=sent.protocol_version is None)
+    served = _served(request, caller, sent)
     return await begun(served.replayed(replay), {"baton-thread": sent.thread_id})
 
 
@@ -72,10 +73,16 @@ async def run(
         agent=agent,
         input=sent,
         tools=await _tools(services, caller, agent, sent),
+        site=site_of(request, services),
     )
-    served = _Served(request.app.state.followers, caller, older=sent.protocol_version is None)
+    served = _served(request, caller, sent)
     headers = {"baton-run": accepted.run_id, "baton-thread": accepted.thread_id}
     return await begun(served.run(accepted, after), headers)
+
+
+def _served(request: Request, caller: Caller, sent: RunAgentInput) -> "_Served":
+    state, older = request.app.state, sent.protocol_version is None
+    return _Served(state.followers, caller, site=site_of(request, state.services), older=older)
 
 
 async def _tools(
@@ -101,8 +108,9 @@ def _cursor(given: str | None) -> Position | None:
 class _Served:
     """What one client is told."""
 
-    def __init__(self, followers: Followers, caller: Caller, *, older: bool) -> None:
-        self._followers, self._caller, self._older = followers, caller, older
+    def __init__(self, followers: Followers, caller: Caller, *, site: str, older: bool) -> None:
+        self._followers, self._caller = followers, caller
+        self._site, self._older = site, older
 
     async def run(self, accepted: Accepted, after: Position | None = None) -> AsyncIterator[bytes]:
         """A run's events. What goes wrong before the first byte is raised; later the stream is cut.
@@ -119,6 +127,10 @@ class _Served:
             if not said:
                 raise
             told = as_baton_error(error, (POSTGRES,))
+            if told.code is Code.DECISION_NEEDED:  # nothing is lost, and nothing comes
+                message = redact(told.message)
+                failed = {"type": "RUN_ERROR", "message": message, "code": told.code}
+                yield line(Happening(failed), older=self._older)
             unexpected = error if told.code is Code.INTERNAL else None
             log.info("a stream was cut", code=told.code, exc_info=unexpected)
 
@@ -138,7 +150,8 @@ class _Served:
         self, accepted: Accepted, after: Position | None
     ) -> AsyncIterator[list[Happening]]:
         kind = partial(ExactFollowing, after=after)
-        async with self._followers.following(self._caller, accepted, kind=kind) as following:
+        follow = self._followers.following(self._caller, accepted, site=self._site, kind=kind)
+        async with follow as following:
             while True:
                 happened = await following.next(KEEP_ALIVE_S)
                 yield happened or []

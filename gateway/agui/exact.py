@@ -33,6 +33,7 @@ class ExactFollowing(Following):
         async with self._services.db.reading(self._caller.user_id) as db:
             row = await self._run(db, accepted.run_id)
             await _check_kept(db, row)
+            await self._require_turn(db, row)
             if self._after:
                 await self._check(db, row, self._after)
         cursor = accepted.last if row.first_fence is None else Position(row.first_fence, 0)

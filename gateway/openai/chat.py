@@ -13,9 +13,10 @@ from gateway.openai.asked import Asked, bad, idempotency_key, read_request
 from gateway.openai.completion import Chunks, Identity, completion
 from gateway.openai.models import agent_of
 from gateway.openai.resuming import resuming
-from gateway.openai.serving import Served, begun, link_of, site_of, unless_gone
+from gateway.openai.serving import Served, begun, site_of, unless_gone
 from gateway.openai.submit import submission
 from gateway.openai.tools import CHAT
+from gateway.questions import page_of
 from gateway.services import Services
 from gateway.store import threads
 from shared.errors import BatonError
@@ -34,15 +35,16 @@ async def create_chat_completion(
     agent = await agent_of(services, caller, asked.model)
     check_form(asked, agent)
     asked, tools = CHAT.read(asked, agent)
+    site = site_of(request, services)
     sent = await resuming(services, caller, asked, body, agent=agent["name"], key=key)
     if sent is None:
-        sent = submission(caller, asked, body, agent=agent["name"], key=key, tools=tools)
+        name = agent["name"]
+        sent = submission(caller, asked, body, agent=name, key=key, site=site, tools=tools)
         if not sent.hidden:
             await require_thread(services, caller, sent.thread_id)
     accepted = await accept(services, caller, sent)
-    link = link_of(request, services, accepted.thread_id)
-    followers, site = request.app.state.followers, site_of(request, services)
-    again = key is not None
+    link, again = page_of(site, accepted.thread_id), key is not None
+    followers = request.app.state.followers
     served = Served(followers, caller, accepted, again=again, link=link, site=site)
     identity = Identity(
         id=f"chatcmpl-{accepted.run_id}", created=created_at(accepted), model=asked.model

@@ -10,6 +10,7 @@ from gateway.following import called_off
 from gateway.openai.asked import MOST_MESSAGES
 from gateway.openai.response import PREFIX
 from gateway.openai.submit import Onto, run_of
+from gateway.questions import AskedError
 from gateway.services import Services
 from gateway.store import interrupts, messages, runs, threads
 from gateway.store.runs import RunRow
@@ -70,25 +71,29 @@ async def find_response(db: AsyncConnection, caller: Caller, response_id: str) -
     return Found(rows=rows, accepted=accepted, waits=waits)
 
 
-async def going_on(services: Services, caller: Caller, previous: Found, key: str | None) -> Onto:
+async def going_on(
+    services: Services, caller: Caller, previous: Found, key: str | None, *, site: str
+) -> Onto:
     """Where a request goes on from a response.
 
     That is its thread, as long as it is the newest there; else a new one, which begins with all
     that was said until then. A request that was accepted before, by its `key`, stays where it is.
 
     Raises:
-        BatonError: NOT_SUPPORTED where the response has not ended, and another one is
-            going on behind it.
+        BatonError: DECISION_NEEDED where the response waits for a person; NOT_SUPPORTED where it
+            has not ended, and another one is going on behind it.
     """
     async with services.db.reading(caller.user_id) as db:
         known = await runs.find(db, caller.user_id, run_of(caller, key)) if key else None
         if known is not None:
             return Onto(thread=known.thread)
         newest = previous.newest
+        if previous.waits and (asks := await interrupts.open_of(db, newest.thread_key)):
+            raise AskedError(asks, newest.thread, site, kept=False)
         (last,) = await runs.page(db, caller.user_id, limit=1, thread=newest.thread)
         if last.key == newest.key:
             return Onto(thread=newest.thread, after=newest.key)
-        if newest.status in LIVE or previous.waits:
+        if newest.status in LIVE:
             raise BatonError(
                 Code.NOT_SUPPORTED,
                 "previous_response_id: it has not ended, and others wait behind it.",

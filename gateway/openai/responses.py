@@ -38,7 +38,10 @@ async def create_response(request: Request, caller: SignedIn, services: WithServ
     key = idempotency_key(request.headers)
     agent = await agent_of(services, caller, wanted.model)
     _check_form(wanted, agent)
-    accepted, wanted = await _accepted(services, caller, wanted, body, agent=agent, key=key)
+    site = site_of(request, services)
+    accepted, wanted = await _accepted(
+        services, caller, wanted, body, agent=agent, key=key, site=site
+    )
     identity = _identity(accepted, wanted.model, background=wanted.background)
     headers = headers_of(accepted, wanted)
     served = _served(request, caller, accepted, again=key is not None)
@@ -59,6 +62,7 @@ async def _accepted(
     *,
     agent: dict[str, Any],
     key: str | None,
+    site: str,
 ) -> tuple[Accepted, Wanted]:
     """The run of a request: one that waited, or a new one, by itself or after another response."""
     wanted, tools = RESPONSES.read(wanted, agent)
@@ -71,8 +75,10 @@ async def _accepted(
         await require_thread(services, caller, wanted.thread)
     for again in (False, True):
         if previous is not None:
-            onto = await going_on(services, caller, previous, key)
-        sent = submission(caller, wanted, body, agent=name, key=key, onto=onto, tools=tools)
+            onto = await going_on(services, caller, previous, key, site=site)
+        sent = submission(
+            caller, wanted, body, agent=name, key=key, site=site, onto=onto, tools=tools
+        )
         try:
             return await accept(services, caller, sent), wanted
         except GoneOnError:  # somebody else was quicker: this is another branch then

@@ -84,7 +84,8 @@ class Served:
         """
         answer = Answer(streamed=False, link=self._link, site=self._site)
         try:
-            async with self._followers.following(self._caller, self._accepted) as following:
+            follow = self._followers.following(self._caller, self._accepted, site=self._site)
+            async with follow as following:
                 while not answer.ended:
                     for one in await following.next(KEEP_ALIVE_S) or ():
                         _feed(answer, one)
@@ -107,7 +108,9 @@ class Served:
 
     async def _lines(self, writer: Writer) -> AsyncIterator[bytes]:
         answer = Answer(streamed=True, link=self._link, site=self._site)
-        follow = self._followers.following(self._caller, self._accepted, anew=self._anew)
+        follow = self._followers.following(
+            self._caller, self._accepted, site=self._site, anew=self._anew
+        )
         async with follow as following:
             while not answer.ended:
                 happened = await following.next(KEEP_ALIVE_S)
@@ -137,11 +140,6 @@ def _feed(answer: Answer, one: Happening) -> Added:
 def site_of(request: Request, services: Services) -> str:
     """Where people reach us."""
     return base_url(request, services.settings)
-
-
-def link_of(request: Request, services: Services, thread: str) -> str:
-    """The page on which what a run asks is decided."""
-    return f"{site_of(request, services)}/#/{thread}"
 
 
 class EventStream(StreamingResponse):

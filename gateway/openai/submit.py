@@ -12,6 +12,7 @@ from ag_ui.core import AssistantMessage, RunAgentInput, UserMessage
 from gateway.auth.caller import Caller
 from gateway.intake import Submission
 from gateway.openai.asked import Asked, bad
+from gateway.openai.messages import Said
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from shared.protocol.ids import is_id, new_run_id, new_thread_id
@@ -37,12 +38,13 @@ def submission(
     *,
     agent: str,
     key: str | None,
+    site: str,
     onto: Onto | None = None,
     tools: Sequence[dict[str, Any]] = (),
 ) -> Submission:
     """The run that a request asks for. The same key gives the same ids, at every gateway.
 
-    `onto`: what it goes on from; `tools`: what the client has.
+    `site`: our own address; `onto`: what it goes on from; `tools`: what the client has.
 
     Raises:
         BatonError: NOT_FOUND for what cannot be a thread's id; BAD_INPUT where nothing is said.
@@ -54,30 +56,19 @@ def submission(
         raise BatonError(Code.NOT_FOUND)
     named = asked.thread if onto is None else onto.thread
     thread = named or thread
-    messages = [
-        UserMessage(
-            id=f"msg_{run[4:]}_{number}",
-            role="user",
-            content=list(said.parts) if said.parts else said.text,
-        )
-        if said.role == "user"
-        else AssistantMessage(id=f"msg_{run[4:]}_{number}", role="assistant", content=said.text)
-        for number, said in enumerate(asked.said)
-    ]
-    given = RunAgentInput(
-        thread_id=thread,
-        run_id=run,
-        state=None,
-        messages=messages,
-        tools=[],
-        context=[],
-        forwarded_props=asked.metadata,
-    )
     return Submission(
         thread_id=thread,
         run_id=run,
         agent=agent,
-        input=given,
+        input=RunAgentInput(
+            thread_id=thread,
+            run_id=run,
+            state=None,
+            messages=_messages(asked.said, run),
+            tools=[],
+            context=[],
+            forwarded_props=asked.metadata,
+        ),
         if_busy="enqueue",
         digest=digest_of(body, asked.thread),
         instructions=tuple(asked.instructions),
@@ -85,7 +76,21 @@ def submission(
         history=onto.history if onto else (),
         after=onto.after if onto else None,
         tools=tuple(tools),
+        site=site,
     )
+
+
+def _messages(said: Sequence[Said], run: str) -> list[UserMessage | AssistantMessage]:
+    return [
+        UserMessage(
+            id=f"msg_{run[4:]}_{number}",
+            role="user",
+            content=list(one.parts) if one.parts else one.text,
+        )
+        if one.role == "user"
+        else AssistantMessage(id=f"msg_{run[4:]}_{number}", role="assistant", content=one.text)
+        for number, one in enumerate(said)
+    ]
 
 
 def run_of(caller: Caller, key: str) -> str:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.questions import Asking
 from shared.db.direct import Transaction
 from shared.db.line import Command, Statement
 
@@ -64,6 +65,15 @@ _OF_RUN = f"""
 """  # noqa: S608
 _READ = text(_OF_RUN)
 _UNDER_LOCK = Statement(_OF_RUN, InterruptRow._make)
+_OPEN_OF_THREAD = """
+    SELECT interrupts.id, runs.public_id, interrupts.reason, interrupts.agent, interrupts.tool,
+        interrupts.arguments
+    FROM interrupts JOIN runs ON runs.id = interrupts.run_id
+    WHERE interrupts.thread_id = :thread AND interrupts.status = 'open'
+    ORDER BY interrupts.run_id, interrupts.ordinal
+"""
+_READ_OPEN = text(_OPEN_OF_THREAD)
+_OPEN_UNDER_LOCK = Statement(_OPEN_OF_THREAD, Asking._make)
 # Other people's, and those of deleted threads, are as unknown as any other.
 _RUNS = Statement(
     """
@@ -114,8 +124,18 @@ async def waiting(db: AsyncConnection, user: UUID, ids: Sequence[str]) -> list[W
     return [Waiting(*row) for row in found]
 
 
-async def asked_by(db: Transaction, run: UUID) -> Sequence[InterruptRow]:
+async def open_of(db: AsyncConnection, thread: UUID) -> list[Asking]:
+    """What a thread waits for."""
+    return [Asking(*row) for row in await db.execute(_READ_OPEN, {"thread": thread})]
+
+
+async def open_under_lock(db: Transaction, thread: UUID) -> Sequence[Asking]:
     """The same, in a transaction; the caller holds the thread's lock."""
+    return await db.all(_OPEN_UNDER_LOCK(thread=thread))
+
+
+async def asked_by(db: Transaction, run: UUID) -> Sequence[InterruptRow]:
+    """What a run has asked, in a transaction; the caller holds the thread's lock."""
     return await db.all(_UNDER_LOCK(run=run))
 
 

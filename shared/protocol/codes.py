@@ -41,6 +41,7 @@ class Code(StrEnum):
     UNKNOWN_AGENT = "unknown_agent"
     CONFLICT = "conflict"
     BUSY = "busy"
+    DECISION_NEEDED = "decision_needed"
     NOT_RUNNING = "not_running"
     NOT_SUPPORTED = "not_supported"
     TOO_LARGE = "too_large"
@@ -93,6 +94,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.UNKNOWN_AGENT: Meaning(404, False, "No runner serves an agent of this name."),
     Code.CONFLICT: Meaning(409, False, "The id is taken by something with another content."),
     Code.BUSY: Meaning(409, True, "The thread has a run, and the request asked not to wait."),
+    Code.DECISION_NEEDED: Meaning(
+        409, False, "The thread waits for a decision; nothing else goes on in it until then."
+    ),
     Code.NOT_RUNNING: Meaning(409, False, "There is no run that could do this."),
     Code.NOT_SUPPORTED: Meaning(422, False, "This is not supported here."),
     Code.TOO_LARGE: Meaning(413, False, "The body is larger than allowed."),

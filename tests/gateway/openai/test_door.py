@@ -140,7 +140,7 @@ async def test_a_page_of_another_site_may_not_ask(rig: Rig, ada: httpx.AsyncClie
 
 async def test_the_same_key_of_two_people_makes_two_runs(rig: Rig) -> None:
     def ids(caller: Caller, key: str | None) -> tuple[str, str]:
-        sent = submission(caller, read_request(BODY, {}), BODY, agent="Assistant", key=key)
+        sent = submission(caller, read_request(BODY, {}), BODY, agent="Assistant", key=key, site="")
         return sent.run_id, sent.thread_id
 
     ada, bob = await rig.caller("ada@example.com"), await rig.caller("bob@example.com")
