@@ -64,6 +64,10 @@ def _summary(found: dict[str, Any], url: str) -> Iterator[tuple[str, str | Text]
     yield "gateway", Text(plain(f"{url} · {gateway['version']} · {redis}{relay}"), healthy)
     oldest = "" if queue["oldestS"] is None else f" (oldest {span(queue['oldestS'])})"
     waiting = f"{count(queue['waiting'], 'run')} waiting{oldest} · {queue['running']} running"
+    if behind := queue.get("behind"):
+        waiting += f" · {behind} behind others of their thread"
+    if asking := queue.get("asking"):
+        waiting += f" · {count(asking, 'thread')} waiting for a decision"
     if stranded := queue.get("stranded"):
         yield "queue", Text.assemble(waiting, (f" · {stranded} to be taken over", "yellow"))
     else:

@@ -50,8 +50,12 @@ class Process(Shape):
 class Queue(Shape):
     """What waits, and what is carried; `stranded` runs wait to be taken over."""
 
-    waiting: int
+    waiting: int = Field(description="Runs that wait for a runner.")
     oldest_s: float | None = Field(description="Age of the oldest waiting run, in seconds.")
+    behind: int = Field(
+        description="Runs that wait for another one of their thread, or behind what that asks."
+    )
+    asking: int = Field(description="Threads that wait for a decision.")
     running: int
     stranded: int | None
 
@@ -59,7 +63,14 @@ class Queue(Shape):
     def of(cls, row: QueueRow) -> Self:
         """The queue as it stands."""
         oldest = None if row.oldest_s is None else round(float(row.oldest_s), 3)
-        return cls(waiting=row.waiting, oldest_s=oldest, running=row.running, stranded=row.stranded)
+        return cls(
+            waiting=row.waiting,
+            oldest_s=oldest,
+            behind=row.behind,
+            asking=row.asking,
+            running=row.running,
+            stranded=row.stranded,
+        )
 
 
 class ModelServer(Shape):

@@ -48,7 +48,7 @@ const dialog = new ThreadDialog({ rename, remove });
 const threads = new ThreadList({
   onEdit: (thread) => dialog.show(thread),
   onChange: drawHead,
-  isBusy: (threadId) => conversations.isBusy(threadId),
+  standingOf: (threadId) => conversations.standingOf(threadId),
 });
 
 // ---------------------------------------------------------------------- coming and going

@@ -398,6 +398,12 @@ export class Conversation {
     return this.turns.some((turn) => turn.live);
   }
 
+  /** What goes on, in a word or two. What waits behind a question waits for the person, too. */
+  get standing() {
+    if (this.asking) return "asks you";
+    return this.busy ? "running" : "";
+  }
+
   /** The turn of a run. @param {string} runId */
   byRun(runId) {
     return this.turns.find((turn) => turn.runId === runId) ?? null;

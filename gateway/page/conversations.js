@@ -55,9 +55,9 @@ export class Conversations {
     return this.#known.get(threadId) ?? null;
   }
 
-  /** Whether something goes on in a thread. @param {string} threadId */
-  isBusy(threadId) {
-    return this.#known.get(threadId)?.busy ?? false;
+  /** What goes on in a thread, in a word or two; nothing if nothing does. @param {string} threadId */
+  standingOf(threadId) {
+    return this.#known.get(threadId)?.standing ?? "";
   }
 
   /** Listen to a thread; those that nobody looks at are let go in time. @param {string} threadId */
@@ -178,7 +178,7 @@ export class Conversations {
     const found = await call("GET", path`/api/runs/${asking.runId}/approvals`).catch(() => null);
     if (!found) return;
     asking.decided(found.data);
-    this.watcher.onChange(conversation.threadId);
+    this.#changed(conversation.threadId);
   }
 
   /** @param {string} threadId @param {string} after @param {string} upTo both cursors

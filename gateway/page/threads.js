@@ -28,7 +28,7 @@ export class ThreadList {
 
   /**
    * @param {{onEdit: (thread: Thread) => void, onChange: () => void,
-   *   isBusy: (threadId: string) => boolean}} owner
+   *   standingOf: (threadId: string) => string}} owner
    */
   constructor(owner) {
     this.owner = owner;
@@ -138,7 +138,7 @@ export class ThreadList {
     let row = this.#rows.get(thread.id);
     if (!row) {
       const name = el("span", { class: "thread-name" });
-      const busy = el("span", { class: "busy" }, "running");
+      const busy = el("span", { class: "busy" });
       const link = el("a", { href: `#/${thread.id}` }, name, busy);
       const more = el("button", { type: "button", class: "quiet more", click: () =>
         this.owner.onEdit(this.threads.get(thread.id) ?? thread) }, "⋯");
@@ -147,7 +147,9 @@ export class ThreadList {
     }
     const title = this.titleOf(thread.id);
     setText(row.name, title);
-    row.busy.hidden = !this.owner.isBusy(thread.id);
+    const standing = this.owner.standingOf(thread.id);
+    row.busy.hidden = !standing;
+    setText(row.busy, standing);
     row.more.setAttribute("aria-label", `Rename or delete “${title}”`);
     if (thread.id === this.current) row.link.setAttribute("aria-current", "page");
     else row.link.removeAttribute("aria-current");

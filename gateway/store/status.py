@@ -18,21 +18,31 @@ _PROCESSES = text("""
     ORDER BY lease_until > now() DESC, id
 """)
 
+# Threads in which nothing goes on until somebody has decided.
+_ASKING = """
+    SELECT count(DISTINCT thread_id) FROM interrupts JOIN threads ON threads.id = thread_id
+    WHERE status = 'open' AND deleted_at IS NULL
+"""
 # Without a person: the runs that wait for a runner, by the index of the claims.
-_QUEUE = text("""
+_QUEUE = text(f"""
     SELECT count(*) AS waiting, EXTRACT(epoch FROM now() - min(created_at)) AS oldest_s,
+        (SELECT count(*) FROM runs WHERE status = 'queued' AND NOT ready) AS behind,
+        ({_ASKING}) AS asking,
         (SELECT count(*) FROM runs WHERE status = 'running') AS running,
         (SELECT count(*) FROM runs WHERE status = 'running' AND NOT EXISTS (
             SELECT FROM runners WHERE runners.id = runs.runner_id AND lease_until > now()
         )) AS stranded
     FROM runs WHERE status = 'queued' AND ready
-""")
-_MY_QUEUE = text("""
-    SELECT count(*) FILTER (WHERE status = 'queued') AS waiting,
-        EXTRACT(epoch FROM now() - min(created_at) FILTER (WHERE status = 'queued')) AS oldest_s,
+""")  # noqa: S608
+_MY_QUEUE = text(f"""
+    SELECT count(*) FILTER (WHERE status = 'queued' AND ready) AS waiting,
+        EXTRACT(epoch FROM now() - min(created_at) FILTER (WHERE status = 'queued' AND ready))
+            AS oldest_s,
+        count(*) FILTER (WHERE status = 'queued' AND NOT ready) AS behind,
+        ({_ASKING} AND threads.user_id = :user) AS asking,
         count(*) FILTER (WHERE status = 'running') AS running, NULL AS stranded
     FROM runs WHERE user_id = :user AND status IN ('queued', 'running')
-""")
+""")  # noqa: S608
 
 # Runners that have said something within a lease's life, as toolsvc counts them.
 _PROVIDERS = text("""
@@ -75,10 +85,16 @@ class ProcessRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRow:
-    """How many runs wait and how many are carried."""
+    """How many runs wait and how many are carried.
+
+    Those that wait for a runner are `waiting`, those that wait for another run of their thread, or
+    for what that asks, `behind`; `asking` are threads that wait for a decision.
+    """
 
     waiting: int
     oldest_s: float | None
+    behind: int
+    asking: int
     running: int
     stranded: int | None
 

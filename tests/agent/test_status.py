@@ -24,7 +24,14 @@ def status(processes: list[dict[str, Any]] | None) -> dict[str, Any]:
     return {
         "scope": "mine" if processes is None else "all",
         "gateway": {"version": "1.2", "redisReady": True, "relayLagS": 0.0042},
-        "queue": {"waiting": 2, "oldestS": 1.25, "running": 3, "stranded": 1},
+        "queue": {
+            "waiting": 2,
+            "oldestS": 1.25,
+            "behind": 4,
+            "asking": 1,
+            "running": 3,
+            "stranded": 1,
+        },
         "leases": leases,
         "processes": processes,
         "modelServers": None if processes is None else [],
@@ -37,7 +44,10 @@ def test_status_tells_processes_queue_leases_and_lag(known: Baton, standin: Stan
     result = known("status")
     for words in (
         "1.2 · redis ready · relay lag 4 ms",
-        "2 runs waiting (oldest 1.2 s) · 3 running · 1 to be taken over",
+        (
+            "2 runs waiting (oldest 1.2 s) · 3 running · 4 behind others of their thread"
+            " · 1 thread waiting for a decision · 1 to be taken over"
+        ),
         "1 living runner",
         "3/32",
     ):

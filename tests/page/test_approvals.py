@@ -80,7 +80,10 @@ async def test_approve_one_and_reject_the_other_after_a_reload_in_another_tab(
 
 async def test_what_is_said_meanwhile_waits_and_is_answered_after_it(ada: Screen) -> None:
     turn = await asks(ada, '[[tool=send {"to": "ada"}]]')
+    badge = ada.page.locator("#thread-list [aria-current] .busy")
+    await expect(badge).to_have_text("asks you")
     later = await ada.send("hello")
+    await expect(badge).to_have_text("asks you")
     await expect(later.locator(".foot")).to_contain_text("Waiting until you have decided above")
     await ada.page.reload()
     await ada.is_connected()

@@ -103,6 +103,8 @@ async def test_the_page_and_programs_that_can_wait_still_do(
     body = {"input": {"messages": [{"id": "m9", **USER}]}}
     answer = await ada.post(f"/api/threads/{THREAD}/runs", json=body)
     assert (answer.status_code, answer.json()["waitsFor"]) == (202, ["int_1"])
+    queue = (await ada.get("/api/status")).json()["queue"]
+    assert (queue["waiting"], queue["behind"], queue["asking"]) == (0, 1, 1)
 
 
 @pytest.mark.parametrize("path", [CHAT, AGUI])
