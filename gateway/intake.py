@@ -74,6 +74,9 @@ class Submission:
     tools: tuple[dict[str, Any], ...] = ()
     #: Our own address, for callers who cannot wait behind what a thread asks: they are refused.
     site: str | None = None
+    #: How long each answer of the agent's model may get, in tokens, and texts that it ends before.
+    most_tokens: int | None = None
+    stop: tuple[str, ...] = ()
     #: What it says to questions of a run that waits; then it is a resume, and says nothing else.
     verdicts: tuple[Verdict, ...] = ()
 
@@ -197,9 +200,15 @@ def new_input(submission: Submission, held: frozenset[str]) -> NewInput:
         "instructions": list(submission.instructions),
         "before": len(submission.history),
         "tools": list(submission.tools),
+        "limits": _limits(submission),
     }
     record = {"messages": messages} | {key: value for key, value in extras.items() if value}
     return NewInput(messages=messages, record=record, files=files)
+
+
+def _limits(submission: Submission) -> dict[str, Any]:
+    most, stop = submission.most_tokens, submission.stop
+    return ({"maxTokens": most} if most else {}) | ({"stop": list(stop)} if stop else {})
 
 
 def _stored(message: UserMessage, files: list[Attachment]) -> dict[str, Any]:

@@ -24,7 +24,6 @@ EmitDelta = Callable[[str, str, str], object]
 _REFUSAL = "response.refusal.delta"
 _TEXT = frozenset({"response.output_text.delta", _REFUSAL})
 #: What tells the text of a refusal from any other.
-_REFUSED = {"metadata": {"baton": {"refusal": True}}}
 _REASONING = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
 ARGUMENTS = "response.function_call_arguments.delta"
 #: All deltas that mean something here.
@@ -59,18 +58,26 @@ class _Message:
     id: str
     role: str
     refusal: bool = False
+    #: Why its model ended it before its end.
+    incomplete: str | None = None
     text: list[str] = field(default_factory=list)
     calls: list[_Call] = field(default_factory=list)
 
     def shown(self) -> dict[str, Any]:
         message: dict[str, Any] = {"id": self.id, "role": self.role}
-        if self.refusal:
-            message |= _REFUSED
+        if about := self.metadata():
+            message["metadata"] = about
         if self.text or self.role == "reasoning":
             message["content"] = "".join(self.text)
         if self.calls:
             message["toolCalls"] = [call.shown() for call in self.calls]
         return message
+
+    def metadata(self) -> dict[str, Any]:
+        """What is to be known of it besides its text."""
+        about: dict[str, Any] = {"refusal": True} if self.refusal else {}
+        about |= {"incomplete": self.incomplete} if self.incomplete else {}
+        return {"baton": about} if about else {}
 
 
 class Translator:
@@ -112,11 +119,16 @@ class Translator:
         call = self._calls.get(output_index)
         return call.id if call else None
 
-    def end(self) -> None:
-        """The response is complete: close what is open."""
+    def end(self, *, incomplete: str | None = None) -> None:
+        """The response has ended: close what is open, and say why its text lacks its end."""
         self._end_reasoning()
         for call in self._calls.values():
             self._close_call(call)
+        if incomplete and self._text_prefix is not None and not self._inside:
+            message = self._now()
+            message.incomplete = incomplete
+            about = {"messageId": message.id, "role": "assistant", "metadata": message.metadata()}
+            self._emit({"type": "TEXT_MESSAGE_CHUNK"} | about)
         self._end_text()
 
     def shown(self) -> list[dict[str, Any]]:
@@ -138,7 +150,8 @@ class Translator:
 
     def _begin_text(self) -> None:
         id_ = self._now().id
-        about: dict[str, Any] = _REFUSED if self._now().refusal else {}
+        metadata = self._now().metadata()
+        about: dict[str, Any] = {"metadata": metadata} if metadata else {}
         if self._inside:
             started = {"type": "TEXT_MESSAGE_START", "messageId": id_, "role": "assistant"}
             self._emit(started | about | self._inside)

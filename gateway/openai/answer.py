@@ -31,6 +31,12 @@ def is_refusal(message: dict[str, Any]) -> bool:
     return bool(((message.get("metadata") or {}).get("baton") or {}).get("refusal"))
 
 
+def why_incomplete(event: dict[str, Any]) -> str | None:
+    """Why its model ended a text before its end, by an event of it."""
+    why = ((event.get("metadata") or {}).get("baton") or {}).get("incomplete")
+    return why if isinstance(why, str) else None
+
+
 class Added(NamedTuple):
     """What an event adds to what the client has."""
 
@@ -58,6 +64,7 @@ class Question(NamedTuple):
 class Whole:
     """A whole answer; `usage` as AG-UI has it, `asked` what it waits for.
 
+    `incomplete`: why its model ended it early, as responses have it.
     `refused_first`: the refusal came before the text, which hardly any answer has both of.
     """
 
@@ -66,6 +73,7 @@ class Whole:
     refused_first: bool = False
     usage: list[dict[str, Any]] = field(default_factory=list)
     asked: tuple[Question, ...] = ()
+    incomplete: str | None = None
 
 
 class Answer:
@@ -91,6 +99,7 @@ class Answer:
         self._error: BatonError | None = None
         self._usage: list[dict[str, Any]] = []
         self._asked: tuple[Question, ...] = ()
+        self._incomplete: str | None = None
         self.ended = False
 
     @property
@@ -108,6 +117,7 @@ class Answer:
             refused_first=next(iter(self._pieces), None) in self._refusals,
             usage=self._usage,
             asked=self._asked,
+            incomplete=self._incomplete,
         )
 
     def _joined(self, messages: Collection[str]) -> str:
@@ -127,6 +137,7 @@ class Answer:
         if kind in _TEXTS:
             if event.get("role") == "user":
                 return NOTHING
+            self._incomplete = why_incomplete(event)
             return self._write(
                 event["messageId"], event.get("delta") or "", refused=is_refusal(event)
             )

@@ -27,6 +27,9 @@ from shared.protocol.codes import Code
 from shared.wording import said as worded
 
 R = TypeVar("R", bound=Given)
+#: A number of tokens, and a text that an answer ends before.
+Most = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+StopText = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 MOST_MESSAGES = 2000
 #: OpenAI's own limits of `metadata`.
@@ -72,6 +75,9 @@ class ChatRequest(Given):
     n: int | None = None
     response_format: ResponseFormat | None = None
     metadata: dict[str, str] | None = None
+    max_tokens: Most | None = None
+    max_completion_tokens: Most | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=4)] | None = None
     #: Read only where the agent takes them.
     tools: Any = None
 
@@ -100,6 +106,9 @@ class Asked:
     #: Whether it says something new beside that, and where it says all of it.
     news: bool = False
     place: str = "messages"
+    #: How long each of the model's answers may get, in tokens, and the texts that it ends before.
+    most_tokens: int | None = None
+    stop: tuple[str, ...] = ()
 
 
 def read_request(body: Any, headers: Mapping[str, str]) -> Asked:
@@ -130,7 +139,15 @@ def read_request(body: Any, headers: Mapping[str, str]) -> Asked:
         tools=request.tools,
         told=told,
         calls=calls_of(messages),
+        most_tokens=_most_tokens(request),
+        stop=(request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ()),
     )
+
+
+def _most_tokens(request: ChatRequest) -> int | None:
+    """Both names mean the same here, and the smaller number counts."""
+    given = (request.max_tokens, request.max_completion_tokens)
+    return min((one for one in given if one is not None), default=None)
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:

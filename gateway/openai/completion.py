@@ -12,6 +12,8 @@ from gateway.openai.errors import error_object, openai_status
 from shared.errors import BatonError
 
 DONE = b"data: [DONE]\n\n"
+#: Finish reasons of answers that lack their end.
+_CUT = {"max_output_tokens": "length", "content_filter": "content_filter"}
 #: JSON may hold these as they are, but some clients take them for ends of lines.
 LINE_ENDS = str.maketrans({"\u0085": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
@@ -61,7 +63,9 @@ def _calls(whole: Whole) -> list[dict[str, Any]]:
 
 
 def _end(whole: Whole) -> str:
-    return "tool_calls" if any(one.of_client for one in whole.asked) else "stop"
+    if any(one.of_client for one in whole.asked):
+        return "tool_calls"
+    return _CUT.get(whole.incomplete or "", "stop")
 
 
 def usage_of(usage: Iterable[dict[str, Any]]) -> dict[str, Any]:

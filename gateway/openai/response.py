@@ -48,15 +48,16 @@ def response(
     whole: Whole | None = None,
     error: BatonError | None = None,
 ) -> dict[str, Any]:
-    """A `response`; `whole` where there is an answer."""
+    """A `response`; `whole` where there is an answer, which may lack its end."""
+    why = whole.incomplete if whole else None
     return {
         "id": PREFIX + of.run,
         "object": "response",
         "created_at": of.created_at,
-        "status": status,
+        "status": "incomplete" if why else status,
         "background": of.background,
         "error": {"code": "server_error", "message": error.message} if error else None,
-        "incomplete_details": None,
+        "incomplete_details": {"reason": why} if why else None,
         "instructions": None,
         "max_output_tokens": None,
         "metadata": {},
@@ -103,6 +104,10 @@ def _item(of: Identity, status: str, content: list[dict[str, Any]]) -> dict[str,
     }
 
 
+def _status(whole: Whole) -> str:
+    return "incomplete" if whole.incomplete else "completed"
+
+
 def _parts_of(whole: Whole) -> list[dict[str, Any]]:
     """What was said, in its order; a mere question says nothing else."""
     parts = [_part("text", whole.text)] if whole.text else []
@@ -120,7 +125,7 @@ def _part(kind: str, text: str) -> dict[str, Any]:
 def _output(of: Identity, whole: Whole) -> list[dict[str, Any]]:
     """All that was said, as one message, and what is asked."""
     parts = _parts_of(whole)
-    said = [_item(of, "completed", parts)] if parts else []
+    said = [_item(of, _status(whole), parts)] if parts else []
     return [*said, *map(_asked, whole.asked)]
 
 
@@ -193,11 +198,11 @@ class ResponseStream:
                 "response.content_part.done", place + 1, **self._at(kind), part=part
             )
         if parts:
-            item = _item(self._of, "completed", parts)
+            item = _item(self._of, _status(whole), parts)
             told += self._event("response.output_item.done", 10, output_index=0, item=item)
         told += self._questions(whole.asked, 1 if parts else 0)
         ended = response(self._of, "completed", whole=whole)
-        return told + self._event("response.completed", _LAST, response=ended)
+        return told + self._event(f"response.{_status(whole)}", _LAST, response=ended)
 
     def _questions(self, asked: Sequence[Question], index: int) -> bytes:
         told = b""

@@ -77,6 +77,8 @@ def submission(
         after=onto.after if onto else None,
         tools=tuple(tools),
         site=site,
+        most_tokens=asked.most_tokens,
+        stop=asked.stop,
     )
 
 

@@ -10,6 +10,7 @@ from gateway.openai.asked import (
     MOST_MESSAGES,
     THREAD_ID,
     Asked,
+    Most,
     bad,
     check_metadata,
     check_schema,
@@ -68,6 +69,7 @@ class ResponseRequest(Given):
     conversation: Id | Conversation | None = None
     text: TextOptions | None = None
     metadata: dict[str, str] | None = None
+    max_output_tokens: Most | None = None
     #: Read only where the agent takes them.
     tools: Any = None
 
@@ -115,6 +117,7 @@ def read_response_request(body: Any, headers: Mapping[str, str]) -> Wanted:
         calls=calls_of(items),
         news=bool(request.previous_response_id) and has_news(items),
         place="input",
+        most_tokens=request.max_output_tokens,
         previous=request.previous_response_id,
         background=bool(request.background),
     )

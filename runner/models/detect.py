@@ -108,5 +108,20 @@ class DetectedModel(Model):
         """Both say the same."""
         return self._models["chat"].get_retry_advice(request)
 
+    async def spoken(self) -> Api:
+        """What the server speaks; see Spoken."""
+        return await self._spoken.by(self._client)
+
     async def _fitting(self) -> Model:
-        return self._models[await self._spoken.by(self._client)]
+        return self._models[await self.spoken()]
+
+
+async def speaks_chat(model: Model) -> bool:
+    """Whether a model is called over Chat Completions.
+
+    Raises:
+        openai.APIError: its server does not say.
+    """
+    if isinstance(model, DetectedModel):
+        return await model.spoken() == "chat"
+    return isinstance(model, OpenAIChatCompletionsModel)

@@ -8,7 +8,7 @@ hence before any of its tools starts. Deltas end here: the SDK's loop gets the r
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,16 +17,19 @@ from openai.types.responses import Response, ResponseCompletedEvent
 
 from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
+from runner.models.arguments import Arguments
 from runner.models.attached import FILES, Reads, mentions, with_files
 from runner.models.attempts import Attempts
+from runner.models.caught import failing_again
 from runner.models.digest import digest_of
-from runner.models.errors import described, raised_again
 from runner.models.gate import Gate
+from runner.models.limits import OF_CHAT, limits_of, why_cut, within
 from runner.models.response import (
     NOTHING_SAID,
     call_ids,
     dumped,
     gave_up,
+    is_answer,
     rebuilt,
     says_nothing,
     sdk_usage,
@@ -71,7 +74,7 @@ class JournaledModel(Model):
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         """A response for a run that is not streamed; people see its deltas all the same."""
-        response = await self._response(args, kwargs)
+        response = await self._response(Arguments(args, kwargs))
         return ModelResponse(
             output=response.output, usage=sdk_usage(response), response_id=response.id
         )
@@ -80,24 +83,22 @@ class JournaledModel(Model):
         self, *args: Any, **kwargs: Any
     ) -> AsyncIterator[ResponseCompletedEvent]:
         """A response for a streamed run: one event, the last."""
-        response = await self._response(args, kwargs)
+        response = await self._response(Arguments(args, kwargs))
         yield ResponseCompletedEvent.construct(
             type="response.completed", sequence_number=0, response=response
         )
 
-    async def _response(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Response:
+    async def _response(self, asked: Arguments) -> Response:
         run, scope = CARRIED.get(), SCOPE.get()
         if run is None or scope is None:
             raise NoRunContextError("A model")
-        return await run.home.run(self._answer, run, scope, args, kwargs)
+        return await run.home.run(self._answer, run, scope, asked)
 
-    async def _answer(
-        self, run: CarriedRun, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Response:
-        call = _Call(self, run, scope, args, kwargs)
+    async def _answer(self, run: CarriedRun, scope: Scope, asked: Arguments) -> Response:
+        call = _Call(self, run, scope, asked)
         key = Key(scope.name, "model", str(scope.position))
-        digest = digest_of(scope.agent, args[1] if len(args) > 1 else kwargs["input"])
-        async with _failing_again(run, scope, digest):
+        digest = digest_of(scope.agent, asked.get("input"))
+        async with failing_again(run, scope, digest):
             with call.kept():
                 record = await run.step(scope, key, digest, call.live)
         scope.position += 1
@@ -112,50 +113,19 @@ class JournaledModel(Model):
         return rebuilt(record["response"])
 
 
-@asynccontextmanager
-async def _failing_again(run: CarriedRun, scope: Scope, digest: str) -> AsyncIterator[None]:
-    """Keep an error that the author's code may catch, and raise it again where it was recorded.
-
-    An invocation of ours is the outermost one: an error there ends the run.
-    """
-    key = Key(scope.name, "error", f"{scope.position}.{scope.failures}")
-    if run.journal.holds(key):
-        scope.failures += 1
-        raise raised_again((await run.step(scope, key, digest, _never))["error"])
-    try:
-        yield
-    except Exception as error:
-        if scope.of_author and (kept := described(error)) is not None:
-            scope.failures += 1
-
-            async def failed() -> dict[str, Any]:
-                return {"shown": [], "error": kept}
-
-            await run.step(scope, key, digest, failed)
-        raise
-
-
-async def _never() -> dict[str, Any]:
-    raise AssertionError("a recorded step is not made again")
-
-
 class _Call:
     """One live model call."""
 
     def __init__(
-        self,
-        model: JournaledModel,
-        run: CarriedRun,
-        scope: Scope,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        self, model: JournaledModel, run: CarriedRun, scope: Scope, asked: Arguments
     ) -> None:
-        self.model, self.run, self.scope = model, run, scope
-        self.args, self.kwargs = args, kwargs
+        self.model, self.run, self.scope, self.asked = model, run, scope, asked
         self.ran = False
         self._translator: Translator | None = None
         self._made: dict[str, Any] | None = None
+        self._limits = {} if scope.nested else limits_of(run.claimed.input)
         self._answered = False  # the present try
+        self._cut: str | None = None  # why the server has ended it early
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -199,20 +169,17 @@ class _Call:
     async def _read_files(self) -> None:
         """Put the files into the input that it only names; the step's digest is over the names."""
         run, gate = self.run, self.model.gate
-        given = self.args[1] if len(self.args) > 1 else self.kwargs["input"]
+        given = self.asked.get("input")
         if not mentions(given):
             return
         reads = Reads(gate.policy.images, gate.policy.documents) if gate else Reads()
         read = FILES.of(run.claimed.thread, partial(run.record.file, run.committer.token))
         shown = await with_files(given, read, reads, self.model.name)
-        if len(self.args) > 1:
-            self.args = (self.args[0], shown, *self.args[2:])
-        else:
-            self.kwargs = self.kwargs | {"input": shown}
+        self.asked = self.asked.having("input", shown)
 
     async def _once(self) -> dict[str, Any]:
         """One try."""
-        run, self._answered = self.run, False
+        run, self._answered, self._cut = self.run, False, None
         translator = self._translator = Translator(
             run.outbox.emit,
             run.outbox.delta,
@@ -220,7 +187,7 @@ class _Call:
             subagent=run.stage.subagent(self.scope),
         )
         response = await self._stream(translator)
-        translator.end()
+        translator.end(incomplete=self._cut)
         return self._recorded(response, translator)
 
     def begun(self) -> bool:
@@ -272,7 +239,8 @@ class _Call:
                 self._first_delta()
             translator.feed(event)
 
-        stream: Any = self.model.inner.stream_response(*self.args, **self.kwargs)
+        asked = await self._within_limits()
+        stream: Any = self.model.inner.stream_response(*asked.args, **asked.kwargs)
         with tapped(show) as tap:
             async with aclosing(stream) as events:
                 async for event in events:
@@ -280,17 +248,40 @@ class _Call:
                     kind = event.type
                     if kind == "response.output_item.done":
                         items.append(event.item)
+                    elif kind in ("response.failed", "response.incomplete"):
+                        final = self._as_far_as_it_goes(event, items)
+                        break  # the SDK calls it an error
                     elif kind == "response.completed":
                         final = event.response
-                    elif kind in ("response.failed", "response.incomplete"):
-                        raise gave_up(event)
         if final is None:
             raise BatonError(Code.UPSTREAM_INVALID, "The model server's answer has no end.")
         # Some servers leave the last event's output empty after streaming its items.
         final.output = final.output or items
         if says_nothing(final):
             raise BatonError(Code.UPSTREAM_INVALID, NOTHING_SAID)
+        if tap.finish_reason and is_answer(final):
+            self._cut = OF_CHAT.get(tap.finish_reason)
         return final
+
+    def _as_far_as_it_goes(self, event: Any, items: list[Any]) -> Response:
+        """A response that its server did not complete, where that is an answer.
+
+        Raises:
+            BatonError: it is none.
+        """
+        final: Response = event.response
+        final.output = final.output or items
+        self._cut = why_cut(event, self._limits)
+        if self._cut is None or not is_answer(final):
+            raise gave_up(event)
+        return final
+
+    async def _within_limits(self) -> Arguments:
+        if not self._limits:
+            return self.asked
+        settings = self.asked.get("model_settings")
+        limited = await within(settings, self._limits, self.model.inner)
+        return self.asked.having("model_settings", limited)
 
     def _first_delta(self) -> None:
         self.run.first_delta()
@@ -316,6 +307,6 @@ class _Call:
 
     def _handed_off(self, plain: dict[str, Any]) -> list[dict[str, Any]]:
         """A hand-off answers its own call; what the SDK will say is known already here."""
-        handoffs = self.args[5] if len(self.args) > 5 else self.kwargs.get("handoffs", ())
+        handoffs = self.asked.get("handoffs", ())
         names = {one.tool_name: one.agent_name for one in handoffs}
         return show_hand_offs(self.run, self.scope, plain["output"], names)

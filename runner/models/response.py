@@ -40,13 +40,17 @@ def says_nothing(response: Response) -> bool:
 
     LM Studio, for one, answers requests that it does not understand with 200 and nothing in it.
     """
-    for item in response.output:
-        if item.type != "message":
-            return False
-        for part in item.content:
-            if getattr(part, "text", "") or getattr(part, "refusal", ""):
-                return False
-    return True
+    return all(item.type == "message" for item in response.output) and not _speaks(response)
+
+
+def is_answer(response: Response) -> bool:
+    """Whether a response has text, or a refusal, and calls nothing."""
+    return _speaks(response) and not any(item.type in CALLS for item in response.output)
+
+
+def _speaks(response: Response) -> bool:
+    parts = [part for item in response.output if item.type == "message" for part in item.content]
+    return any(getattr(one, "text", "") or getattr(one, "refusal", "") for one in parts)
 
 
 def usage_of(response: Response) -> dict[str, int]:

@@ -61,6 +61,8 @@ class Tap:
         self._held: list[str] = []  # texts of those that followed
         self._last_held: _Plain | None = None
         self._repeating = False
+        #: Why a server of Chat Completions says that its answer ends.
+        self.finish_reason: str | None = None
 
     def pass_on(self, event: Any) -> None:
         """Show an event of the SDK, unless it repeats what has been held back."""
@@ -97,6 +99,8 @@ class Tap:
             self._held.append(plain.text)
             self._last_held = plain
             return True
+        if plain is None and given is not None:
+            self.finish_reason = _finish_of(given) or self.finish_reason
         self._first = plain
         self._made.clear()
         return False
@@ -191,6 +195,15 @@ def _of_chat(given: dict[str, Any]) -> _Plain | None:
         return None
     shape = _Shape(given.get("id"), field, call, delta.get("content") == "")
     return _Plain(shape, value, given)
+
+
+def _finish_of(given: dict[str, Any]) -> str | None:
+    """The finish reason of the first choice, where there is one."""
+    for choice in given["choices"] if type(given.get("choices")) is list else ():
+        if type(choice) is dict and choice.get("index") == 0:
+            reason = choice.get("finish_reason")
+            return reason if type(reason) is str else None
+    return None
 
 
 def _says(name: str, value: Any) -> bool:

@@ -11,6 +11,7 @@ from stack.demo_model.asgi import Receive, Scope, Send
 from stack.demo_model.delivery import ConnectionCutError, deliver
 from stack.demo_model.errors import ApiError, missing_key, unknown_url
 from stack.demo_model.faults import http_error
+from stack.demo_model.limits import limited
 from stack.demo_model.model_request import ModelRequest
 from stack.demo_model.records import Received, Records
 from stack.demo_model.rendering import Rendered
@@ -117,7 +118,7 @@ class DemoModel:
         reply = script.answer(question)
         if reply.tokens_per_s is None:
             reply = replace(reply, tokens_per_s=self._default_pace)
-        return reply
+        return limited(reply, most_tokens=request.most_tokens, stop=request.stop)
 
     async def _ingest(self, exchange: _Exchange) -> None:
         received = await exchange.received()

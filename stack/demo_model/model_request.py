@@ -12,6 +12,9 @@ from stack.demo_model.question import Question
 #: Roughly what OpenAI's tokenisers need for English text; usage only has to look plausible.
 _BYTES_PER_TOKEN = 4
 
+#: What the limit of an answer is called, here and there, now and formerly.
+_MOST_TOKENS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
@@ -24,6 +27,8 @@ class ModelRequest:
     user_text: str  #: the last user text with its directives
     input_tokens: int
     body: dict[str, Any]
+    most_tokens: int | None = None
+    stop: tuple[str, ...] = ()  #: Chat Completions only
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -80,7 +85,20 @@ def _request(
         user_text=conversation.user_text,
         input_tokens=max(1, len(raw) // _BYTES_PER_TOKEN),
         body=body,
+        most_tokens=_most_tokens(body),
+        stop=_stop(body),
     )
+
+
+def _most_tokens(body: dict[str, Any]) -> int | None:
+    given = [body.get(name) for name in _MOST_TOKENS]
+    counts = [one for one in given if isinstance(one, int) and one > 0]
+    return min(counts, default=None)
+
+
+def _stop(body: dict[str, Any]) -> tuple[str, ...]:
+    given = body.get("stop") or ()
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _add_item(conversation: Conversation, item: dict[str, Any]) -> None:

@@ -144,11 +144,16 @@ async def outcome(kind: type[AsyncOpenAI], recording: Recording, pieces: list[by
         except Exception as raised:  # noqa: BLE001 - whatever it is, it must be the same
             error = type(raised).__name__, described(raised), getattr(raised, "body", None)
         assert server.closed.is_set()
-        rows = [row for commit in toolsvc.commits for row in commit.rows]
+        # The stock path of Chat Completions does not know why a server ended its answer.
+        rows = [row for commit in toolsvc.commits for row in commit.rows if not _says_why(row.data)]
         rows += run.outbox.uncommitted(ending=True) if error else []
         record = [orjson.loads(s.record) for commit in toolsvc.commits for s in commit.steps]
         for one in record:
             one["response"].pop("created_at", None)
+            for message in one["shown"]:
+                about = message.get("metadata", {}).get("baton", {})
+                if about.pop("incomplete", None) and not about:
+                    del message["metadata"]
         return Outcome(
             [(row.seq, row.seq_to, row.type, row.data) for row in rows],
             record,
@@ -158,6 +163,11 @@ async def outcome(kind: type[AsyncOpenAI], recording: Recording, pieces: list[by
 
     task = asyncio.create_task(call(), context=contextvars.Context())
     return named_alike(await task)
+
+
+def _says_why(data: str) -> bool:
+    event = orjson.loads(data)
+    return event["type"] == "TEXT_MESSAGE_CHUNK" and "delta" not in event
 
 
 def named_alike(found: Outcome) -> Outcome:

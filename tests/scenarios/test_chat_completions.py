@@ -10,6 +10,7 @@ from shared.protocol.ids import new_thread_id
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
 from tests.scenarios.client import Person, assert_gapless
+from tests.scenarios.openai_caller import Caller
 from tests.scenarios.test_failures import outcome
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
@@ -50,3 +51,24 @@ async def test_an_answer_without_content_is_an_error(ada: Person) -> None:
         end = await socket.finished()
     assert_gapless(socket.events())
     assert end["event"]["code"] == "upstream_invalid"
+
+
+async def test_an_answer_ends_where_its_caller_wants(ada: Person, stack: Stack) -> None:
+    key = (await ada.http.post("/api/keys", json={"name": "program"})).json()["key"]
+    caller = Caller(stack.gateway_urls[0], key)
+    try:
+        stopped = await caller.ask("[[deltas=9]]", stop=["word4", "word7"])
+        short = await caller.ask(
+            "[[deltas=9]]", max_tokens=2, extra_headers={"Idempotency-Key": "k"}
+        )
+        again = await caller.ask(
+            "[[deltas=9]]", max_tokens=2, extra_headers={"Idempotency-Key": "k"}
+        )
+    finally:
+        await caller.close()
+    assert stopped.choices[0].finish_reason == "stop"
+    assert "word3" in (stopped.choices[0].message.content or "")
+    assert "word4" not in (stopped.choices[0].message.content or "")
+    assert short.choices[0].finish_reason == again.choices[0].finish_reason == "length"
+    assert short.choices[0].message == again.choices[0].message
+    assert "word3" not in (short.choices[0].message.content or "")

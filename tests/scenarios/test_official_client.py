@@ -12,6 +12,7 @@ import pytest
 from shared.protocol.ids import new_thread_id
 from stack.running import Stack
 from tests.scenarios.client import Frame, Person, Socket
+from tests.scenarios.openai_caller import Caller
 from tests.scenarios.sql import carrier
 
 pytestmark = [pytest.mark.stores, pytest.mark.node, pytest.mark.asyncio(loop_scope="module")]
@@ -92,4 +93,34 @@ async def test_it_accepts_a_run_that_was_taken_over(ada: Person, stack: Stack) -
         await socket.until(lambda f: f.get("event", {}).get("type") == "TOOL_CALL_RESULT")
         stack.processes[await carrier(stack, ack["runId"])].kill(signal.SIGKILL)
         await socket.finished()
+    await assert_shown_as_stored(ada, thread, socket)
+
+
+async def test_it_accepts_an_answer_that_a_caller_of_the_api_wanted_short(
+    ada: Person, stack: Stack
+) -> None:
+    thread = new_thread_id()
+    key = (await ada.http.post("/api/keys", json={"name": "program"})).json()["key"]
+    caller = Caller(stack.gateway_urls[0], key)
+    async with ada.socket() as socket:
+        await socket.say(thread, "hello")
+        await socket.finished()
+        stream = await caller.client.responses.create(
+            model="Assistant",
+            input="[[deltas=9]]",
+            max_output_tokens=2,
+            conversation=thread,
+            stream=True,
+        )
+        *_, end = [one async for one in stream]
+        await socket.finished()
+    assert end.type == "response.incomplete"
+    again = await caller.client.responses.retrieve(end.response.id)
+    await caller.close()
+    for response in (end.response, again):
+        assert response.status == "incomplete"
+        assert response.incomplete_details
+        assert response.incomplete_details.reason == "max_output_tokens"
+        assert "word2" in response.output_text
+        assert "word3" not in response.output_text
     await assert_shown_as_stored(ada, thread, socket)

@@ -216,3 +216,48 @@ def test_idempotency_keys_have_a_length(key: str) -> None:
     with pytest.raises(BatonError):
         idempotency_key({"idempotency-key": key})
     assert idempotency_key({}) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "most", "stop"),
+    [
+        ({}, None, ()),
+        ({"max_tokens": 5}, 5, ()),
+        ({"max_completion_tokens": 9}, 9, ()),
+        ({"max_tokens": 5, "max_completion_tokens": 9}, 5, ()),
+        ({"max_tokens": None, "stop": None}, None, ()),
+        ({"stop": "END"}, None, ("END",)),
+        ({"stop": ["a", "b", "c", "\n"]}, None, ("a", "b", "c", "\n")),
+        ({"stop": []}, None, ()),
+    ],
+)
+def test_limits_of_an_answer(
+    given: dict[str, Any], most: int | None, stop: tuple[str, ...]
+) -> None:
+    asked = read(request(**given))
+    assert (asked.most_tokens, asked.stop, asked.ignored) == (most, stop, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": "5"}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 2**31}, "max_tokens"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"stop": ""}, "stop"),
+        ({"stop": 7}, "stop"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ["a", ""]}, "stop[1]"),
+        ({"stop": ["a", 7]}, "stop[1]"),
+        ({"stop": "x" * 1001}, "stop"),
+    ],
+)
+def test_limits_that_are_none(given: dict[str, Any], param: str) -> None:
+    with pytest.raises(BatonError) as raised:
+        read(request(**given))
+    assert raised.value.code is Code.BAD_INPUT
+    assert raised.value.details["param"] == param

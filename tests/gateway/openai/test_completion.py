@@ -83,3 +83,16 @@ def test_an_event_of_the_run_stands_in_a_field_of_its_own() -> None:
     assert told["baton"] == {"id": "1-5", "event": event}
     assert told["choices"][0]["delta"] == {}
     ChatCompletionChunk.model_validate(told, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [("max_output_tokens", "length"), ("content_filter", "content_filter"), (None, "stop")],
+)
+def test_why_an_answer_ends(why: str | None, reason: str) -> None:
+    whole = Whole(text="Half", incomplete=why)
+    told = completion(OF, whole)
+    ChatCompletion.model_validate(told, strict=True)
+    assert told["choices"][0]["finish_reason"] == reason
+    end, _ = parsed(Chunks(OF, include_usage=False).closing(whole))
+    assert end["choices"][0]["finish_reason"] == reason

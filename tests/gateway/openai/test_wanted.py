@@ -133,3 +133,13 @@ def test_what_is_not_read_is_refused_in_words(role: str, part: Any, code: Code) 
         read(request([{"role": role, "content": [part]}]))
     assert caught.value.code is code
     assert caught.value.details["param"] == "input[0].content[0]"
+
+
+def test_a_limit_of_the_answer() -> None:
+    wanted = read(request(max_output_tokens=20, stop=["x"]))
+    assert (wanted.most_tokens, wanted.stop, wanted.ignored) == (20, (), ["stop"])
+    for given in (0, -1, 1.5, "20", True, 2**31):
+        with pytest.raises(BatonError) as raised:
+            read(request(max_output_tokens=given))
+        assert raised.value.code is Code.BAD_INPUT
+        assert raised.value.details["param"] == "max_output_tokens"
