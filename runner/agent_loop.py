@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from agents import Agent, Model, Runner
-from agents.items import ToolCallOutputItem
 
 from baton.files import DRAWER
 from baton.tools import CALLER
@@ -21,7 +20,7 @@ from runner.failures import failure_of
 from runner.mcp_servers import SERVERS, Servers
 from runner.models.journaled import JournaledModel
 from runner.scope import SCOPE, place_of
-from runner.showing import show_result
+from runner.showing import show_left
 from runner.snapshots import Snapshots, restored
 from shared.errors import BatonError
 from shared.protocol.codes import Code
@@ -162,24 +161,10 @@ class AgentLoop:
             self.run.snapshots = Snapshots(self.run, result, code=self._code, after=after)
         async for event in result.stream_events():
             if event.type == "run_item_stream_event" and event.name == "tool_output":
-                self._show_uncalled(event.item)
+                show_left(self.run, self.run.root, [event.item])
         if result.interruptions:
             return self.run.waits_for(result.interruptions)
         return Stop(StopKind.FINISHED, result=result.final_output)
-
-    def _show_uncalled(self, item: Any) -> None:
-        """Results of calls that no tool carried out: unknown names, for one."""
-        run = self.run
-        if not isinstance(item, ToolCallOutputItem) or not isinstance(item.raw_item, dict):
-            return
-        call_id = item.raw_item.get("call_id")
-        if not isinstance(call_id, str) or call_id in run.answered or run.journal.replaying:
-            return
-        run.answered.add(call_id)
-        run.failed_calls.add(call_id)
-        message = show_result(run, run.root, call_id, codec.as_text(str(item.output)))
-        run.shown.append(message)
-        run.uncalled.append(message)
 
     async def _call_tool(self, name: str, arguments: Any, call_id: str) -> Any:
         """A tool of toolsvc; an error that is not for the model ends the run."""

@@ -274,6 +274,10 @@ class CarriedRun:
         """Call ids of a replayed response."""
         self._call_ids.update(ids)
 
+    def waits_for_result_of(self, call_id: str) -> bool:
+        """Whether a model has made this call here, and nobody has shown what came of it."""
+        return call_id in self._call_ids and call_id not in self.answered
+
     def first_delta(self) -> None:
         """The model has begun to answer."""
         if self._silent:

@@ -24,6 +24,7 @@ from runner.models.digest import short_digest
 from runner.natives import patch_actions
 from runner.parking import looks_itself
 from runner.scope import SCOPE, NoRunContextError, Scope
+from runner.showing import show_left
 from runner.theirs import theirs
 from runner.turns import COLLECTING, listed
 from runner.verdicts import patch_guardrails
@@ -44,6 +45,8 @@ def patch_runner() -> None:
             with carried.home.visiting(), carried.parking.at_work(scope.path):
                 result = await run(self, starting_agent, input, **kwargs)
                 scope.suspended = bool(result.interruptions)
+                if scope.of_author and not scope.suspended:
+                    carried.home.soon(show_left, carried, scope, result.new_items)
                 if scope.suspended and not (_asks_for_us(scope) or looks_itself()):
                     await carried.parking.ask(scope, result.interruptions)
                 return result

@@ -39,10 +39,8 @@ def make_up(run: CarriedRun, root: Scope, steps: Sequence[StepRecord]) -> None:
 def _show(run: CarriedRun, step: StepRecord, record: Recorded, *, at_root: bool) -> None:
     if step.kind == "model":
         run.saw_call_ids(call_ids(record))
-    if step.kind in ("tool", "shown"):
-        messages = [record["shown"]]
-    else:
-        messages = record["shown"] if at_root else []
+    shown = record["shown"]
+    messages = shown if isinstance(shown, list) else [shown]
     run.answered.update(one["toolCallId"] for one in messages if "toolCallId" in one)
     if at_root:
         run.shown += messages

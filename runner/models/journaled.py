@@ -37,7 +37,7 @@ from runner.models.response import (
 )
 from runner.models.tap import tapped
 from runner.scope import SCOPE, NoRunContextError, Scope
-from runner.showing import show_hand_offs
+from runner.showing import answered_by, show_hand_offs, show_uncalled
 from runner.theirs import theirs
 from runner.translate import CALLS, Translator
 from shared.errors import BatonError
@@ -105,9 +105,11 @@ class JournaledModel(Model):
         scope.failures = 0
         if not call.ran:
             run.saw_call_ids(call_ids(record))
+            if scope.of_author:
+                run.answered.update(filter(None, map(answered_by, asked.get("input"))))
+        run.answered.update(one["toolCallId"] for one in record["shown"] if "toolCallId" in one)
         if not scope.nested:
             run.shown += record["shown"]
-            run.answered.update(one["toolCallId"] for one in record["shown"] if "toolCallId" in one)
         if call.ran:
             run.used(self.name, record["usage"])
         return rebuilt(record["response"])
@@ -155,6 +157,9 @@ class _Call:
         self.ran = True
         run, model = self.run, self.model
         run.stage.enter(self.scope, self.scope.agent)
+        if self.scope.of_author:  # else AgentLoop sees what comes of calls, and sooner
+            for item in self.asked.get("input"):
+                show_uncalled(run, self.scope, item)
         snapshot = run.snapshots.begin(self.scope) if run.snapshots else None
         await self._read_files()
         if model.gate is None:
