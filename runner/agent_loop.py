@@ -158,7 +158,8 @@ class AgentLoop:
         )
         if self._code is not None:
             after = found.position if found else 0
-            self.run.snapshots = Snapshots(self.run, result, code=self._code, after=after)
+            snapshots = Snapshots(self.run, result, code=self._code, after=after)
+            self.run.begin_snapshot = snapshots.begin
         async for event in result.stream_events():
             if event.type == "run_item_stream_event" and event.name == "tool_output":
                 show_left(self.run, self.run.root, [event.item])

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from secrets import token_urlsafe
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -27,9 +27,9 @@ from runner.kept import KeptCode
 from runner.models.provider import UpstreamProvider, missing_keys
 from runner.models.warm import warm_up
 from runner.record import Record
-from runner.tracing import install_tracing
+from runner.tracing import Exporter, install_tracing
 from runner.worker import BLOCK_MS, Worker
-from shared.bus.connect import REDIS, blocking_client, commands_client
+from shared.bus.connect import REDIS, Redis, blocking_client, commands_client
 from shared.bus.doorbell import ensure_group
 from shared.process import end_if_stuck, essential
 from shared.protocol.ids import uuid7
@@ -102,11 +102,42 @@ async def opened_worker(
     Besides the worker there is what keeps its agents up to date. Without an inspector they are
     loaded unseen, for a process that may die of them.
     """
-    url = settings.redis_url.get_secret_value()
     patch_runner()
     asyncio.get_running_loop().set_default_executor(
         ToolThreads(THREADS_PER_RUN * settings.concurrency, thread_name_prefix="tool")
     )
+    async with AsyncExitStack() as lifetime:
+        near = await lifetime.enter_async_context(_surroundings(settings, models, secret))
+        drop_ins = DropIns(
+            settings.agents_folders,
+            catalog := Catalog(KeptCode(settings.agents_kept), rules=rules),
+            inspector=inspector,
+            tools=near.record.tools,
+        )
+        lifetime.callback(drop_ins.close)
+        await drop_ins.load()
+        worker = _worker(runner, settings, near, catalog)
+        announce = partial(_announce, near.record, worker, catalog)
+        await announce()
+        yield worker, partial(drop_ins.watch, announce)
+
+
+class _Surroundings(NamedTuple):
+    """Whom a worker talks to."""
+
+    redis: Redis
+    blocking: Redis
+    record: Record
+    upstream: UpstreamProvider
+    exporter: Exporter
+
+
+@asynccontextmanager
+async def _surroundings(
+    settings: RunnerSettings, models: ModelsConfig, secret: str
+) -> AsyncIterator[_Surroundings]:
+    """The connections, closed in reverse order."""
+    url = settings.redis_url.get_secret_value()
     async with AsyncExitStack() as lifetime:
         redis = commands_client(url, "baton-runner")
         lifetime.push_async_callback(redis.aclose)
@@ -121,35 +152,28 @@ async def opened_worker(
         upstream.greet()
         exporter = install_tracing(settings)
         lifetime.push_async_callback(asyncio.to_thread, exporter.shutdown)
-        drop_ins = DropIns(
-            settings.agents_folders,
-            catalog := Catalog(KeptCode(settings.agents_kept), rules=rules),
-            inspector=inspector,
-            tools=record.tools,
-        )
-        lifetime.callback(drop_ins.close)
-        await drop_ins.load()
-        carrying = Carrying(
-            settings,
-            redis=redis,
-            record=record,
-            catalog=catalog,
-            exporter=exporter,
-            configs=RunConfigs(settings, upstream),
-            gates=upstream.gates,
-        )
-        worker = Worker(
-            runner,
-            settings,
-            redis=redis,
-            blocking=blocking,
-            record=record,
-            carrying=carrying,
-            isolation=Isolation(settings, record),
-        )
-        announce = partial(_announce, record, worker, catalog)
-        await announce()
-        yield worker, partial(drop_ins.watch, announce)
+        yield _Surroundings(redis, blocking, record, upstream, exporter)
+
+
+def _worker(runner: str, settings: RunnerSettings, near: _Surroundings, catalog: Catalog) -> Worker:
+    carrying = Carrying(
+        settings,
+        redis=near.redis,
+        record=near.record,
+        catalog=catalog,
+        exporter=near.exporter,
+        configs=RunConfigs(settings, near.upstream),
+        gates=near.upstream.gates,
+    )
+    return Worker(
+        runner,
+        settings,
+        redis=near.redis,
+        blocking=near.blocking,
+        record=near.record,
+        carrying=carrying,
+        isolation=Isolation(settings, near.record),
+    )
 
 
 async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:

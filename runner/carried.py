@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import orjson
 from agents import FunctionTool, RunConfig
@@ -22,6 +22,7 @@ from runner.journal import Journal, Key, OtherPathError
 from runner.outbox import Outbox
 from runner.parking import Parking
 from runner.record import LOST, Record
+from runner.restored import Restored
 from runner.scope import Scope
 from runner.sessions import Sessions
 from runner.stage import Stage
@@ -31,9 +32,6 @@ from shared.errors import BatonError
 from shared.protocol.ids import new_id
 from shared.protocol.record import ClaimedRun, StepRecord
 from shared.telemetry.metrics import FIRST_EVENT_SECONDS
-
-if TYPE_CHECKING:  # which know of runs themselves
-    from runner.snapshots import Restored, Snapshots
 
 
 class StopKind(StrEnum):
@@ -101,9 +99,9 @@ class CarriedRun:
         self.journal = Journal(claimed.journal)
         #: Whether a live step has begun.
         self.live = False
-        #: The snapshot that replay begins with, and what takes new ones.
+        #: The snapshot that replay begins with, and what begins to take a new one, if one is due.
         self.restored: Restored | None = None
-        self.snapshots: Snapshots | None = None
+        self.begin_snapshot: Callable[[Scope], asyncio.Task[str | None] | None] = lambda _: None
         self.root = Scope()
         self.context: Any = context_of(claimed)  # until there is one of the agent's own class
         self.home = Home()

@@ -19,6 +19,7 @@ from runner.client_tools import beside
 from runner.contexts import ContextWatch
 from runner.hooks import ComposedHooks, foresee_changes
 from runner.lean import make_lean
+from runner.making_up import make_up
 from runner.mcp_servers import SERVERS, remember_making
 from runner.models.digest import short_digest
 from runner.natives import patch_actions
@@ -167,7 +168,8 @@ def _enter(agent: Any, given: Any, kwargs: dict[str, Any]) -> tuple[CarriedRun, 
         kwargs["session"] = carried.sessions.of(kwargs["session"], scope)
     scope.context = _watched(carried, scope, kwargs.get("context"))
     if restored is not None:
-        restored.enter(carried, scope)
+        scope.position = restored.position
+        make_up(carried, scope, restored.before)
     return carried, scope
 
 

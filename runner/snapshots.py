@@ -14,7 +14,6 @@ import asyncio
 import base64
 import binascii
 import zlib
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -26,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runner.carried import CarriedRun
 from runner.journal import Key
-from runner.making_up import make_up
 from runner.models.digest import short_digest
+from runner.restored import Restored
 from runner.scope import Scope
 from runner.steps import chained, intact
 from shared.protocol.record import SNAPSHOT_LIMIT, StepRecord
@@ -120,22 +119,6 @@ class Snapshots:
             and (guarding is None or guarding.done())
             and not any(one.output.tripwire_triggered for one in result.input_guardrail_results)
         )
-
-
-@dataclass
-class Restored:
-    """A snapshot that may be gone on from."""
-
-    state: RunState[Any]
-    #: What the root invocation began with: its name comes of it, not of the state.
-    input: Any
-    before: list[StepRecord]
-    position: int
-
-    def enter(self, run: CarriedRun, scope: Scope) -> None:
-        """The root invocation begins: make up for the steps before."""
-        scope.position = self.position
-        make_up(run, scope, self.before)
 
 
 async def restored(

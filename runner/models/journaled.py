@@ -160,7 +160,7 @@ class _Call:
         if self.scope.of_author:  # else AgentLoop sees what comes of calls, and sooner
             for item in self.asked.get("input"):
                 show_uncalled(run, self.scope, item)
-        snapshot = run.snapshots.begin(self.scope) if run.snapshots else None
+        snapshot = run.begin_snapshot(self.scope)
         await self._read_files()
         if model.gate is None:
             self._made = await self._once()

@@ -269,6 +269,7 @@ async def test_none_where_instructions_run_agents() -> None:
 
 async def test_none_without_a_digest_of_the_code() -> None:
     world = await died(program)
+    before = world.snapshot
     outcome = await attempt(program, world, answers=answers, code=None)
     assert outcome.run.restored is None
-    assert outcome.run.snapshots is None
+    assert world.snapshot == before
