@@ -27,23 +27,21 @@ def matrix(
     """Start a stack for each kind of model server, and talk to it through many clients."""
     # Only this command needs them: the others start faster without.
     from matrix.cells import page  # noqa: PLC0415
-    from matrix.clients import PACKAGES  # noqa: PLC0415
-    from matrix.main import release, tried  # noqa: PLC0415
+    from matrix.kinds import CLIENTS  # noqa: PLC0415
+    from matrix.main import release, run_by, tried  # noqa: PLC0415
     from stack.errors import StackError  # noqa: PLC0415
 
     output = Output(as_json=as_json)
-    if unknown := set(client or ()) - set(PACKAGES):
-        raise UsageError(
-            f"There is no client {min(unknown)!r}.", f"Clients: {', '.join(PACKAGES)}."
-        )
+    if unknown := set(client or ()) - set(CLIENTS):
+        raise UsageError(f"There is no client {min(unknown)!r}.", f"Clients: {', '.join(CLIENTS)}.")
     home = Path(".baton") / "matrix"
     home.mkdir(parents=True, exist_ok=True)
-    clients = client or list(PACKAGES)
+    clients = client or list(CLIENTS)
     try:
         rows = asyncio.run(tried(clients, home, install=install, tell=output.note))
     except StackError as error:
         raise CliError(f"The matrix could not be made: {error}") from error
-    text = page(rows, release=release(), on=datetime.now(UTC).date())
+    text = page(rows, release=release(), on=datetime.now(UTC).date(), by=run_by())
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(text, "utf-8")
     failed = {f"{row.client}, {row.upstream}": row.failures for row in rows if row.failures}

@@ -4,18 +4,18 @@ What cannot be had here is named in one line, and the tests that need it count a
 passed; with `BATON_FAIL_ON_SKIP=1` (as in CI) they fail the session.
 """
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
+from stack.node import find_node, install_packages
 from stack.program import ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-JS = ROOT / "tests" / "js"
+#: Whose packages the tests need that need Node.js.
+NODE_FOLDERS = (ROOT / "tests" / "js", ROOT / "matrix" / "node")
 
 #: Most of the time of the whole run is spent waiting, for leases to end and processes to start. A
 #: file's tests share what they start, so they stay together; the longest files must not come last.
@@ -34,11 +34,6 @@ def find_browser() -> str | None:
     """A Chromium on this machine; `BATON_BROWSER` names another."""
     given = os.environ.get("BATON_BROWSER")
     return given or next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-def find_node() -> str | None:
-    """Node.js, where the packages that the tests need are installed beside them."""
-    return shutil.which("node") if _installed(JS) else None
 
 
 def _get_debian_packages() -> None:
@@ -70,31 +65,13 @@ def _get_debian_packages() -> None:
 
 
 def _get_node_packages() -> None:
-    if not (JS / "package.json").exists() or _installed(JS):
-        return
-    npm = shutil.which("npm")
-    if not (npm and shutil.which("node")):
-        _say("no Node.js found: the tests that need it are skipped")
-        return
-    _say("installing the Node packages of tests/js")
-    done = subprocess.run(
-        [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=JS, check=False
-    )
-    if done.returncode:
-        _say("npm failed: the tests that need Node.js are skipped")
-
-
-def _installed(folder: Path) -> bool:
-    """Whether npm has installed the very versions of package-lock.json."""
-    wanted, present = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
-    if not (wanted.exists() and present.exists()):
-        return False
-    packages, there = (json.loads(file.read_text())["packages"] for file in (wanted, present))
-    return all(
-        there.get(name, {}).get("version") == package.get("version")
-        for name, package in packages.items()
-        if name and not package.get("optional")
-    )
+    for folder in NODE_FOLDERS:
+        if find_node(folder):
+            continue
+        name = folder.relative_to(ROOT)
+        _say(f"installing the Node packages of {name}")
+        if why := install_packages(folder):
+            _say(f"{why}: the tests that need {name} are skipped")
 
 
 def _say(text: str) -> None:

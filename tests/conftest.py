@@ -12,8 +12,9 @@ import structlog
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also without dev.py's path file
 
 from stack import program
+from stack.node import find_node
 from stack.test_stores import TestStores, opened
-from stack.testing import find_browser, find_node
+from stack.testing import NODE_FOLDERS, find_browser
 
 #: Tracebacks as Python writes them; with all local variables each takes seconds.
 structlog.configure(
@@ -78,7 +79,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a browser or Node.js where there is none; `dev.py test` has said so."""
     missing = {
         "browser": None if find_browser() else "no Chromium found",
-        "node": None if find_node() else "no Node.js, or `npm ci` in tests/js has not run",
+        "node": None
+        if find_node(*NODE_FOLDERS)
+        else "no Node.js, or `npm ci` in tests/js and matrix/node has not run",
     }
     for item in items:
         for marker, reason in missing.items():
