@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 
-def find_node(*folders: Path) -> str | None:
-    """Node.js, where the very versions of each folder's package-lock.json are installed in it."""
-    return shutil.which("node") if all(map(_installed, folders)) else None
+def find_node(folder: Path) -> str | None:
+    """Node.js, where the very versions of a folder's package-lock.json are installed in it."""
+    return shutil.which("node") if _installed(folder) else None
 
 
 def install_packages(folder: Path) -> str | None:

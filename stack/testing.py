@@ -14,8 +14,10 @@ from stack.program import ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-#: Whose packages the tests need that need Node.js.
-NODE_FOLDERS = (ROOT / "tests" / "js", ROOT / "matrix" / "node")
+JS = ROOT / "tests" / "js"
+
+#: Whose packages tests need.
+NODE_FOLDERS = (JS, ROOT / "matrix" / "node")
 
 #: Most of the time of the whole run is spent waiting, for leases to end and processes to start. A
 #: file's tests share what they start, so they stay together; the longest files must not come last.

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also without 
 from stack import program
 from stack.node import find_node
 from stack.test_stores import TestStores, opened
-from stack.testing import NODE_FOLDERS, find_browser
+from stack.testing import JS, find_browser
 
 #: Tracebacks as Python writes them; with all local variables each takes seconds.
 structlog.configure(
@@ -79,9 +79,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a browser or Node.js where there is none; `dev.py test` has said so."""
     missing = {
         "browser": None if find_browser() else "no Chromium found",
-        "node": None
-        if find_node(*NODE_FOLDERS)
-        else "no Node.js, or `npm ci` in tests/js and matrix/node has not run",
+        "node": None if find_node(JS) else "no Node.js, or `npm ci` in tests/js has not run",
     }
     for item in items:
         for marker, reason in missing.items():

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from matrix.clients import python_for
+from matrix.clients import NODE, python_for
 from matrix.kinds import CLIENTS, CONVERSATIONS
 from matrix.main import Scene, scene
+from stack.node import find_node
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
 
@@ -32,7 +33,7 @@ async def test_curl_holds_all_conversations(here: Scene) -> None:
     await assert_held(here, "curl", *CONVERSATIONS)
 
 
-@pytest.mark.node
+@pytest.mark.skipif(find_node(NODE) is None, reason="`npm ci` in matrix/node has not run")
 @pytest.mark.parametrize("client", [name for name, kind in CLIENTS.items() if kind.node])
 async def test_clients_of_javascript_are_answered_stopped_and_decide(
     here: Scene, client: str
