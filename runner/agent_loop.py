@@ -13,7 +13,7 @@ from runner import codec
 from runner.author_loop import answered_by, context_made_by, made_by, require_own_context
 from runner.carried import CARRIED, CarriedRun, Stop, StopKind
 from runner.client_tools import client_tools
-from runner.compaction import brought_to_size
+from runner.compaction.threads import brought_to_size
 from runner.drawer import drawer_of
 from runner.drop_ins.exports import ContextFactory, Export, Factory
 from runner.failures import failure_of

@@ -24,6 +24,7 @@ from agents.exceptions import (
     UserError,
 )
 
+from runner.models.errors import is_too_long
 from runner.models.retry import not_connected
 from runner.scope import NoRunContextError
 from runner.theirs import storable
@@ -62,6 +63,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _upstream_code(error: BaseException) -> Code | None:
+    if isinstance(error, openai.APIError) and is_too_long(error):
+        return Code.CONTEXT_LENGTH
     if isinstance(error, openai.APIStatusError):
         return _status_code(error)
     if isinstance(error, openai.APIResponseValidationError):
@@ -80,8 +83,6 @@ def _upstream_code(error: BaseException) -> Code | None:
 
 
 def _status_code(error: openai.APIStatusError) -> Code:
-    if error.code == "context_length_exceeded":
-        return Code.CONTEXT_LENGTH
     if error.status_code in (401, 403):
         return Code.UPSTREAM_AUTH
     if error.status_code == 429:

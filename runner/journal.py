@@ -65,6 +65,10 @@ class Journal:
         found = self._records.get(key)
         return found[1] if found else None
 
+    def handed_out(self, key: Key) -> bool:
+        """Whether a step was recorded before this claim, and has been asked for."""
+        return key in self._records and key not in self._left
+
     def knows_call(self, scope: str, place: str) -> bool:
         """Whether a tool call has a record, or something inside it has."""
         return (scope, place) in self._places or f"{scope}/tool:{place}" in self._newest

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from runner.carried import CarriedRun
+from runner.compaction.folding import fold_of
 from runner.journal import Key
 from runner.models.response import call_ids
 from runner.scope import Scope
@@ -21,6 +22,8 @@ def make_up(run: CarriedRun, root: Scope, steps: Sequence[StepRecord]) -> None:
     `root` is the scope of the root invocation, `steps` the beginning of the journal up to where
     nothing in it was under way.
     """
+    # What was summarised before the root invocation has been asked for already.
+    steps = [one for one in steps if not run.journal.handed_out(_key(one))]
     covering = {_inside(one) for one in steps if one.kind in _COVERING}
     covered: dict[str, list[StepRecord]] = {}
     for one in steps:
@@ -31,7 +34,10 @@ def make_up(run: CarriedRun, root: Scope, steps: Sequence[StepRecord]) -> None:
             _recall(run, one, covered.pop(_inside(one), ()))
         record = parsed(one) or {"shown": []}
         run.recall(_key(one), record)
-        _show(run, one, record, at_root=one.scope == root.name)
+        at_root = one.scope == root.name
+        _show(run, one, record, at_root=at_root)
+        if one.kind == "compaction" and at_root:
+            root.fold = fold_of(record) or root.fold
     for left in run.journal.skip(steps, {_inside(one) for one in steps if one.kind in _ENDING}):
         _recall(run, left, [left])
 

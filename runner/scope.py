@@ -29,6 +29,19 @@ def place_of(call_id: str) -> str:
     return f"call:{sha256(call_id.encode(errors='replace')).hexdigest()[:32]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The beginning of an invocation's input, and the summary that models are given for it.
+
+    `count` items, whose digest is `digest`; those at the places `kept` stay as they are.
+    """
+
+    count: int
+    digest: str
+    kept: tuple[int, ...]
+    summary: str
+
+
 @dataclass(slots=True, eq=False)
 class Scope:
     """One invocation of the SDK's Runner, or one tool call inside it."""
@@ -50,6 +63,8 @@ class Scope:
     authors: bool = False
     #: The newest answers of `is_enabled`, by agent and tool.
     enabled: dict[str, bool] = field(default_factory=dict)
+    #: What its model calls are given in place of the beginning of their input.
+    fold: Fold | None = None
     #: What events show of it.
     step: str | None = None
     subagent: str | None = None

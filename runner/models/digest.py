@@ -32,9 +32,18 @@ def call_digest(name: str, arguments: str) -> str:
     return sha256(_json([name, arguments])).hexdigest()
 
 
+def plain(given: Any) -> Any:
+    """An item, or a list of them, as JSON has it."""
+    if isinstance(given, list | tuple):
+        return [plain(one) for one in given]
+    if isinstance(given, BaseModel):
+        return given.model_dump(mode="json", exclude_unset=True, warnings=False)
+    return given
+
+
 def _normal(item: Any) -> Any:
     if isinstance(item, BaseModel):
-        item = item.model_dump(mode="json", exclude_unset=True, warnings=False)
+        item = plain(item)
     if isinstance(item, dict):
         # Each call's input holds all that was before it, so the plainest values go the short way.
         return {

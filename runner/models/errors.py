@@ -3,6 +3,7 @@
 Texts of model servers may repeat a part of the key, so they are redacted before they are kept.
 """
 
+import re
 from typing import Any
 
 import httpx2
@@ -15,6 +16,13 @@ from shared.protocol.codes import Code
 from shared.telemetry.redact import redact, redact_value
 
 _STATUS_ERRORS = {kind.__name__: kind for kind in openai.APIStatusError.__subclasses__()}
+#: How servers say it that have no code for it: vLLM, llama.cpp, LM Studio, Ollama and what is
+#: made of them.
+_TOO_LONG = re.compile(
+    r"maximum context length|exceeds? the (available |model's )?context|context (the )?overflow"
+    r"|context (length|size|window) (of|exceeded)|input (length|is too long).{0,40}context",
+    re.IGNORECASE,
+)
 _REQUEST = httpx2.Request("POST", "http://model")
 
 
@@ -40,6 +48,15 @@ def described(error: Exception) -> dict[str, Any] | None:
         case TimeoutError():
             return {"class": "TimeoutError", "message": message}
     return None
+
+
+def is_too_long(error: openai.APIError) -> bool:
+    """Whether a server refuses an input because its model cannot take so much."""
+    if error.code == "context_length_exceeded":
+        return True
+    status = getattr(error, "status_code", 400)
+    kind = "exceed_context_size_error"
+    return status in (400, 413) and (error.type == kind or bool(_TOO_LONG.search(error.message)))
 
 
 def raised_again(kept: dict[str, Any]) -> Exception:

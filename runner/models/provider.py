@@ -72,7 +72,7 @@ class UpstreamProvider(ModelProvider):
     def __init__(self, settings: RunnerSettings, config: ModelsConfig) -> None:
         self._settings, self._config = settings, config
         self._clients = {name: make_client(settings, one) for name, one in config.providers.items()}
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, JournaledModel] = {}
         self._spoken = Spoken()
         self._greeting: asyncio.Task[None] | None = None
         self.gates = Gates(config)
@@ -104,7 +104,7 @@ class UpstreamProvider(ModelProvider):
             await asyncio.wait({self._greeting})
         await asyncio.gather(*(client.close() for client in self._clients.values()))
 
-    def get_model(self, model_name: str | None) -> Model:
+    def get_model(self, model_name: str | None) -> JournaledModel:
         """The wrapped model; `AGENT_MODEL` for agents that name none.
 
         Raises:
@@ -115,13 +115,14 @@ class UpstreamProvider(ModelProvider):
             model, provider = self._config.meant(name)
             if provider is None:
                 raise UserError(f"No provider of {self._settings.models_config} has {name!r}.")
-            window = self._config.window_of(model)
+            window, compactor = self._config.window_of(model), self._config.compactor
             self._models[name] = JournaledModel(
                 self._plain(model, provider),
                 model,
                 timeout_s=self._settings.model_timeout_s,
                 gate=self.gates[provider],
                 compacts_above=int(window * self._settings.compact_at) if window else None,
+                compactor=self.get_model(compactor) if compactor not in (None, name) else None,
             )
         return self._models[name]
 

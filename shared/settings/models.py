@@ -84,6 +84,9 @@ class ModelsConfig(Part):
         {}, max_length=1000
     )
 
+    #: The model that summarises what is too long for others; without, each summarises for itself.
+    compactor: _ModelName | None = None
+
     @model_validator(mode="after")
     def _one_takes_the_rest(self) -> "ModelsConfig":
         rest = [name for name, one in self.providers.items() if not one.models]
@@ -140,13 +143,17 @@ def _part_of(place: list[str]) -> type[Part] | None:
 
 
 def _homeless(config: ModelsConfig, tree: yaml.Node, file: str) -> list[str]:
-    """Sentences about aliases of models that belong to nobody."""
+    """Sentences about models that belong to nobody."""
     sentences = []
-    for name in config.aliases:
+    named = [(["aliases", name], name) for name in config.aliases]
+    if config.compactor is not None and config.compactor not in config.aliases:
+        named.append((["compactor"], config.compactor))
+    for where, name in named:
         model, provider = config.meant(name)
         if provider in config.providers:
             continue
-        place = ["aliases", name, "provider" if provider else "model"]
+        inside = "provider" if provider else "model"
+        place = where if name not in config.aliases else [*where, inside]
         line = line_of(tree, place)
         why = f"there is no provider {provider!r}" if provider else f"no provider has {model!r}"
         sentences.append(f"{file}, line {line}: {'.'.join(place)}: {why}.")

@@ -122,7 +122,7 @@ class RunnerSettings(ProcessSettings):
         gt=0,
         le=1,
         description="The part of a model's window (`windows` in `models.yaml`) above which the "
-        "conversation before a run is summarised first.",
+        "beginning of what it would be given is summarised first.",
     )
     models_config: Path = Field(
         DEFAULT_PATH,

@@ -37,8 +37,8 @@ _BESIDE = {
     "agents that their own code makes or runs: tests/runner/replay/test_authors_code.py": (
         "runner.author_loop",
     ),
-    "long threads: tests/runner/replay/test_compaction.py ends runners in the middle": (
-        "runner.compaction",
+    "long threads and runs: tests/runner/replay/test_compaction.py, test_folding.py": (
+        *("runner.compaction.agent", "runner.compaction.folding", "runner.compaction.threads"),
     ),
     "connections, which a run makes anew: tests/runner/replay/test_mcp_servers.py": (
         "runner.mcp_servers",

@@ -32,7 +32,7 @@ LEFT_OUT = {
         "runner.hints:listen_for_hints asyncio.sleep",
     ),
     "files are read before a model is called, and read again by whoever takes over": (
-        "runner.models.journaled:_Call._read_files with_files",
+        "runner.models.live_call:LiveCall._read_files with_files",
         "runner.record:Record.file _until_answered",
     ),
     "files of an agent's own code, of which toolsvc keeps one however often it is asked": (
@@ -106,7 +106,7 @@ LEFT_OUT = {
     ),
     "after 25 turns of a run, and only for a cache": (
         "runner.agent_loop:AgentLoop.drive _attempt#2",
-        "runner.models.journaled:_Call.live snapshot",
+        "runner.models.live_call:LiveCall.live snapshot",
     ),
     "no run is there": (
         "runner.wrap:_Journaling.invoke _plain",
@@ -132,7 +132,7 @@ LEFT_OUT = {
         "runner.natives:_Approver._ask answer",
     ),
     "a model that an author brings along, which is called without a gate": (
-        "runner.models.journaled:_Call.live _once",
+        "runner.models.live_call:LiveCall.live _once",
     ),
     "called by authors' code only, and by no step": (
         "runner.sessions:Kept.write inner.clear_session",

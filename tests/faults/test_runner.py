@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.stores, pytest.mark.asyncio(loop_scope="module")]
 FREEZES = (
     "runner.record:Record._once _http.request enter after",
     "runner.run:Driver._append_starts append after",
-    "runner.models.journaled:_Call._once _stream after",
+    "runner.models.live_call:LiveCall._once _stream after",
     "runner.publisher:Publisher._send append_all before",
     "runner.agent_loop:AgentLoop._call_tool run.home.run before",
     "runner.committer:Committer._send _record.commit before",

@@ -38,6 +38,14 @@ TABLE: dict[str, tuple[Callable[[], BaseException], Code]] = {
         lambda: status(openai.BadRequestError, 400, "context_length_exceeded"),
         Code.CONTEXT_LENGTH,
     ),
+    "400, too long for a server without a code": (
+        lambda: openai.BadRequestError(
+            "This model's maximum context length is 4096 tokens.",
+            response=httpx2.Response(400, request=REQUEST),
+            body={"code": 400},
+        ),
+        Code.CONTEXT_LENGTH,
+    ),
     "401": (lambda: status(openai.AuthenticationError, 401), Code.UPSTREAM_AUTH),
     "403": (lambda: status(openai.PermissionDeniedError, 403), Code.UPSTREAM_AUTH),
     "404": (lambda: status(openai.NotFoundError, 404), Code.UPSTREAM_REFUSED),

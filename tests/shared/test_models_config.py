@@ -107,6 +107,12 @@ def test_without_a_file_there_is_one_provider(
             "line 4: aliases.x.modle: there is no such field; did you mean model?",
         ),
         ("providers: {a: {}}\naliases: {x: y}\n", "line 2: aliases.x: "),
+        (
+            "providers: {a: {models: [z]}}\ncompactor: y\n",
+            "line 2: compactor: no provider has 'y'.",
+        ),
+        ("providers: {a: {}}\ncompactor: ''\n", "line 2: compactor: "),
+        ("providers: {a: {}}\ncompactor: [y]\n", "line 2: compactor: "),
         ("providers:\n  a: {restart: true\n", "line "),
         ("providers: !!python/object:os.system {}\n", "line 1: "),
         ("providers: &a\n  x: *a\n", "cannot be read as YAML"),

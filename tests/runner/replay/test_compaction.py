@@ -7,7 +7,8 @@ import pytest
 from agents import Agent
 
 from runner.carried import StopKind
-from runner.compaction import ACTIVITY, INSTRUCTIONS, model_input, standing
+from runner.compaction.agent import ACTIVITY, INSTRUCTIONS
+from runner.compaction.threads import model_input, standing
 from runner.drop_ins.exports import Export
 from tests.runner.replay.rig import CrashedError, Items, World, attempt, text
 
