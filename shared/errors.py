@@ -43,6 +43,14 @@ class RateLimitedError(BatonError):
         self.retry_after_s = retry_after_s
 
 
+class UnsatisfiableRangeError(BatonError):
+    """A part is asked for that lies outside of all `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(Code.BAD_RANGE, f"There are no such bytes: the whole has {size:,}.")
+        self.size = size
+
+
 class FencedError(BatonError):
     """Another claim of the thread has taken over."""
 

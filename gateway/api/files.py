@@ -17,7 +17,8 @@ from shared.media import file_name, media_type_of
 from shared.protocol.codes import Code
 from shared.protocol.ids import uuid7
 from shared.telemetry.logs import get_logger
-from shared.web.files import file_id, file_key, file_response
+from shared.web.files import file_etag, file_id, file_key, file_response
+from shared.web.ranges import asked_part
 
 log = get_logger(__name__)
 
@@ -141,15 +142,25 @@ async def list_files(
     "/files/{id}",
     operation_id="getFile",
     response_class=Response,
-    responses={200: {"content": {"*/*": {}}, "description": "The file's bytes."}},
+    responses={
+        200: {"content": {"*/*": {}}, "description": "The file's bytes."},
+        206: {"content": {"*/*": {}}, "description": "The part that `Range` asks for."},
+    },
 )
-async def get_file(file: PathId, caller: SignedIn, services: WithServices) -> Response:
-    """Download a file of mine."""
+async def get_file(
+    file: PathId, request: Request, caller: SignedIn, services: WithServices
+) -> Response:
+    """Download a file of mine, or a part of it: `Range`, with `If-Range` and its `ETag`."""
     async with services.db.reading(caller.user_id) as db:
-        found = await files.find(db, caller.user_id, file_key(file))
-    if found is None:
+        row = await files.about(db, caller.user_id, file_key(file))
+        if row is None:
+            raise BatonError(Code.NOT_FOUND)
+        etag = file_etag(row.sha256)
+        part = asked_part(request.headers, size=row.size, etag=etag)
+        content = await files.content(db, caller.user_id, row.key, part)
+    if content is None:
         raise BatonError(Code.NOT_FOUND)
-    return file_response(file, found.media_type, found.content, name=found.name)
+    return file_response(file, row.media_type, content, name=row.name, etag=etag, part=part)
 
 
 @router.get("/files/{id}/about", operation_id="describeFile")

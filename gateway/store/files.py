@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import FILES, THREADS
 from shared.db.direct import Transaction
 from shared.db.line import Statement
+from shared.web.ranges import Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +27,6 @@ class FileRow:
     sha256: bytes
     thread: str | None
     created_at: datetime
-
-
-class Content(NamedTuple):
-    """What is downloaded."""
-
-    media_type: str
-    name: str | None
-    content: bytes
 
 
 _READING = (
@@ -86,15 +79,14 @@ async def store(
     return FileRow(**values, thread=None, created_at=made) if made else None
 
 
-async def find(db: AsyncConnection, user: UUID, key: UUID) -> Content | None:
-    """Type, name and bytes of a person's file, unless its thread was deleted."""
-    query = (
-        select(FILES.c.media_type, FILES.c.name, FILES.c.content)
-        .outerjoin(THREADS, THREADS.c.id == FILES.c.thread_id)
-        .where(FILES.c.id == key, FILES.c.user_id == user, THREADS.c.deleted_at.is_(None))
-    )
-    row = (await db.execute(query)).one_or_none()
-    return Content(*row) if row else None
+async def content(db: AsyncConnection, user: UUID, key: UUID, part: Part | None) -> bytes | None:
+    """The bytes of a person's file, or a part of them; `None` where it is gone."""
+    wanted: Any = FILES.c.content
+    if part is not None:
+        wanted = func.substring(wanted, part.first + 1, part.last - part.first + 1)
+    query = select(wanted).where(FILES.c.id == key, FILES.c.user_id == user)
+    found: bytes | None = (await db.execute(query)).scalar_one_or_none()
+    return found
 
 
 async def about(db: AsyncConnection, user: UUID, key: UUID) -> FileRow | None:

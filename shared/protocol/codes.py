@@ -45,6 +45,7 @@ class Code(StrEnum):
     NOT_RUNNING = "not_running"
     NOT_SUPPORTED = "not_supported"
     TOO_LARGE = "too_large"
+    BAD_RANGE = "bad_range"
     QUOTA_EXCEEDED = "quota_exceeded"
     URL_REFUSED = "url_refused"
     RATE_LIMITED = "rate_limited"
@@ -100,6 +101,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.NOT_RUNNING: Meaning(409, False, "There is no run that could do this."),
     Code.NOT_SUPPORTED: Meaning(422, False, "This is not supported here."),
     Code.TOO_LARGE: Meaning(413, False, "The body is larger than allowed."),
+    Code.BAD_RANGE: Meaning(416, False, "There are no such bytes."),
     Code.QUOTA_EXCEEDED: Meaning(
         413, False, "Your files would take more room than you have; delete some first."
     ),

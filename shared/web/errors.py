@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from shared.errors import BatonError, RateLimitedError, Store, as_away
+from shared.errors import BatonError, RateLimitedError, Store, UnsatisfiableRangeError, as_away
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
 from shared.telemetry.redact import redact
@@ -90,6 +90,8 @@ def error_response(
         log.error("unexpected error", exc_info=error)
     status = error.status_code if isinstance(error, HTTPException) else told.status
     headers = {"retry-after": _retry_after(told)} if told.status in (429, 503) else {}
+    if isinstance(told, UnsatisfiableRangeError):
+        headers["content-range"] = f"bytes */{told.size}"
     if told.status == 401:
         headers["www-authenticate"] = "Bearer"
     answer = shape(told, status, request_id)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from shared.web.ranges import Part
 
 _PREFIX = "file_"
 #: Whose ids of files these are, in messages.
@@ -45,10 +46,21 @@ def file_link(key: UUID, name: str | None) -> str:
     return f"[{shown}](/api/files/{file_id(key)})"
 
 
+def file_etag(sha256: bytes) -> str:
+    """By which a file's bytes are known: nobody changes them, so it is a strong one."""
+    return f'"{sha256.hex()}"'
+
+
 def file_response(
-    id_: str, media_type: str, content: bytes, *, name: str | None = None
+    id_: str,
+    media_type: str,
+    content: bytes,
+    *,
+    name: str | None = None,
+    etag: str | None = None,
+    part: Part | None = None,
 ) -> Response:
-    """A file to be stored, never to be shown as a page of ours."""
+    """A file, or the `part` of it that `content` is; to be stored, never to be shown as a page."""
     called = f"; filename*=UTF-8''{quote(name, safe='')}" if name else ""
     headers = {
         "content-type": media_type,
@@ -56,4 +68,8 @@ def file_response(
         "content-security-policy": "sandbox",
         "cache-control": "private, no-store",
     }
-    return Response(content, headers=headers)
+    if etag is not None:
+        headers |= {"etag": etag, "accept-ranges": "bytes"}
+    if part is not None:
+        headers["content-range"] = str(part)
+    return Response(content, 206 if part else 200, headers=headers)

@@ -26,6 +26,34 @@ async def test_its_owner_reads_it_as_a_download(rig: Rig, ada: httpx.AsyncClient
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+async def test_a_part_of_it_may_be_asked_for(
+    ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    content = bytes(range(256)) * 40
+    made = (await ada.post("/api/files?name=a.bin", content=content)).json()
+    path = f"/api/files/{made['id']}"
+    whole = await ada.get(path)
+    etag = f'"{made["sha256"]}"'
+    assert (whole.headers["etag"], whole.headers["accept-ranges"]) == (etag, "bytes")
+    for range_, first, last in (
+        ("bytes=0-9", 0, 9),
+        ("bytes=10000-", 10_000, 10_239),
+        ("bytes=-1", 10_239, 10_239),
+    ):
+        part = await ada.get(path, headers={"range": range_, "if-range": etag})
+        assert part.status_code == 206
+        assert part.content == content[first : last + 1]
+        assert part.headers["content-range"] == f"bytes {first}-{last}/10240"
+        assert part.headers["content-disposition"] == whole.headers["content-disposition"]
+    past = await ada.get(path, headers={"range": "bytes=10240-"})
+    assert (past.status_code, code_of(past)) == (416, "bad_range")
+    assert past.headers["content-range"] == "bytes */10240"
+    for headers in ({"range": "bytes=0-1,5-6"}, {"range": "bytes=0-1", "if-range": '"x"'}):
+        answer = await ada.get(path, headers=headers)
+        assert (answer.status_code, answer.content) == (200, content)
+    assert code_of(await bob.get(path, headers={"range": "bytes=99999-"})) == "not_found"
+
+
 async def test_it_is_gone_with_its_thread(rig: Rig, ada: httpx.AsyncClient) -> None:
     path = f"/api/files/{(await adas(rig, ada))['file']}"
     assert (await ada.delete("/api/threads/thr_1")).status_code == 204
