@@ -31,6 +31,12 @@ def create_key(
         float | None,
         typer.Option("--expires-days", metavar="D", help="It ends by itself after so many days."),
     ] = None,
+    cancel_on_disconnect: Annotated[
+        bool,
+        typer.Option(
+            "--cancel-on-disconnect", help="Who leaves an answer of /v1 early stops its run."
+        ),
+    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +44,8 @@ def create_key(
     if expires_days is not None and not expires_days > 0:
         raise UsageError("--expires-days must be more than 0.")
     with opened(url, as_json, known=False) as cli:
-        made = _make(cli, email, {"name": name} | _expiry(expires_days))
+        wishes = {"cancelOnDisconnect": True} if cancel_on_disconnect else {}
+        made = _make(cli, email, {"name": name} | _expiry(expires_days) | wishes)
         if as_json:
             cli.output.document(made)
             return
@@ -68,10 +75,13 @@ def list_keys(
                 _state(one),
                 ago(one["createdAt"]),
                 ago(one["usedAt"]),
+                "cancels" if one.get("cancelOnDisconnect") else NOTHING,
             )
             for one in page["data"]
         ]
-        shown = Listing(("key", "of", "name", "state", "made", "used"), rows, elastic="name")
+        shown = Listing(
+            ("key", "of", "name", "state", "made", "used", "who leaves"), rows, elastic="name"
+        )
         cli.output.page(page, shown, "No keys yet.", "baton keys list")
 
 

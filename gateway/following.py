@@ -4,9 +4,11 @@ Who leaves stops nothing: the run goes on, and may be followed again from its be
 gateway.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +20,7 @@ from gateway.questions import AskedError
 from gateway.relay.listener import Listener
 from gateway.relay.relay import Relay
 from gateway.services import Services
+from gateway.stopping import request_cancel
 from gateway.store import interrupts, runs
 from gateway.store.interrupts import InterruptRow
 from gateway.store.messages import messages_made
@@ -54,6 +57,8 @@ class Followers:
     def __init__(self, services: Services, relay: Relay) -> None:
         self._services, self._relay = services, relay
         self._open: set[Inbox] = set()
+        #: How many follow each run here.
+        self._followed: Counter[UUID] = Counter()
         self._stops = False
 
     def end_all(self) -> None:
@@ -81,6 +86,7 @@ class Followers:
             BatonError: UNAVAILABLE; NOT_FOUND where its thread was deleted; DECISION_NEEDED where
                 it stands behind a question.
         """
+        self._followed[accepted.run_key] += 1
         inbox = Inbox()
         listener = Listener(inbox, accepted.thread_key, accepted.thread_id)
         self._open.add(inbox)
@@ -94,9 +100,24 @@ class Followers:
             yield following
         finally:
             self._open.discard(inbox)
+            self._followed[accepted.run_key] -= 1
+            if not self._followed[accepted.run_key]:
+                del self._followed[accepted.run_key]
             inbox.end(_stopping())
             # Not awaited: whoever is cancelled here could not wait for Redis any more.
             self._services.background.start(self._relay.leave(listener), "leave a run")
+
+    def abandon(self, caller: Caller, accepted: Accepted) -> None:
+        """Nobody needs a run's answer any more: stop it, unless somebody else here follows it.
+
+        A gateway that stops has let its clients go itself.
+        """
+        if self._stops or self._followed[accepted.run_key]:
+            return
+        self._services.background.start(self._stop(caller, accepted), "stop a run that was left")
+
+    async def _stop(self, caller: Caller, accepted: Accepted) -> None:
+        await request_cancel(self._services, caller, thread_id=None, run_id=accepted.run_id)
 
 
 class Following:

@@ -42,6 +42,9 @@ class NewKey(Body):
         None, description="Whose key it shall be; of somebody else, for admins only."
     )
     expires_in_days: float | None = Field(None, gt=0, le=3650, examples=[90])
+    cancel_on_disconnect: bool = Field(
+        False, description="Whether who leaves an answer of `/v1` before its end stops the run."
+    )
 
 
 class Key(Shape):
@@ -55,6 +58,7 @@ class Key(Shape):
     expires_at: datetime | None
     revoked_at: datetime | None
     used_at: datetime | None
+    cancel_on_disconnect: bool
 
     @classmethod
     def of(cls, row: KeyRow) -> Self:
@@ -68,6 +72,7 @@ class Key(Shape):
             expires_at=row.expires_at,
             revoked_at=row.revoked_at,
             used_at=row.used_at,
+            cancel_on_disconnect=row.cancel_on_disconnect,
         )
 
 
@@ -89,6 +94,7 @@ async def create_key(body: NewKey, caller: SignedIn, services: WithServices) -> 
             key_hash=hash_of(key),
             shown=key[:SHOWN_CHARS],
             expires_at=_expiry(body.expires_in_days, caller),
+            cancel_on_disconnect=body.cancel_on_disconnect,
         )
     log.info("a key was made", key=str(row.id))
     return MadeKey(key=key, **Key.of(row).model_dump())

@@ -138,6 +138,7 @@ def _caller(services: Services, found: people.Credential, how: How, hashed: byte
         credential=hashed,
         key_name=found.key_name,
         key_shown=found.key_shown,
+        cancel_on_disconnect=found.cancel_on_disconnect,
     )
 
 

@@ -31,6 +31,8 @@ class Caller:
     #: Of a key: what its owner calls it, and how it begins.
     key_name: str = ""
     key_shown: str = ""
+    #: Of a key: whether who leaves an answer of `/v1` before its end stops the run.
+    cancel_on_disconnect: bool = False
 
 
 #: Bytes of chance in every secret we make: 256 bits.

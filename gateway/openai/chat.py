@@ -45,7 +45,8 @@ async def create_chat_completion(
     accepted = await accept(services, caller, sent)
     link, again = page_of(site, accepted.thread_id), key is not None
     followers = request.app.state.followers
-    served = Served(followers, caller, accepted, again=again, link=link, site=site)
+    needed = caller.cancel_on_disconnect and not again
+    served = Served(followers, caller, accepted, again=again, link=link, site=site, needed=needed)
     identity = Identity(
         id=f"chatcmpl-{accepted.run_id}", created=created_at(accepted), model=asked.model
     )

@@ -44,7 +44,8 @@ async def create_response(request: Request, caller: SignedIn, services: WithServ
     )
     identity = _identity(accepted, wanted.model, background=wanted.background)
     headers = headers_of(accepted, wanted)
-    served = _served(request, caller, accepted, again=key is not None)
+    needed = caller.cancel_on_disconnect and key is None and not wanted.background
+    served = _served(request, caller, accepted, again=key is not None, needed=needed)
     if wanted.stream:
         lines = ResponseStream(identity, events=request.headers.get("baton-events") == "1")
         return await begun(served.stream(lines), headers)
@@ -201,9 +202,17 @@ def _served(
     *,
     again: bool,
     anew: bool = False,
+    needed: bool = False,
 ) -> Served:
     followers, site = request.app.state.followers, site_of(request, request.app.state.services)
-    return Served(followers, caller, accepted, again=again, link=None, site=site, anew=anew)
+    return Served(
+        *(followers, caller, accepted),
+        again=again,
+        link=None,
+        site=site,
+        anew=anew,
+        needed=needed,
+    )
 
 
 def _json(value: dict[str, Any], headers: dict[str, str]) -> Response:

@@ -1,8 +1,8 @@
 """Serving one run to one HTTP request, in one piece or as a stream, whatever the shape."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
@@ -58,7 +58,8 @@ class Served:
 
     `again`: the same request may be sent again, and joins it; `link`: where its questions are
     decided, for those who read them in the text; `site`: our own address, for links to files;
-    `anew`: the events are wanted as they were, as long as they exist.
+    `anew`: the events are wanted as they were, as long as they exist; `needed`: the run goes on for
+    this caller alone, who stops it by leaving.
     """
 
     def __init__(
@@ -71,10 +72,11 @@ class Served:
         link: str | None,
         site: str,
         anew: bool = False,
+        needed: bool = False,
     ) -> None:
         self._followers, self._caller, self._accepted = followers, caller, accepted
         self._again, self._link, self._anew = again, link, anew
-        self._site = site
+        self._site, self._needed = site, needed
 
     async def whole(self) -> Whole:
         """The whole answer.
@@ -85,10 +87,11 @@ class Served:
         answer = Answer(streamed=False, link=self._link, site=self._site)
         try:
             follow = self._followers.following(self._caller, self._accepted, site=self._site)
-            async with follow as following:
-                while not answer.ended:
-                    for one in await following.next(KEEP_ALIVE_S) or ():
-                        _feed(answer, one)
+            with self._present(answer):
+                async with follow as following:
+                    while not answer.ended:
+                        for one in await following.next(KEEP_ALIVE_S) or ():
+                            _feed(answer, one)
             return answer.whole
         except Exception as error:  # noqa: BLE001 - whatever it is, the run stands
             raise self._told(error) from None
@@ -97,30 +100,42 @@ class Served:
         """The answer as it comes. What goes wrong before the first byte is raised."""
         opened = False
         try:
-            async for said in self._lines(writer):
-                yield said if opened else writer.opening() + said
-                opened = True
+            async with aclosing(self._lines(writer)) as lines:
+                async for said in lines:
+                    yield said if opened else writer.opening() + said
+                    opened = True
         except Exception as error:  # noqa: BLE001 - whatever it is, the stream has to end
             told = self._told(error)
             if not opened:
                 raise told from None
             yield writer.failed(told)
 
-    async def _lines(self, writer: Writer) -> AsyncIterator[bytes]:
+    async def _lines(self, writer: Writer) -> AsyncGenerator[bytes, None]:
         answer = Answer(streamed=True, link=self._link, site=self._site)
         follow = self._followers.following(
             self._caller, self._accepted, site=self._site, anew=self._anew
         )
-        async with follow as following:
-            while not answer.ended:
-                happened = await following.next(KEEP_ALIVE_S)
-                if happened is None:
-                    yield KEEP_ALIVE
-                    continue
-                said = b"".join(writer.happened(one, _feed(answer, one)) for one in happened)
-                if said:
-                    yield said
-            yield writer.closing(answer.whole)
+        with self._present(answer):
+            async with follow as following:
+                while not answer.ended:
+                    happened = await following.next(KEEP_ALIVE_S)
+                    if happened is None:
+                        yield KEEP_ALIVE
+                        continue
+                    said = b"".join(writer.happened(one, _feed(answer, one)) for one in happened)
+                    if said:
+                        yield said
+                yield writer.closing(answer.whole)
+
+    @contextmanager
+    def _present(self, answer: Answer) -> Iterator[None]:
+        """The time in which the client is there, perhaps until it leaves."""
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            if self._needed and not answer.ended:
+                self._followers.abandon(self._caller, self._accepted)
+            raise
 
     def _told(self, error: Exception) -> BatonError:
         """The run stands, and can be found; who asks again without a key would begin another."""

@@ -24,6 +24,7 @@ class KeyRow:
     expires_at: datetime | None
     revoked_at: datetime | None
     used_at: datetime | None
+    cancel_on_disconnect: bool
 
 
 _READING = select(
@@ -35,6 +36,7 @@ _READING = select(
     API_KEYS.c.expires_at,
     API_KEYS.c.revoked_at,
     API_KEYS.c.used_at,
+    API_KEYS.c.cancel_on_disconnect,
 ).join(USERS, USERS.c.id == API_KEYS.c.user_id)
 
 
@@ -46,6 +48,7 @@ async def make(
     key_hash: bytes,
     shown: str,
     expires_at: datetime | None,
+    cancel_on_disconnect: bool,
 ) -> KeyRow:
     """Remember a new key."""
     values = {
@@ -55,6 +58,7 @@ async def make(
         "key_hash": key_hash,
         "shown": shown,
         "expires_at": expires_at,
+        "cancel_on_disconnect": cancel_on_disconnect,
     }
     await db.execute(insert(API_KEYS).values(values))
     row = (await db.execute(_READING.where(API_KEYS.c.id == values["id"]))).one()

@@ -50,6 +50,7 @@ class Credential:
     #: Of a key: what its owner calls it, and how it begins.
     key_name: str = ""
     key_shown: str = ""
+    cancel_on_disconnect: bool = False
 
 
 _PERSON = (
@@ -153,6 +154,7 @@ _OF_KEY = (
         API_KEYS.c.used_at,
         API_KEYS.c.name.label("key_name"),
         API_KEYS.c.shown.label("key_shown"),
+        API_KEYS.c.cancel_on_disconnect,
     )
     .join(USERS, USERS.c.id == API_KEYS.c.user_id)
     .where(API_KEYS.c.key_hash == bindparam("hash"), _KEY_LIVES)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Text, func, text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Text, func, text
 from sqlmodel import Field, SQLModel
 
 from shared.protocol.ids import uuid7
@@ -71,6 +71,10 @@ class ApiKey(SQLModel, table=True):
     name: str
     key_hash: bytes = Field(unique=True)
     shown: str  # `bt_` and the first characters, to tell keys apart
+    #: Whether a caller of `/v1` who leaves an answer before its end stops the run.
+    cancel_on_disconnect: bool = Field(
+        default=False, sa_column=Column(Boolean, server_default="false", nullable=False)
+    )
     created_at: datetime = time_of_insert()
     expires_at: datetime | None = time_or_null()
     revoked_at: datetime | None = time_or_null()

@@ -189,6 +189,7 @@ def listed_key(email: str, id_: str, shown: str = "bt_AAAAAA") -> dict[str, Any]
         "expiresAt": None,
         "revokedAt": None,
         "usedAt": None,
+        "cancelOnDisconnect": False,
     }
 
 

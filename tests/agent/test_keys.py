@@ -16,6 +16,15 @@ def test_the_key_is_the_last_line_and_alone_on_standard_output(
     assert standin.asked[-1].body == {"name": "ci", "expiresInDays": 30.0}
 
 
+def test_a_key_whose_callers_stop_what_they_leave(known: Baton, standin: StandIn) -> None:
+    standin.answers["POST /api/keys"] = (201, made_key(KEY))
+    assert known("keys", "create", "--cancel-on-disconnect").status == 0
+    assert standin.asked[-1].body == {"name": "", "cancelOnDisconnect": True}
+    key = listed_key("ada@example.com", "k") | {"cancelOnDisconnect": True}
+    standin.answers["GET /api/keys"] = (200, page(key))
+    assert "cancels" in known("keys", "list").out
+
+
 def test_in_dev_mode_a_key_is_made_as_its_owner(known: Baton, standin: StandIn) -> None:
     standin.be_in_dev_mode()
     result = known("keys", "create", "--email", "eve@example.com")

@@ -278,13 +278,13 @@ async def test_a_stream_outlives_its_runner(caller: Caller, stack: Stack) -> Non
 class Cut:
     """A stream that ends when its gateway does."""
 
-    def __init__(self, key: str) -> None:
-        self.key, self.text, self.run = key, "", ""
+    def __init__(self, key: str | None = None) -> None:
+        self.headers = {"Idempotency-Key": key} if key else {}
+        self.text, self.run = "", ""
         self.is_read = asyncio.Event()
 
     async def read(self, caller: Caller, path: str, asked: dict[str, Any]) -> None:
-        headers = {"Idempotency-Key": self.key}
-        async with caller.http.stream("POST", path, json=asked, headers=headers) as raw:
+        async with caller.http.stream("POST", path, json=asked, headers=self.headers) as raw:
             self.run = raw.headers["baton-run"]
             with contextlib.suppress(httpx.RemoteProtocolError, httpx.ReadError):
                 async for part in raw.aiter_text():
@@ -300,23 +300,25 @@ class Cut:
 
 
 async def test_streams_outlive_their_gateway_and_are_read_on_at_the_other(
-    callers: list[Caller], stack: Stack
+    callers: list[Caller], ada: Person, stack: Stack
 ) -> None:
     first, second = callers
+    # Whose callers stop what they leave: but here it is the gateway that goes.
+    made = await ada.http.post("/api/keys", json={"cancelOnDisconnect": True})
+    impatient = Caller(stack.gateway_urls[0], made.json()["key"])
     chat, response = body(SLOW, stream=True), {"model": "Assistant", "input": SLOW, "stream": True}
-    chats, responses = ([Cut(new_id("key")) for _ in range(5)] for _ in range(2))
+    chats, responses = [Cut(new_id("key")) for _ in range(5)], [Cut() for _ in range(5)]
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         for one in chats:
             group.create_task(one.read(first, COMPLETIONS, chat))
         for one in responses:
-            group.create_task(one.read(first, RESPONSES, response))
+            group.create_task(one.read(impatient, RESPONSES, response))
         for one in chats + responses:
             await one.is_read.wait()
         stack.processes["gateway-1"].kill(signal.SIGKILL)
     words = [f"word{number}" for number in range(1, 61)]
     for one in chats:
-        headers = {"Idempotency-Key": one.key}
-        joined = await second.http.post(COMPLETIONS, json=chat, headers=headers)
+        joined = await second.http.post(COMPLETIONS, json=chat, headers=one.headers)
         assert joined.headers["baton-run"] == one.run
         assert text_of(chunks_of(joined.text)).split() == words
     for one in responses:
@@ -327,6 +329,7 @@ async def test_streams_outlive_their_gateway_and_are_read_on_at_the_other(
         deltas = [event["delta"] for event in told if event["type"].endswith("output_text.delta")]
         assert "".join(deltas).split() == words
         assert told[-1]["type"] == "response.completed"
+    await impatient.close()
     await until(lambda: is_ready(first))
 
 

@@ -37,6 +37,15 @@ async def test_a_key_is_shown_once_and_kept_as_a_hash(rig: Rig, ada: httpx.Async
     assert me["email"] == "ada@example.com"
 
 
+async def test_a_key_may_cancel_what_its_callers_leave(rig: Rig, ada: httpx.AsyncClient) -> None:
+    for wish in ({}, {"cancelOnDisconnect": True}):
+        made = (await ada.post("/api/keys", json=wish)).json()
+        assert made["cancelOnDisconnect"] is bool(wish)
+    listed = (await ada.get("/api/keys")).json()["data"]
+    assert [one["cancelOnDisconnect"] for one in listed] == [True, False]
+    assert code_of(await ada.post("/api/keys", json={"cancelOnDisconnect": "yes"})) == "bad_input"
+
+
 async def test_its_use_is_noted(rig: Rig, ada: httpx.AsyncClient) -> None:
     key = (await ada.post("/api/keys", json={})).json()["key"]
     await (await with_key(rig, key)).get("/api/me")
