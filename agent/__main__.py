@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from agent import agents, effects, keys, runs, threads
+from agent import agents, effects, files, keys, runs, threads
 from agent.approvals import approve, reject
 from agent.chat import chat
 from agent.deploy_check import deploy_check
@@ -54,6 +54,7 @@ def make_app() -> typer.Typer:
     app.command(rich_help_panel=CONVERSE)(approve)
     app.command(rich_help_panel=CONVERSE)(reject)
     app.add_typer(threads.app, name="threads", rich_help_panel=CONVERSE)
+    app.add_typer(files.app, name="files", rich_help_panel=CONVERSE)
     app.add_typer(runs.app, name="runs", rich_help_panel=CONVERSE)
     app.command(rich_help_panel=CONVERSE)(trace)
     app.command(rich_help_panel=CONVERSE)(verify)

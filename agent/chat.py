@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from agent.client import Gateway, part
 from agent.command import Cli, Json, Url, opened
 from agent.conversation import Conversation
 from agent.errors import FAILED, INTERRUPTED, WAITS, CliError, UsageError
+from agent.files import attached
 from agent.follow import tail_command
 from agent.interrupts import LeftError
 from agent.text import plain
@@ -37,6 +39,10 @@ def chat(
     thread: Annotated[
         str | None, typer.Option("--thread", metavar="ID", help="Go on in this thread.")
     ] = None,
+    attach: Annotated[
+        list[str] | None,
+        typer.Option("--attach", metavar="FILE", help="Send a file along; as often as you like."),
+    ] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -51,6 +57,8 @@ def chat(
         text = sys.stdin.read()
     if text is not None and not text.strip():
         raise UsageError("There is nothing to say.", 'Try: baton chat "hello"')
+    if text is None and attach:
+        raise UsageError("Files go along with a message.", 'Try: baton chat "…" --attach FILE')
     if text is None and as_json:
         raise UsageError("A conversation cannot be JSON.", 'Say what to ask: baton chat --json "…"')
     with opened(url, as_json) as cli:
@@ -58,13 +66,18 @@ def chat(
         agent = agent or (str(known["agent"]) if known else choose_agent(cli.gateway))
         if text is None:
             raise typer.Exit(_converse(cli, agent, known))
-        raise typer.Exit(_say(cli, text, agent, thread or new_thread_id()))
+        parts = [attached(cli.gateway, file) for file in attach or ()]
+        frame = request(text, agent, thread or new_thread_id(), parts)
+        raise typer.Exit(_say(cli, frame))
 
 
-def request(text: str, agent: str, thread: str) -> dict[str, Any]:
-    """A `run` frame; its run id makes a repeat harmless."""
+def request(
+    text: str, agent: str, thread: str, parts: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """A `run` frame for a text, and `parts` behind it; its run id makes a repeat harmless."""
     sound = text.encode("utf-8", "replace").decode()  # what no encoding can hold, JSON cannot
-    message = {"id": new_id("msg"), "role": "user", "content": sound}
+    content = [{"type": "text", "text": sound}, *parts] if parts else sound
+    message = {"id": new_id("msg"), "role": "user", "content": content}
     run_input = {"threadId": thread, "runId": new_run_id(), "messages": [message]}
     return {"op": "run", "agent": agent, "input": run_input | {"tools": [], "context": []}}
 
@@ -85,8 +98,8 @@ def choose_agent(gateway: Gateway) -> str:
     )
 
 
-def _say(cli: Cli, text: str, agent: str, thread: str) -> int:
-    frame = request(text, agent, thread)
+def _say(cli: Cli, frame: dict[str, Any]) -> int:
+    thread = frame["input"]["threadId"]
     watch = Watch(thread, frame["input"]["runId"], request=frame)
     try:
         status = ask(cli, watch)

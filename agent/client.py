@@ -44,6 +44,11 @@ class Gateway:
         """Make or start something."""
         return self._ask("POST", path, json={} if body is None else body)
 
+    def upload(self, path: str, content: bytes, **query: Any) -> Any:
+        """Bring some bytes as they are; query parameters that are `None` are left out."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._ask("POST", path, content=content, params=given)
+
     def patch(self, path: str, body: dict[str, Any]) -> Any:
         """Change something."""
         return self._ask("PATCH", path, json=body)
@@ -52,14 +57,15 @@ class Gateway:
         """Remove something."""
         self._ask("DELETE", path)
 
-    def download(self, path: str, media_type: str) -> Iterator[bytes]:
-        """Read something large, piece by piece."""
+    def download(self, path: str, media_type: str | None = None) -> Iterator[bytes]:
+        """Read something large, piece by piece; of any type, unless one is named."""
         answer = self._answered("GET", path, stream=True)
         try:
             if not answer.is_success:
                 answer.read()
                 self._read(answer)
-            if answer.headers.get("content-type", "").partition(";")[0] != media_type:
+            found = answer.headers.get("content-type", "").partition(";")[0]
+            if media_type is not None and found != media_type:
                 raise NoGatewayError(self.address.url, "another type of content")
             yield from answer.iter_bytes()
         except httpx.HTTPError:

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +13,10 @@ from rich.text import Text
 from agent.approvals import asked_by, how_to_decide
 from agent.client import part
 from agent.command import Cli, Cursor, Json, Limit, ListByDefault, Url, opened
-from agent.errors import INTERRUPTED, WAITS, CliError, UsageError
+from agent.errors import INTERRUPTED, WAITS, UsageError
 from agent.interrupts import LeftError
 from agent.output import Listing, fields, state
+from agent.saving import write_file
 from agent.text import ago, between, count, died, one_line, plain
 from agent.turn import shown_from
 from agent.verify import exported
@@ -196,7 +196,7 @@ def export_run(
                 sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
             return
-        size = _write(Path(output), pieces)
+        size = write_file(Path(output), pieces)
         if as_json:
             cli.output.document({"run": run, "file": output, "bytes": size})
         else:
@@ -208,22 +208,6 @@ async def _tail(cli: Cli, run: str, after: Position | None) -> int:
         return await shown_from(cli, run, after, question=True, cancellable=False)
     except LeftError:
         return INTERRUPTED
-
-
-def _write(path: Path, pieces: Iterable[bytes]) -> int:
-    """Write a file that is whole or not there; its size."""
-    draft = path.with_name(f"{path.name}.part")
-    try:
-        with draft.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-            size = file.tell()
-        draft.replace(path)
-    except OSError as error:
-        raise CliError(f"{path} cannot be written: {error.strerror}.") from None
-    finally:
-        draft.unlink(missing_ok=True)
-    return size
 
 
 def _position(text: str) -> Position:

@@ -1,5 +1,6 @@
 """Settings of toolsvc."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -102,6 +103,12 @@ class ToolsvcSettings(ProcessSettings):
         None,
         alias="BATON_RETENTION_EFFECTS",
         description="The same for effects, the ledger; runs without theirs cannot be resumed.",
+    )
+    retention_unsent: Retention = Field(
+        timedelta(days=7),
+        alias="BATON_RETENTION_UNSENT",
+        description="How long a file stays that somebody has brought, and sent in no message; "
+        "`0` is for ever.",
     )
 
     @property

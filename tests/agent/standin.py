@@ -130,7 +130,9 @@ class StandIn:
 
     async def answer(self, request: Request) -> Response:
         self.loop = asyncio.get_running_loop()
-        body = await request.json() if await request.body() else None
+        sent = await request.body()
+        is_json = request.headers.get("content-type", "") == "application/json"
+        body = await request.json() if sent and is_json else sent or None
         given = request.headers.get("authorization")
         key = given.removeprefix("Bearer ") if given else None
         asked = Asked(request.method, request.url.path, dict(request.query_params), body, key)

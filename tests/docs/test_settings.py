@@ -1,5 +1,6 @@
 """docs/settings.md says what the settings classes say, no more and no less."""
 
+from datetime import timedelta
 from enum import Enum
 from typing import Any
 
@@ -62,4 +63,6 @@ def _shown(default: Any) -> str:
         return f"`{default.value}`"
     if isinstance(default, tuple):
         return f"`{','.join(default)}`"
+    if isinstance(default, timedelta):
+        return f"`{default.days}d`"
     return f"`{default}`"

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from gateway.store import resumes
 from shared.db.line import Statement
@@ -27,7 +28,7 @@ from tests.toolsvc.record_rig import (
 )
 from toolsvc.retention.events import delete_oldest, old_threads
 from toolsvc.retention.journal import Table, delete_rows, old_roots
-from toolsvc.retention.loop import delete_events, delete_journal
+from toolsvc.retention.loop import delete_events, delete_files, delete_journal
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
@@ -111,6 +112,29 @@ async def test_what_ended_long_ago_is_deleted(
     assert sorted((await rig.run_row(run.run)).forgotten) == ["effects", "files", "spans", "steps"]
     assert await rig.sql("SELECT FROM messages")
     assert set((await delete_all(rig)).values()) == {0}
+
+
+async def test_a_file_that_nobody_has_sent_goes_after_its_time(
+    rig: RecordRig, ada: Person, runner: RunnerDouble
+) -> None:
+    run = await ended(rig, runner, ada)
+    moment = datetime.now(UTC)
+    for minutes, name in ((-10, "old"), (-9, "older"), (10, "new")):
+        await rig.sql(
+            "INSERT INTO files (id, user_id, name, media_type, size, sha256, content, created_at) "
+            "SELECT gen_random_uuid(), user_id, :name, 'text/plain', 1, '', 'x', :at FROM runs "
+            "WHERE id = :run",
+            name=name,
+            run=run.run,
+            at=moment + timedelta(minutes=minutes),
+        )
+    async with rig.services.engine.begin() as sending:
+        await sending.execute(text("SELECT FROM files WHERE name = 'old' FOR NO KEY UPDATE"))
+        assert await delete_files(rig.services, moment) == 1
+    assert await delete_files(rig.services, moment) == 1
+    assert await delete_files(rig.services, moment) == 0
+    # What was sent, or made by a run, belongs to its thread.
+    assert sorted(one.name or "" for one in await rig.sql("SELECT name FROM files")) == ["", "new"]
 
 
 async def test_what_ended_lately_stays(rig: RecordRig, ada: Person, runner: RunnerDouble) -> None:

@@ -15,6 +15,7 @@ from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import RETENTION_DELETED
 from toolsvc.retention.events import delete_oldest, old_threads
 from toolsvc.retention.journal import Table, delete_rows, old_roots
+from toolsvc.retention.unsent import delete_unsent
 from toolsvc.services import Services
 
 log = get_logger(__name__)
@@ -34,13 +35,16 @@ async def keep_deleting(services: Services) -> None:
         "files": settings.retention_effects,
     }
     kept = {table: age for table, age in journal.items() if age is not None}
-    while kept or settings.retention_events is not None:
+    unsent = settings.retention_unsent
+    while kept or settings.retention_events is not None or unsent is not None:
         # Not all instances at once, and not at the start, when everybody is busy.
         await asyncio.sleep(random.uniform(0.1, 1) * EVERY_S)  # noqa: S311 - jitter
         try:
             now = await _now(services)
             if settings.retention_events is not None:
                 await delete_events(services, now - settings.retention_events)
+            if unsent is not None:
+                await delete_files(services, now - unsent)
             for table, age in kept.items():
                 await delete_journal(services, table, now - age)
         except SQL_AWAY as error:
@@ -65,6 +69,14 @@ async def delete_journal(services: Services, table: Table, before: datetime) -> 
         while deleted := await delete_rows(services.engine, table, root, before):
             total += await _deleted(table, deleted)
     return _told(table, total)
+
+
+async def delete_files(services: Services, before: datetime) -> int:
+    """Delete files that were brought before a moment and not sent since; how many."""
+    total = 0
+    while deleted := await delete_unsent(services.engine, before):
+        total += await _deleted("files", deleted)
+    return _told("files", total)
 
 
 async def _deleted(table: str, rows: int) -> int:
