@@ -35,6 +35,10 @@ LEFT_OUT = {
         "runner.models.live_call:LiveCall._read_files with_files",
         "runner.record:Record.file _until_answered",
     ),
+    "before a call that a client limits: what its server speaks is asked of it, and nothing done": (
+        "runner.models.limits:within speaks_chat",
+        "runner.models.live_call:LiveCall._within_limits within",
+    ),
     "files of an agent's own code, of which toolsvc keeps one however often it is asked": (
         "baton.files:put_file _drawer().put",
         "baton.files:read_file _drawer().read",
