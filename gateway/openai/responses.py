@@ -14,6 +14,7 @@ from gateway.openai.chat import created_at, headers_of, require_thread
 from gateway.openai.earlier import Found, find_response, going_on
 from gateway.openai.input_items import input_items, page_of
 from gateway.openai.models import agent_of
+from gateway.openai.references import spelled_out
 from gateway.openai.response import Identity, ResponseStream, response
 from gateway.openai.resuming import resuming
 from gateway.openai.serving import Served, begun, site_of, unless_gone
@@ -34,7 +35,8 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, include_in_schema=Fals
 async def create_response(request: Request, caller: SignedIn, services: WithServices) -> Response:
     """A response: at once, as a stream, or in the background."""
     body = await request.json()
-    wanted = read_response_request(body, request.headers)
+    given = await spelled_out(services, caller, body)
+    wanted = read_response_request(given, request.headers)
     key = idempotency_key(request.headers)
     agent = await agent_of(services, caller, wanted.model)
     _check_form(wanted, agent)

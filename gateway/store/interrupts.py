@@ -42,17 +42,17 @@ class Waiting(NamedTuple):
     arguments: str
 
 
-# Those that were called off wait for nobody.
-_WAITING = text(
-    """
+_ASKED = """
     SELECT interrupts.id, runs.id, threads.public_id, runs.agent, interrupts.reason,
         interrupts.tool, interrupts.arguments
     FROM interrupts JOIN runs ON runs.id = interrupts.run_id
     JOIN threads ON threads.id = interrupts.thread_id
-    WHERE interrupts.id = ANY(:ids) AND interrupts.status <> 'superseded'
+    WHERE interrupts.id = ANY(:ids)
         AND runs.user_id = :user AND threads.deleted_at IS NULL AND runs.deleted_at IS NULL
-    """
-)
+"""
+_EVER_ASKED = text(_ASKED)
+# Those that were called off wait for nobody.
+_WAITING = text(f"{_ASKED} AND interrupts.status <> 'superseded'")
 _COLUMNS = """
     interrupts.id, interrupts.run_id, interrupts.reason, interrupts.call_id, interrupts.agent,
     interrupts.tool, interrupts.arguments, interrupts.status, interrupts.message,
@@ -132,6 +132,12 @@ async def open_of(db: AsyncConnection, thread: UUID) -> list[Asking]:
 async def open_under_lock(db: Transaction, thread: UUID) -> Sequence[Asking]:
     """The same, in a transaction; the caller holds the thread's lock."""
     return await db.all(_OPEN_UNDER_LOCK(thread=thread))
+
+
+async def asked(db: AsyncConnection, user: UUID, ids: Sequence[str]) -> list[Waiting]:
+    """A person's questions of these ids, those that were called off too."""
+    found = await db.execute(_EVER_ASKED, {"user": user, "ids": list(ids)})
+    return [Waiting(*row) for row in found]
 
 
 async def asked_by(db: Transaction, run: UUID) -> Sequence[InterruptRow]:

@@ -6,9 +6,6 @@ import { base, key, serve, versionOf } from "./bridge.mjs";
 
 const baton = createOpenAI({ baseURL: base, apiKey: key });
 
-// Without it a history comes as references to stored items.
-const providerOptions = { openai: { store: false } };
-
 // The agent's own tools look to it like those of an MCP server that is called by the provider.
 const tools = {
   mcp: baton.tools.mcp({ serverLabel: "Careful", serverUrl: base, requireApproval: "always" }),
@@ -19,7 +16,7 @@ await serve(
     ...through((model) => baton.responses(model)),
     async question({ model, text }) {
       const messages = [{ role: "user", content: text }];
-      const made = await generateText({ model: baton.responses(model), tools, messages, providerOptions });
+      const made = await generateText({ model: baton.responses(model), tools, messages });
       const asked = made.content.filter((part) => part.type === "tool-approval-request");
       return {
         text: JSON.stringify(asked),
@@ -40,7 +37,6 @@ await serve(
       const made = await generateText({
         model: baton.responses(model),
         tools,
-        providerOptions,
         messages: [...messages, { role: "tool", content }],
       });
       return made.text;

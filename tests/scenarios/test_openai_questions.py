@@ -133,3 +133,82 @@ async def test_approvals_are_asked_and_answered_as_items(
     assert ("sent to ada" if approve else "Not today.") in ended.output_text
     read = await responses.retrieve(asked.id)
     assert read.output_text == ended.output_text
+
+
+# ------------------------------------------------------------------------ items named by their ids
+async def test_a_history_may_name_answers_by_their_ids(callers: list[Caller]) -> None:
+    responses = callers[0].client.responses
+    first = await responses.create(model="Desk", input="hello")
+    named: Any = {"type": "item_reference", "id": first.output[0].id}
+    history: Any = [says("hello"), named, says("and tea")]
+    second = await responses.create(model="Desk", input=history)
+    read: list[Any] = [
+        one.to_dict() async for one in responses.input_items.list(second.id, order="asc")
+    ]
+    assert [one["role"] for one in read] == ["user", "assistant", "user"]
+    assert first.output_text == read[1]["content"][0]["text"]
+
+
+async def test_a_history_names_what_came_of_an_approval_and_it_is_approved_by_its_id(
+    callers: list[Caller],
+) -> None:
+    """As Vercel's AI SDK sends it: the question itself stays with the server, too."""
+    responses = callers[0].client.responses
+    text = '[[tool=send {"to": "bob"}]]'
+    asked = await responses.create(model="Desk", input=text)
+    id_ = asked.output[0].id
+    approved = {"type": "mcp_approval_response", "approval_request_id": id_, "approve": True}
+    said: Any = [says(text), {"type": "item_reference", "id": id_}, approved]
+    ended = await responses.create(model="Desk", input=said)
+    assert "sent to bob" in ended.output_text
+    # The response that asked has its answer under its own id now.
+    read = await responses.retrieve(asked.id)
+    later: Any = [says(text), {"id": read.output[0].id}, says("and tea")]
+    again = await responses.create(model="Desk", input=later)
+    told = [one.to_dict() async for one in responses.input_items.list(again.id, order="asc")]
+    assert "sent to bob" in json.dumps(told[1])
+
+
+async def test_a_call_of_a_client_may_be_named_beside_its_output(callers: list[Caller]) -> None:
+    responses = callers[0].client.responses
+    tools: Any = [{"type": "function", "strict": False, **CLICK}]
+    asked = await responses.create(model="Desk", input=CLICKS, tools=tools)
+    (call,) = asked.output
+    assert isinstance(call, ResponseFunctionToolCall)
+    given: Any = [
+        says(CLICKS),
+        {"type": "item_reference", "id": call.id},
+        {"type": "function_call_output", "call_id": call.call_id, "output": "clicked at a"},
+    ]
+    assert "clicked at a" in (await responses.create(model="Desk", input=given)).output_text
+
+
+@pytest.mark.parametrize("id_", ["msg_run_nobodys", "int_0", "fc_int_0", "rs_1", "ü", "x" * 999, 7])
+async def test_what_is_named_and_not_there_is_refused(callers: list[Caller], id_: Any) -> None:
+    body = {"model": "Desk", "input": [{"type": "item_reference", "id": id_}, says("hello")]}
+    answer = await callers[0].http.post("/v1/responses", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input[0].id")
+
+
+async def test_an_answer_of_somebody_else_or_of_a_deleted_response_is_not_there(
+    callers: list[Caller], stack: Stack
+) -> None:
+    responses = callers[0].client.responses
+    first = await responses.create(model="Desk", input="hello")
+    body = {"model": "Desk", "input": [{"id": first.output[0].id}, says("hello")]}
+    bob = await Person(stack.gateway_urls[0], f"{new_id('bob')}@example.com").sign_in()
+    key = (await bob.http.post("/api/keys", json={"name": "program"})).json()["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+    theirs = await callers[0].http.post("/v1/responses", json=body, headers=headers)
+    await responses.delete(first.id)
+    deleted = await callers[0].http.post("/v1/responses", json=body)
+    assert (theirs.status_code, deleted.status_code) == (400, 400)
+    await bob.http.aclose()
+
+
+async def test_names_of_more_than_a_body_may_have_are_refused(callers: list[Caller]) -> None:
+    responses = callers[0].client.responses
+    first = await responses.create(model="Desk", input="[[large=300000]]")
+    body = {"model": "Desk", "input": [{"id": first.output[0].id}] * 4 + [says("hello")]}
+    answer = await callers[0].http.post("/v1/responses", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
