@@ -14,8 +14,7 @@ from typing import Any
 import orjson
 import uvloop
 
-from benchmarks.dialects import Dialect, dialect_of
-from benchmarks.raw_socket import RawSocket, connect
+from benchmarks.dialects import Connection, Dialect, dialect_of
 
 #: Opening thousands of sockets at once would overrun the listener's queue.
 OPEN_AT_ONCE = 50
@@ -44,7 +43,8 @@ class Client:
 
     def __init__(self, spec: dict[str, Any], number: int, dialect: Dialect, report: Report) -> None:
         self._spec, self._number, self._dialect, self._report = spec, number, dialect, report
-        self._socket: RawSocket | None = None
+        self._connection: Connection | None = None
+        self.pings = dialect.pings
         self._welcomed = asyncio.Event()
         self._over = asyncio.Event()
         self._run = ""
@@ -53,13 +53,8 @@ class Client:
         """Connect, and wait until the server lets us begin."""
         if self._dialect.hello() is None:
             self._welcomed.set()
-        self._socket = await connect(
-            self._spec["host"],
-            self._spec["port"],
-            self._dialect.path,
-            self._dialect.subprotocols,
-            self._received,
-            self._failed,
+        self._connection = await self._dialect.connect(
+            self._spec["host"], self._spec["port"], self._received, self._failed
         )
         await self._welcomed.wait()
 
@@ -101,16 +96,16 @@ class Client:
 
     def close(self) -> None:
         """Hang up."""
-        if self._socket:
-            self._socket.lost = lambda _: None
-            self._socket.close()
+        if self._connection:
+            self._connection.lost = lambda _: None
+            self._connection.close()
 
     _live_wanted = 0
     _last = b""
 
     def _send(self, frame: bytes) -> None:
-        if self._socket:
-            self._socket.send(frame)
+        if self._connection:
+            self._connection.send(frame)
 
     def _received(self, frame: bytes) -> None:
         self._last = frame
@@ -142,7 +137,7 @@ async def main(spec: dict[str, Any]) -> None:
     clients = [Client(spec, n, dialect_of(spec, n), report) for n in range(spec["clients"])]
     await _open(clients)
     await asyncio.gather(*_subscribing(spec, clients))
-    alive = [asyncio.create_task(one.keep_alive()) for one in clients if spec["keys"]]
+    alive = [asyncio.create_task(one.keep_alive()) for one in clients if one.pings]
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     begun, cpu = time.monotonic(), time.process_time()

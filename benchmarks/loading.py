@@ -90,6 +90,7 @@ async def clients(target: Target, load: Load) -> AsyncIterator[Clients]:
         "host": "127.0.0.1",
         "port": target.port,
         "keys": target.keys,
+        "door": target.door,
         "agent": load.agent,
         "tag": f"b{next(_tags)}",
         "clients": load.clients,

@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from benchmarks import measures, takeover
+from benchmarks import measures, takeover, v1
 from benchmarks.idle_threads import make_threads
 from benchmarks.lean import lean_figures
 from benchmarks.loading import Load, clients
@@ -26,7 +26,7 @@ from runner.snapshots import EVERY_TURNS
 from stack.running import Stack
 
 COMPARED = ("delta", "first-token", "runs", "turns")
-OF_ONE_RUNNER = (*COMPARED, "sockets", "threads", "commit", "growth")
+OF_ONE_RUNNER = (*COMPARED, "v1", "sockets", "threads", "commit", "growth")
 NAMES = (*OF_ONE_RUNNER, "lean", "replay", "takeover", "suspects")
 #: Where in a run a commit is looked at: it must not cost more the longer the run has gone on.
 COMMITS = (10, 100, 1000)
@@ -53,6 +53,7 @@ class Bench:
         self.alone: dict[str, Delays] = {}
         self.looped: dict[str, Looped] = {}
         self.turns: dict[str, Delays] = {}
+        self.v1: dict[str, v1.Answers] = {}
 
     async def run(self) -> Result:
         """Measure the floors, then Baton; the table's rows are those of Baton's order."""
@@ -75,9 +76,11 @@ class Bench:
                 await self._sockets(target)
             async with bare_sdk(model) as floor:
                 await self._compared(floor, model)
+                await self._v1(floor, model)
             async with bare_pipe(model, stack) as floor:
                 await self._compared(floor, model)
             await self._compared(target, model)
+            await self._v1(target, model)
             self._compare()
             if self._wants("commit"):
                 await self._commit(target, stack)
@@ -108,6 +111,11 @@ class Bench:
             say(f"{target.name}: {measures.TOOL_TURNS} turns with a tool")
             self.turns[target.name] = await measures.tool_turns(target, model, self.extent)
 
+    async def _v1(self, target: Target, model: int) -> None:
+        if self._wants("v1"):
+            say(f"{target.name}: chat completions")
+            self.v1[target.name] = await v1.Answers.of(target, model, self.extent)
+
     def _compare(self) -> None:
         if self._wants("delta"):
             self._add(
@@ -134,6 +142,8 @@ class Bench:
             turns = {name: p50(one.whole) for name, one in self.turns.items()}
             name = f"{measures.TOOL_TURNS} tool turns without the model's time, p50"
             self._add(Row(name=name, unit="ms", goal=140), turns)
+        if self._wants("v1"):
+            self.result.rows += v1.rows(self.v1["Baton"], self.v1["bare SDK"])
 
     def _first_token(self, name: str, delays: dict[str, Delays], *, goal: float) -> None:
         for title, of in (("p50", p50), ("p95", p95)):

@@ -49,6 +49,13 @@ class Row:
         return self.baton <= self.goal if self.most else self.baton >= self.goal
 
     @property
+    def of_bare_sdk(self) -> float | None:
+        """How many times the bare SDK's it is, in the same run on the same machine."""
+        if self.baton is None or not self.bare_sdk:
+            return None
+        return self.baton / self.bare_sdk
+
+    @property
     def _floors(self) -> tuple[float | None, float | None]:
         return self.bare_sdk, self.bare_pipe
 
@@ -67,6 +74,7 @@ class Row:
             "baton": self.baton,
             "bareSdk": self.bare_sdk,
             "barePipe": self.bare_pipe,
+            "ofBareSdk": self.of_bare_sdk,
             "goal": self.goal_in_words() or None,
             "reached": self.reached,
             "note": self.note,
@@ -85,19 +93,31 @@ class Result:
         """Print the table."""
         table = Table(title=f"{self.machine}, {self.begun:%Y-%m-%d %H:%M} UTC", title_style="")
         table.add_column("")
-        for heading in ("Baton", "bare SDK", "bare pipe", "goal"):
+        for heading in ("Baton", "bare SDK", "bare pipe", "of the SDK", "goal"):
             table.add_column(heading, justify="right")
         table.add_column("")
         for row in self.rows:
             shown = (_number(value) for value in (row.baton, row.bare_sdk, row.bare_pipe))
             verdict = {None: "", True: "[green]reached[/]", False: "[red]not reached[/]"}
+            ratio = "" if row.of_bare_sdk is None else f"{row.of_bare_sdk:.2f}"
             table.add_row(
-                f"{row.name} ({row.unit})", *shown, row.goal_in_words(), verdict[row.reached]
+                f"{row.name} ({row.unit})",
+                *(*shown, ratio, row.goal_in_words(), verdict[row.reached]),
             )
         console.print(table)
         for row in self.rows:
             if row.note:
                 console.print(f"{row.name}: {row.note}", style="dim", highlight=False)
+        console.print(self._verdict(), highlight=False, soft_wrap=True)
+
+    def _verdict(self) -> str:
+        """How many goals are reached, and which are not."""
+        judged = [row for row in self.rows if row.reached is not None]
+        missed = [row.name for row in judged if not row.reached]
+        if not judged:
+            return "none of these rows has a goal"
+        told = f"{len(judged) - len(missed)} of {len(judged)} goals reached"
+        return f"{told}; not {', not '.join(missed)}" if missed else told
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import httpx
 
@@ -33,6 +34,8 @@ class Target:
     port: int
     processes: dict[str, int]  #: what counts, by name: process ids
     keys: list[str] = field(default_factory=list)
+    #: What clients come through: a socket, or chat completions.
+    door: Literal["socket", "v1"] = "socket"
 
 
 @asynccontextmanager

@@ -40,6 +40,8 @@ async def test_a_tiny_run_yields_the_whole_table() -> None:
     for compared in ("CPU per delta", "five-delta runs", "first token, alone, p50"):
         assert by_name[compared].bare_sdk
         assert by_name[compared].bare_pipe
+    for row in (one for name, one in by_name.items() if name.startswith("/v1: ")):
+        assert row.of_bare_sdk
     assert {row.goal_in_words() for row in result.rows} >= {"≤ 200, below both", "≥ 150", "≤ 17"}
     assert {row["name"] for row in result.as_json()["rows"]} == set(by_name)
 
