@@ -1,5 +1,6 @@
 """`release-check`: whether this can be released, and what is still open."""
 
+import signal
 import time
 import tomllib
 from collections.abc import Collection, Iterator
@@ -49,6 +50,7 @@ def release_check(
     commit = Checkout(ROOT).commit()  # before our own reports change something
     looked: list[Looked] = []
     stopped = False
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # programs end with us
     try:
         for one in _looked(items, wanted, output):
             looked.append(one)
@@ -56,6 +58,8 @@ def release_check(
     except KeyboardInterrupt:
         stopped = True
         looked += [Looked(item, _STOPPED) for item in items[len(looked) :]]
+    finally:
+        signal.signal(signal.SIGTERM, before)
     report.parent.mkdir(parents=True, exist_ok=True)
     today = datetime.now(UTC).date()
     report.write_text(checklist(looked, version=version, commit=commit, on=today), "utf-8")

@@ -76,7 +76,10 @@ def _check_length(whole: int, parsed: Any) -> None:
         raise BatonError(Code.TOO_LARGE, f"Without files the body is larger than {most} bytes.")
 
 
-def services_of(request: Request) -> Services:
+# What FastAPI calls for a request is a coroutine, always: anything else it hands to a thread.
+
+
+async def services_of(request: Request) -> Services:
     """What app.py made."""
     services: Services = request.app.state.services
     return services
@@ -85,7 +88,7 @@ def services_of(request: Request) -> Services:
 WithServices = Annotated[Services, Depends(services_of)]
 
 
-def refuse_other_sites(request: Request, services: WithServices) -> None:
+async def refuse_other_sites(request: Request, services: WithServices) -> None:
     """Raise FORBIDDEN where a page of another site makes a browser change something."""
     if request.method not in SAFE_METHODS and comes_from_elsewhere(request, services.settings):
         raise BatonError(Code.FORBIDDEN, "Pages of other sites may not do this.")
@@ -103,7 +106,7 @@ async def signed_in(
     """The caller; NOT_SIGNED_IN or, for a cookie sent by a page of another site, FORBIDDEN."""
     caller = await authenticate(services, request)
     if caller.how is How.SIGN_IN:
-        refuse_other_sites(request, services)
+        await refuse_other_sites(request, services)
     structlog.contextvars.bind_contextvars(user=user_hash(caller.user_id))
     return caller
 
@@ -121,7 +124,7 @@ async def admin(caller: SignedIn) -> Caller:
 Admin = Annotated[Caller, Depends(admin)]
 
 
-def path_id(id: Annotated[str, Path(description="Public id.")]) -> str:  # noqa: A002
+async def path_id(id: Annotated[str, Path(description="Public id.")]) -> str:  # noqa: A002
     """An id from the path; a malformed one is as unknown as any other."""
     if not is_id(id):
         raise BatonError(Code.NOT_FOUND)
