@@ -27,6 +27,14 @@ class BatonError(Exception):
         return MEANINGS[self.code].retryable
 
 
+class InvalidFieldError(BatonError):
+    """A field is not what it may be; `field` is its place, parts apart by dots."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(Code.BAD_INPUT, message)
+        self.field = field
+
+
 class StoreAwayError(BatonError):
     """Postgres or Redis cannot be reached; nothing was done."""
 

@@ -18,10 +18,13 @@ _WORDS = (
     (r"^(?:Input|String|List|Tuple|Dictionary|URL) should ", "this must "),
     (r"^Field required$", "it is missing"),
     (r"^Extra inputs are not permitted$", "there is no such field"),
-    (r" or (?:instance|object) of .*", ""),
+    (r" or (?:instance of|object of|object to) .*", ""),
     (r"a valid dictionary", "an object"),
     (r"^Unable to extract tag using discriminator '(\w+)'$", r"its \1 is missing"),
-    (r"^Input tag '.*' found using '(\w+)' does not match.*", r"its \1 is none that there is"),
+    (
+        r"^Input tag '.*' found using '(\w+)' does not match any of the expected tags: (.*)",
+        r"its \1 is none of \2",
+    ),
 )
 
 

@@ -4,7 +4,7 @@ The body is AG-UI's RunAgentInput, the answer the run's events, each under its c
 connection stops nothing, and goes on by sending the same input with `Last-Event-ID`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from typing import Annotated, Any
 
@@ -51,7 +51,7 @@ async def connect(
     sent = run_input(str(body.get("threadId", "")), body)
     replay = await replay_of(services, caller, agent=agent, thread=sent.thread_id)
     served = _served(request, caller, sent)
-    return await begun(served.replayed(replay), {"baton-thread": sent.thread_id})
+    return await begun(request, served.replayed(replay), {"baton-thread": sent.thread_id})
 
 
 @router.post("/{agent:path}")
@@ -77,7 +77,7 @@ async def run(
     )
     served = _served(request, caller, sent)
     headers = {"baton-run": accepted.run_id, "baton-thread": accepted.thread_id}
-    return await begun(served.run(accepted, after), headers)
+    return await begun(request, served.run(accepted, after), headers)
 
 
 def _served(request: Request, caller: Caller, sent: RunAgentInput) -> "_Served":
@@ -112,7 +112,7 @@ class _Served:
         self._followers, self._caller = followers, caller
         self._site, self._older = site, older
 
-    async def run(self, accepted: Accepted, after: Position | None = None) -> AsyncIterator[bytes]:
+    async def run(self, accepted: Accepted, after: Position | None = None) -> AsyncGenerator[bytes]:
         """A run's events. What goes wrong before the first byte is raised; later the stream is cut.
 
         A stream without a last event is one that was cut: no client takes the run for over.
@@ -134,7 +134,7 @@ class _Served:
             unexpected = error if told.code is Code.INTERNAL else None
             log.info("a stream was cut", code=told.code, exc_info=unexpected)
 
-    async def replayed(self, replay: Replay) -> AsyncIterator[bytes]:
+    async def replayed(self, replay: Replay) -> AsyncGenerator[bytes]:
         """A thread as it stands; the present run goes on behind that."""
         if replay.live is None:
             yield b"".join(line(Happening(one), older=self._older) for one in replay.whole())

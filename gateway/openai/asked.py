@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
 from gateway.json_schema import is_schema
 from gateway.openai.messages import (
@@ -39,6 +40,14 @@ THREAD_ID = "thread_id"
 #: What a header may name of the parameters that were ignored: others choose the names.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 MOST_NAMES = 50
+#: What pydantic says where something of another kind stands, and what was to stand there.
+_KINDS = {
+    "string_type": "text",
+    "list_type": "a list",
+    "model_type": "an object",
+    "dict_type": "an object",
+}
+_LESS = "send the newest, or go on in a thread that is kept here (the header Baton-Thread)."
 #: Beyond what OpenAI says, so that no key is cut off by anybody.
 MOST_KEY_CHARS = 255
 
@@ -59,7 +68,7 @@ class JsonSchema(Given):
 class ResponseFormat(Given):
     """The form of an answer."""
 
-    type: Annotated[str, StringConstraints(pattern=r"^(text|json_object|json_schema)$")]
+    type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
@@ -168,14 +177,28 @@ def validated(kind: type[R], body: Any) -> R:
     """The request, if it is one; BAD_INPUT otherwise, with the place of what is wrong."""
     if not isinstance(body, dict):
         raise bad(None, "The body has to be a JSON object, sent as application/json.")
+    for place in ("messages", "input"):  # before anything else looks at them all
+        given = body.get(place)
+        if isinstance(given, list) and len(given) > MOST_MESSAGES:
+            raise bad(place, f"{len(given):,} are too many, {MOST_MESSAGES:,} are allowed; {_LESS}")
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=False)
-        # Where a text or a list may stand, the member that went further was meant.
-        problem = max(problems, key=lambda one: len(one["loc"]))
+        problem, why = _meant(error)
         place = _place(body, problem["loc"], missing=problem["type"] == "missing")
-        raise bad(place, f"{worded(problem['msg'])[:200]}.", _code(problem["type"])) from None
+        raise bad(place, f"{why}.", _code(problem["type"])) from None
+
+
+def _meant(error: ValidationError) -> tuple[ErrorDetails, str]:
+    """What is wrong: where several kinds may stand, with the one that was meant."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    furthest = max(len(one["loc"]) for one in problems)
+    found = [one for one in problems if len(one["loc"]) == furthest]
+    kinds = [_KINDS.get(one["type"]) for one in found if one["loc"][:-1] == found[0]["loc"][:-1]]
+    if len(kinds) == len(found) > 1 and (named := [kind for kind in kinds if kind]) == kinds:
+        return found[0], f"this must be {' or '.join(named)}"
+    problem = next((one for one in found if one["type"] not in _KINDS), found[0])
+    return problem, worded(problem["msg"])[:200]
 
 
 def _code(kind: str) -> str:

@@ -54,7 +54,7 @@ async def create_chat_completion(
     if asked.stream:
         events = request.headers.get("baton-events") == "1"
         chunks = Chunks(identity, include_usage=asked.include_usage, events=events)
-        return await begun(served.stream(chunks), headers)
+        return await begun(request, served.stream(chunks), headers)
     answer = orjson.dumps(completion(identity, await unless_gone(request, served.whole())))
     return Response(answer, headers=headers, media_type="application/json")
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from shared.errors import BatonError
+from shared.errors import BatonError, InvalidFieldError
 from shared.protocol.codes import Code
 from shared.telemetry.redact import redact
 from shared.web.errors import Told
 
 #: OpenAI's words for ours; all others keep their name.
 _CODES: dict[Code, str] = {
+    Code.BAD_INPUT: "invalid_value",
     Code.NOT_SIGNED_IN: "invalid_api_key",
     Code.UNKNOWN_AGENT: "model_not_found",
     Code.RATE_LIMITED: "rate_limit_exceeded",
@@ -19,12 +20,12 @@ _ASKED_AGAIN = (408, 409, 429)
 
 def error_object(told: BatonError, status: int) -> dict[str, Any]:
     """The object `error` of an answer or of a stream's last event."""
-    own = None if told.code is Code.BAD_INPUT else _CODES.get(told.code, str(told.code))
+    field = told.field if isinstance(told, InvalidFieldError) else None
     return {
         "message": redact(told.message),
         "type": _type(status),
-        "param": told.details.get("param"),
-        "code": told.details.get("reason", own),
+        "param": told.details.get("param", field),
+        "code": told.details.get("reason", _CODES.get(told.code, str(told.code))),
     }
 
 

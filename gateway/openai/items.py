@@ -80,6 +80,12 @@ class Thought(Given):
     type: Literal["reasoning"]
 
 
+_READ = (
+    *("message", "function_call", "function_call_output"),
+    *("mcp_approval_request", "mcp_approval_response", "reasoning"),
+)
+
+
 def _kind(item: Any) -> Any:
     """A message needs no type."""
     return item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", None)
@@ -95,7 +101,7 @@ Item = Annotated[
     Discriminator(
         _kind,
         custom_error_type="unknown_type",
-        custom_error_message="Value error, its type is none that is read here",
+        custom_error_message=f"Value error, its type is none of {', '.join(_READ)}",
     ),
 ]
 

@@ -50,7 +50,7 @@ async def create_response(request: Request, caller: SignedIn, services: WithServ
     served = _served(request, caller, accepted, again=key is not None, needed=needed)
     if wanted.stream:
         lines = ResponseStream(identity, events=request.headers.get("baton-events") == "1")
-        return await begun(served.stream(lines), headers)
+        return await begun(request, served.stream(lines), headers)
     if wanted.background:
         return _json(response(identity, "queued"), headers)
     whole = await unless_gone(request, served.whole())
@@ -119,7 +119,7 @@ async def get_response(
     if stream:
         served = _served(request, caller, accepted, again=True, anew=True)
         after = -1 if starting_after is None else starting_after
-        return await begun(served.stream(ResponseStream(identity, after=after)), {})
+        return await begun(request, served.stream(ResponseStream(identity, after=after)), {})
     if starting_after is not None:
         raise bad("starting_after", "it is for streams only.")
     if newest.status in LIVE:

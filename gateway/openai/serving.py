@@ -96,7 +96,7 @@ class Served:
         except Exception as error:  # noqa: BLE001 - whatever it is, the run stands
             raise self._told(error) from None
 
-    async def stream(self, writer: Writer) -> AsyncIterator[bytes]:
+    async def stream(self, writer: Writer) -> AsyncGenerator[bytes]:
         """The answer as it comes. What goes wrong before the first byte is raised."""
         opened = False
         try:
@@ -110,7 +110,7 @@ class Served:
                 raise told from None
             yield writer.failed(told)
 
-    async def _lines(self, writer: Writer) -> AsyncGenerator[bytes, None]:
+    async def _lines(self, writer: Writer) -> AsyncGenerator[bytes]:
         answer = Answer(streamed=True, link=self._link, site=self._site)
         follow = self._followers.following(
             self._caller, self._accepted, site=self._site, anew=self._anew
@@ -176,18 +176,28 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, patiently)
 
 
-async def begun(lines: AsyncIterator[bytes], headers: dict[str, str]) -> Response:
+async def begun(
+    request: Request, lines: AsyncGenerator[bytes], headers: dict[str, str]
+) -> Response:
     """A stream that has something to say; until then an error is an answer with its own status."""
-    first = await anext(lines, b"")
+    try:
+        first = await unless_gone(request, _first(lines))
+    except BaseException:
+        await lines.aclose()
+        raise
 
     async def all_lines() -> AsyncIterator[bytes]:
-        async with aclosing(lines):  # type: ignore[type-var]
+        async with aclosing(lines):
             yield first
             async for said in lines:
                 yield said
 
     no_buffer = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     return EventStream(all_lines(), headers=headers | no_buffer)
+
+
+async def _first(lines: AsyncGenerator[bytes]) -> bytes:
+    return await anext(lines, b"")
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

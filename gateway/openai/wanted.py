@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -45,7 +45,7 @@ class Conversation(Given):
 class Format(Given):
     """The form of an answer."""
 
-    type: Annotated[str, StringConstraints(pattern=r"^(text|json_object|json_schema)$")]
+    type: Literal["text", "json_object", "json_schema"]
     schema_: dict[str, Any] | None = Field(None, alias="schema")
 
 

@@ -13,7 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from shared.errors import BatonError, RateLimitedError, Store, UnsatisfiableRangeError, as_away
+from shared.errors import (
+    BatonError,
+    InvalidFieldError,
+    RateLimitedError,
+    Store,
+    UnsatisfiableRangeError,
+    as_away,
+)
 from shared.protocol.codes import Code
 from shared.telemetry.logs import get_logger
 from shared.telemetry.redact import redact
@@ -46,7 +53,7 @@ def as_baton_error(error: Exception, stores: Iterable[Store] = ()) -> BatonError
     if away := as_away(error, stores):
         return away
     if isinstance(error, RequestValidationError):
-        return BatonError(Code.BAD_INPUT, _first_problem(error))
+        return _first_problem(error)
     if isinstance(error, HTTPException):
         code = _BY_STATUS.get(error.status_code, Code.BAD_INPUT)
         return BatonError(code, _OF_ROUTES.get(error.status_code, str(error.detail)))
@@ -120,7 +127,7 @@ def install_error_handlers(app: FastAPI, *stores: Store) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def _first_problem(error: RequestValidationError) -> str:
+def _first_problem(error: RequestValidationError) -> InvalidFieldError:
     first = error.errors()[0]
     place = [part for part in first["loc"] if part not in ("body", "query", "path")]
-    return sentence_of(place, first["msg"])
+    return InvalidFieldError(".".join(map(str, place)), sentence_of(place, first["msg"]))

@@ -39,7 +39,7 @@ class _Sent(BaseModel):
         ({"count": 1, "inner": []}, "inner: this must be an object."),
         ({"count": 1, "inner": {"text": ""}}, "inner.text: this must have at least 1 character."),
         ({"count": 1, "part": {}}, "part: its role is missing."),
-        ({"count": 1, "part": {"role": "c"}}, "part: its role is none that there is."),
+        ({"count": 1, "part": {"role": "c"}}, "part: its role is none of 'a', 'b'."),
         ([], "This must be an object."),
     ],
 )

@@ -1,5 +1,6 @@
 """The door at the gateway: who may enter, errors in OpenAI's shape, and what is stored."""
 
+import threading
 from typing import Any
 
 import httpx
@@ -8,12 +9,13 @@ import pytest
 from gateway.auth.caller import Caller
 from gateway.openai.asked import read_request
 from gateway.openai.submit import submission
+from shared.protocol import strict_json
 from tests.gateway.api.test_bad_input import assert_nothing_stored
 from tests.gateway.rig import Rig
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
-CHAT = "/v1/chat/completions"
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 BODY: dict[str, Any] = {
     "model": "Assistant",
     "messages": [{"role": "user", "content": "Hello"}],
@@ -67,6 +69,7 @@ async def test_a_key_is_needed(rig: Rig, method: str, path: str) -> None:
         (b'{"model": "Assistant", "model": "B"}', 400),
         (b'{"model": NaN}', 400),
         (b'"' + b"x" * 2_000_000 + b'"', 413),
+        (b'{"x": [' + b"1, " * 500_000 + b"1]}", 413),
     ],
     ids=lambda value: repr(value)[:30],
 )
@@ -76,8 +79,61 @@ async def test_what_is_no_json_or_too_large(
     headers = {"content-type": "application/json"}
     answer = await ada.post(CHAT, content=content, headers=headers)
     assert answer.status_code == status
-    assert error_of(answer)["type"] == "invalid_request_error"
+    error = error_of(answer)
+    assert error["type"] == "invalid_request_error"
+    assert error["code"] == ("too_large" if status == 413 else "invalid_value")
+    assert status != 413 or "larger than 1,048,576 bytes" in error["message"]
     await assert_nothing_stored(rig)
+
+
+async def test_a_long_body_is_not_read_in_everybodys_way(
+    rig: Rig, ada: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    loads = strict_json.loads
+
+    def seen(text: str | bytes) -> Any:
+        threads.append(threading.get_ident())
+        return loads(text)
+
+    monkeypatch.setattr(strict_json, "loads", seen)
+    here = threading.get_ident()
+    for path, body in ((CHAT, BODY), (RESPONSES, {"model": "Assistant", "input": "x"})):
+        place = "messages" if path == CHAT else "input"
+        many = body | {place: BODY["messages"] * 10_000}
+        await ada.post(path, json=body)
+        answer = await ada.post(path, json=many)
+        error = error_of(answer)
+        assert (answer.status_code, error["code"]) == (400, "invalid_value")
+        assert error["param"] == place
+        assert error["message"].startswith(f"{place}: 10,000 are too many, 2,000 are allowed; send")
+        assert [one == here for one in threads] == [True, False]
+        threads.clear()
+    # What nobody takes is not read at all.
+    hostile = b'{"x": [' + b"{}," * 4_000_000 + b"{}]}"
+    headers = {"content-type": "application/json"}
+    assert (await ada.post(CHAT, content=hostile, headers=headers)).status_code == 413
+    assert threads == []
+    await assert_nothing_stored(rig)
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("?stream=maybe", "stream"),
+        ("?stream=true&starting_after=-1", "starting_after"),
+        ("?stream=true&starting_after=x", "starting_after"),
+        ("/input_items?limit=0", "limit"),
+        ("/input_items?order=up", "order"),
+    ],
+)
+async def test_what_is_wrong_in_a_query_is_named(
+    ada: httpx.AsyncClient, query: str, param: str
+) -> None:
+    answer = await ada.get(f"{RESPONSES}/resp_x{query}")
+    error = error_of(answer)
+    assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_value", param)
+    assert error["message"].startswith(f"{param}: this must ")
 
 
 @pytest.mark.parametrize(

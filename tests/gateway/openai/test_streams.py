@@ -10,6 +10,7 @@ import httpx
 import pytest
 from starlette.requests import ClientDisconnect
 
+from gateway.agui import door
 from gateway.inbox import Inbox, Taken
 from gateway.openai import serving
 from gateway.relay import relay
@@ -152,6 +153,51 @@ async def test_who_leaves_stops_nothing_and_is_followed_no_more(
     await wait_until(lambda: not feeds)
     assert await rig.value("SELECT status FROM runs") == "running"
     assert await rig.value("SELECT cancel_requested_at FROM runs") is None
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/agui/Assistant"])
+async def test_who_leaves_before_the_first_event_is_noticed_at_once(
+    rig: Rig, ada: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    for module in (serving, door):
+        monkeypatch.setattr(module, "KEEP_ALIVE_S", 3600.0)
+    await rig.announce("Assistant")
+    said = {"id": "m1", "role": "user", "content": "Hello"}
+    given = {"model": "Assistant", "messages": [said], "input": "Hello", "stream": True}
+    arrived, left = asyncio.Event(), asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if not arrived.is_set():
+            arrived.set()
+            return {"type": "http.request", "body": json.dumps(given).encode()}
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        raise AssertionError(f"nobody reads {message}")
+
+    asked = ada.build_request("POST", path, headers={"content-type": "application/json"})
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "scheme": "http",
+        "raw_path": path.encode(),
+        "root_path": "",
+        "http_version": "1.1",
+        "client": ("127.0.0.1", 1),
+        "server": ("localhost", 8000),
+        "headers": [(name.lower(), value) for name, value in asked.headers.raw],
+    }
+    serving_it = asyncio.create_task(rig.app(scope, receive, send))
+    feeds = rig.app.state.sockets.relay._feeds
+    await wait_until(lambda: feeds or serving_it.done())
+    left.set()
+    async with asyncio.timeout(60):
+        await serving_it
+    await wait_until(lambda: not feeds)
+    assert await rig.value("SELECT status FROM runs") == "queued"
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -143,3 +143,24 @@ def test_a_limit_of_the_answer() -> None:
             read(request(max_output_tokens=given))
         assert raised.value.code is Code.BAD_INPUT
         assert raised.value.details["param"] == "max_output_tokens"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ([], "input: this must have at least 1 item."),
+        (3, "input: this must be text or a list."),
+        (None, "input: this must be text or a list."),
+        (["x"], "input[0]: its type is none of message, function_call, "),
+        ([{"type": "web_search_call"}], "input[0]: its type is none of message, function_call, "),
+        (
+            [{"role": "wizard", "content": "x"}],
+            "input[0].role: this must be 'user', 'assistant', 'system' or 'developer'.",
+        ),
+        ([{"role": "user", "content": None}], "input[0].content: this must be text or a list."),
+    ],
+)
+def test_what_is_wrong_is_told_in_words(given: Any, sentence: str) -> None:
+    with pytest.raises(BatonError) as refused:
+        read({"model": "Assistant", "input": given})
+    assert refused.value.message.startswith(sentence)
