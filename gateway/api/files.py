@@ -1,5 +1,6 @@
 """Files: what people bring, what agents make for them, and what was too large for a message."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ PATH = "/api/files"
 #: Of a body in parts: what stands around the file's own bytes.
 AROUND_BYTES = 16_384
 _FORM = "multipart/form-data"
+_BOUNDARY = re.compile(r'boundary="?([^";]{1,200})', re.IGNORECASE)
 
 router = api_router("files")
 #: Of what comes as it is, not as JSON.
@@ -108,6 +110,7 @@ async def _sent(
     said = request.headers.get("content-type")
     content: bytes
     if said and said.partition(";")[0].strip().lower() == _FORM:
+        _require_end(await request.body(), said)
         async with request.form(max_files=1, max_fields=10) as form:
             part = form.get("file")
             if not isinstance(part, UploadFile):
@@ -120,6 +123,13 @@ async def _sent(
     if len(content) > most:
         raise BatonError(Code.TOO_LARGE, f"A file may have {most:,} bytes at most.")
     return content, said, name
+
+
+def _require_end(body: bytes, said: str) -> None:
+    """Refuse a form that was cut off: its reader would leave what it has begun open."""
+    boundary = _BOUNDARY.search(said)
+    if boundary is None or f"--{boundary[1]}--".encode() not in body[-AROUND_BYTES:]:
+        raise BatonError(Code.BAD_INPUT, "The form has no end; send it again.")
 
 
 @router.get("/files", operation_id="listFiles")

@@ -2,6 +2,7 @@
 
 import asyncio
 from hashlib import sha256
+from typing import Any
 
 import httpx
 import pytest
@@ -73,6 +74,12 @@ async def test_what_is_no_id_is_unknown(ada: httpx.AsyncClient, id_: str) -> Non
         (b"<script>alert(1)</script>", "x.html", "text/html", "text/plain; charset=utf-8"),
         ("häl".encode(), "a.md", "", "text/markdown; charset=utf-8"),
         (b'{"a":1}', "a", "application/json", "application/json; charset=utf-8"),
+        (
+            b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>",
+            "x.svg",
+            "image/svg+xml",
+            "text/plain; charset=utf-8",
+        ),
         (b"\xff\xfe\x00\x01", "a.txt", "text/plain", "application/octet-stream"),
     ],
 )
@@ -137,6 +144,64 @@ async def test_what_is_no_file_is_refused_and_nothing_is_kept(
     ):
         assert code_of(answer) == code, answer.text
     assert await rig.value("SELECT count(*) FROM files") == 0
+
+
+async def test_what_ends_before_its_end_is_refused_and_nothing_is_kept(
+    rig: Rig, ada: httpx.AsyncClient
+) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nbegun'
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    assert code_of(await ada.post("/api/files", content=part, headers=form)) == "bad_input"
+    whole = part + b"\r\n--x--\r\n"
+    assert (await ada.post("/api/files", content=whole, headers=form)).json()["size"] == 5
+
+    asked = ada.build_request("POST", "/api/files", content=b"begun and never ended")
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/files",
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in asked.headers.raw],
+        "scheme": "http",
+        "client": ("127.0.0.1", 1),
+        "server": ("localhost", 8000),
+        "http_version": "1.1",
+        "root_path": "",
+    }
+    received = [{"type": "http.request", "body": b"begun", "more_body": True}]
+    answered: list[Any] = []
+
+    async def receive() -> Any:
+        return received.pop() if received else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    await rig.app(scope, receive, send)
+    assert [one["status"] for one in answered if "status" in one] in ([], [400])
+    assert await rig.value("SELECT count(*) FROM files") == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\temp\\a.txt", "a.txt"),
+        ("a\0b\r\nc.txt", "a b c.txt"),
+        ("cod\u202egpj.exe", "cod gpj.exe"),
+        ("a\u200f\u061cb\u2066c", "a b c"),
+        ("/", None),
+        ("\u202e", None),
+    ],
+)
+async def test_a_name_is_one_line_that_hides_nothing(
+    ada: httpx.AsyncClient, sent: str, kept: str | None
+) -> None:
+    made = (await ada.post("/api/files", params={"name": sent}, content=b"x")).json()
+    assert made["name"] == kept
+    said = (await ada.get(f"/api/files/{made['id']}")).headers["content-disposition"]
+    assert said.isascii()
+    assert said.startswith('attachment; filename="file_')
 
 
 async def test_a_page_of_another_site_brings_none(ada: httpx.AsyncClient) -> None:
