@@ -110,16 +110,16 @@ async def test_parts_of_a_request_become_files(rig: Rig, ada: httpx.AsyncClient)
     [
         ({"type": "input_image", "image_url": "http://10.0.0.1/x.png"}, 400, "url_refused"),
         ({"type": "input_file", "file_url": "https://example.com/x.pdf"}, 400, "url_refused"),
-        ({"type": "input_image", "image_url": "data:image/png;base64,!"}, 400, None),
-        ({"type": "input_image"}, 400, None),
-        ({"type": "input_image", "image_url": URL, "file_id": "file_1"}, 400, None),
-        ({"type": "input_file", "filename": "x"}, 400, None),
+        ({"type": "input_image", "image_url": "data:image/png;base64,!"}, 400, "invalid_value"),
+        ({"type": "input_image"}, 400, "invalid_value"),
+        ({"type": "input_image", "image_url": URL, "file_id": "file_1"}, 400, "invalid_value"),
+        ({"type": "input_file", "filename": "x"}, 400, "invalid_value"),
         ({"type": "input_file", "file_id": "file-abc"}, 404, "not_found"),
         ({"type": "input_file", "file_id": f"file_{'0' * 32}"}, 404, "not_found"),
     ],
 )
 async def test_bad_parts_are_refused_and_nothing_is_kept(
-    rig: Rig, ada: httpx.AsyncClient, part: dict[str, Any], status: int, code: str | None
+    rig: Rig, ada: httpx.AsyncClient, part: dict[str, Any], status: int, code: str
 ) -> None:
     await rig.announce("Assistant")
     given = [{"role": "user", "content": [part]}]
