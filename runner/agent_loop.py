@@ -19,11 +19,12 @@ from runner.drop_ins.exports import ContextFactory, Export, Factory
 from runner.failures import failure_of
 from runner.mcp_servers import SERVERS, Servers
 from runner.models.journaled import JournaledModel
-from runner.scope import SCOPE, place_of
+from runner.scope import SCOPE
 from runner.showing import show_left
 from runner.snapshots import Snapshots, restored
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from shared.protocol.ids import place_of
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)

@@ -15,10 +15,10 @@ from agents.items import ToolApprovalItem
 from pydantic import BaseModel
 
 from runner.models.digest import call_digest, digest_of
-from runner.scope import Scope, place_of
+from runner.scope import Scope
 from shared.errors import BatonError
 from shared.protocol.codes import Code
-from shared.protocol.ids import new_id
+from shared.protocol.ids import new_id, place_of
 from shared.protocol.record import Asked, Decision, InterruptReason
 
 #: What clients may answer.

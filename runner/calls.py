@@ -10,8 +10,9 @@ from typing import Any
 from runner.carried import CarriedRun
 from runner.journal import Key
 from runner.raised import described, raised_again
-from runner.scope import Scope, place_of
+from runner.scope import Scope
 from runner.showing import show_result
+from shared.protocol.ids import place_of
 
 #: Makes a call's record, `shown` included.
 Live = Callable[[], Awaitable[dict[str, Any]]]

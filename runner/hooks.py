@@ -13,9 +13,10 @@ from agents import Agent, AgentHooks, RunHooks
 
 from runner.carried import CARRIED
 from runner.journal import Key
-from runner.scope import SCOPE, place_of
+from runner.scope import SCOPE
 from runner.steps import parsed
 from runner.theirs import theirs
+from shared.protocol.ids import place_of
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import HAND_OFFS, HOOKS
 

@@ -21,10 +21,11 @@ from runner.calls import recorded_call, show
 from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
 from runner.models.digest import digest_of
-from runner.scope import SCOPE, Scope, place_of
+from runner.scope import SCOPE, Scope
 from runner.theirs import theirs
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from shared.protocol.ids import place_of
 
 #: By whom each kind of call is carried out, and under which name its tool stands in the request.
 ACTIONS: dict[Any, str] = {

@@ -5,28 +5,14 @@ named by its agent, the digest of its input, and its ordinal among equals, so th
 find their own records whatever order they start in.
 """
 
-import re
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 from agents.exceptions import UserError
 
 from runner.contexts import ContextWatch
-from shared.protocol.ids import new_id
-
-_SHORT = re.compile(r"[!-.0-~]{1,100}", re.ASCII)
-
-
-def place_of(call_id: str) -> str:
-    """What stands for a call's id in paths and keys: the id, unless it has no room or form there.
-
-    Some servers put kilobytes of their own state into an id, which models must get back whole.
-    """
-    if _SHORT.fullmatch(call_id):
-        return call_id
-    return f"call:{sha256(call_id.encode(errors='replace')).hexdigest()[:32]}"
+from shared.protocol.ids import new_id, place_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from agents.tool_context import ToolContext
 
 from runner.carried import CARRIED, CarriedRun
 from runner.journal import Key
-from runner.scope import SCOPE, Scope, place_of
+from runner.scope import SCOPE, Scope
 from runner.steps import parsed
 from runner.theirs import theirs
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from shared.protocol.ids import place_of
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)

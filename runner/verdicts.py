@@ -22,8 +22,9 @@ from agents import (
 from runner import codec
 from runner.carried import CARRIED
 from runner.journal import Key
-from runner.scope import SCOPE, place_of
+from runner.scope import SCOPE
 from runner.theirs import theirs
+from shared.protocol.ids import place_of
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import GUARDRAILS
 

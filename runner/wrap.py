@@ -25,9 +25,10 @@ from runner.journal import Key
 from runner.models.digest import call_digest
 from runner.models.provider import journaled
 from runner.natives import refuse, wrap_hosted
-from runner.scope import SCOPE, Scope, place_of
+from runner.scope import SCOPE, Scope
 from runner.theirs import theirs
 from runner.turns import ApprovalPredicate, Predicate
+from shared.protocol.ids import place_of
 from shared.telemetry.metrics import AGENT_CALLS
 
 #: A model instance of the agent's own is bounded like those of the provider.

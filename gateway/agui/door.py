@@ -17,6 +17,7 @@ from gateway.access import visible
 from gateway.agui.exact import ExactFollowing
 from gateway.agui.lines import line
 from gateway.agui.replay import Replay, replay_of
+from gateway.agui.told import told_by
 from gateway.api.routing import SignedIn, StrictRoute, WithServices
 from gateway.auth.caller import Caller
 from gateway.client_tools import Tool, checked_tools, takes_client_tools
@@ -64,8 +65,10 @@ async def run(
     last_event_id: LastEventId = None,
 ) -> Response:
     """Start a run, or join the one of this `runId`, and tell its events until it ends."""
-    sent = run_input(str(body.get("threadId", new_thread_id())), body)
+    given = run_input(str(body.get("threadId", new_thread_id())), body)
     after = _cursor(last_event_id)
+    told = await told_by(services, caller, given)
+    sent = told.input
     accepted = await accept_run(
         services,
         caller,
@@ -75,14 +78,21 @@ async def run(
         tools=await _tools(services, caller, agent, sent),
         site=site_of(request, services),
     )
-    served = _served(request, caller, sent)
+    served = _served(request, caller, sent, told=told.calls)
     headers = {"baton-run": accepted.run_id, "baton-thread": accepted.thread_id}
     return await begun(request, served.run(accepted, after), headers)
 
 
-def _served(request: Request, caller: Caller, sent: RunAgentInput) -> "_Served":
+def _served(
+    request: Request,
+    caller: Caller,
+    sent: RunAgentInput,
+    *,
+    told: frozenset[str] = frozenset(),
+) -> "_Served":
     state, older = request.app.state, sent.protocol_version is None
-    return _Served(state.followers, caller, site=site_of(request, state.services), older=older)
+    site = site_of(request, state.services)
+    return _Served(state.followers, caller, site=site, older=older, told=told)
 
 
 async def _tools(
@@ -106,11 +116,19 @@ def _cursor(given: str | None) -> Position | None:
 
 
 class _Served:
-    """What one client is told."""
+    """What one client is told; it knows the results of the calls that it has `told` itself."""
 
-    def __init__(self, followers: Followers, caller: Caller, *, site: str, older: bool) -> None:
+    def __init__(
+        self,
+        followers: Followers,
+        caller: Caller,
+        *,
+        site: str,
+        older: bool,
+        told: frozenset[str] = frozenset(),
+    ) -> None:
         self._followers, self._caller = followers, caller
-        self._site, self._older = site, older
+        self._site, self._older, self._told = site, older, told
 
     async def run(self, accepted: Accepted, after: Position | None = None) -> AsyncGenerator[bytes]:
         """A run's events. What goes wrong before the first byte is raised; later the stream is cut.
@@ -120,7 +138,8 @@ class _Served:
         said = False
         try:
             async for happened in self._happenings(accepted, after):
-                lines = b"".join(line(one, older=self._older) for one in happened)
+                news = (one for one in happened if not self._knows(one.event))
+                lines = b"".join(line(one, older=self._older) for one in news)
                 yield lines or KEEP_ALIVE
                 said = True
         except Exception as error:
@@ -133,6 +152,9 @@ class _Served:
                 yield line(Happening(failed), older=self._older)
             unexpected = error if told.code is Code.INTERNAL else None
             log.info("a stream was cut", code=told.code, exc_info=unexpected)
+
+    def _knows(self, event: dict[str, Any]) -> bool:
+        return event["type"] == "TOOL_CALL_RESULT" and event["toolCallId"] in self._told
 
     async def replayed(self, replay: Replay) -> AsyncGenerator[bytes]:
         """A thread as it stands; the present run goes on behind that."""

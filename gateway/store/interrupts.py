@@ -65,6 +65,19 @@ _OF_RUN = f"""
 """  # noqa: S608
 _READ = text(_OF_RUN)
 _UNDER_LOCK = Statement(_OF_RUN, InterruptRow._make)
+# Decided or not, so that what was told once is known again; a call's id may come back, the last
+# one counts.
+_OF_CALLS = text(
+    """
+    SELECT interrupts.call_id, interrupts.id FROM threads
+    JOIN runs ON runs.thread_id = threads.id
+    JOIN interrupts ON interrupts.root_id = runs.root_id AND interrupts.run_id = runs.id
+    WHERE threads.user_id = :user AND threads.public_id = :thread AND threads.deleted_at IS NULL
+        AND interrupts.call_id = ANY(:calls) AND interrupts.reason = 'client_tool'
+        AND interrupts.status <> 'superseded'
+    ORDER BY runs.id
+    """
+)
 _OPEN_OF_THREAD = """
     SELECT interrupts.id, runs.public_id, interrupts.reason, interrupts.agent, interrupts.tool,
         interrupts.arguments
@@ -122,6 +135,14 @@ async def waiting(db: AsyncConnection, user: UUID, ids: Sequence[str]) -> list[W
     """A person's questions of these ids, decided or not; what is called off is left out."""
     found = await db.execute(_WAITING, {"user": user, "ids": list(ids)})
     return [Waiting(*row) for row in found]
+
+
+async def of_calls(
+    db: AsyncConnection, user: UUID, thread: str, calls: Sequence[str]
+) -> dict[str, str]:
+    """Which calls of the client's tools a person's thread has asked about, by the calls' places."""
+    found = await db.execute(_OF_CALLS, {"user": user, "thread": thread, "calls": list(calls)})
+    return {row.call_id: row.id for row in found}
 
 
 async def open_of(db: AsyncConnection, thread: UUID) -> list[Asking]:

@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from hashlib import sha256
 from typing import NewType
 from uuid import UUID
 
@@ -14,6 +15,7 @@ ThreadKey = NewType("ThreadKey", UUID)  #: uuid of a thread; its Redis keys carr
 #: What a client may choose as id of a run, thread or message.
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 _ID = re.compile(ID_PATTERN.strip("^$"), re.ASCII)
+_SHORT = re.compile(r"[!-.0-~]{1,100}", re.ASCII)
 #: Characters of an agent's name: longer ones fit no column and no model list.
 LONGEST_AGENT_NAME = 128
 
@@ -43,6 +45,16 @@ def new_run_id() -> RunId:
 def new_thread_id() -> ThreadId:
     """A thread id for a client that gave none."""
     return ThreadId(new_id("thr"))
+
+
+def place_of(call_id: str) -> str:
+    """What stands for a call's id in paths and keys: the id, unless it has no room or form there.
+
+    Some servers put kilobytes of their own state into an id, which models must get back whole.
+    """
+    if _SHORT.fullmatch(call_id):
+        return call_id
+    return f"call:{sha256(call_id.encode(errors='replace')).hexdigest()[:32]}"
 
 
 def trace_id(root: UUID) -> str:

@@ -1,6 +1,8 @@
-"""Runs that wait for a client of the OpenAI API: for its own tools, and for its decisions."""
+"""Runs that wait for a client over HTTP: for its own tools, and for its decisions."""
 
+import asyncio
 import json
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest_asyncio
 from openai.types.responses import ResponseFunctionToolCall, ResponseInputParam
 from openai.types.responses.response_output_item import McpApprovalRequest
 
-from shared.protocol.ids import new_id
+from shared.protocol.ids import new_id, new_thread_id
 from stack.running import Stack, running_stack
 from stack.test_stores import TestStores
 from tests.scenarios.client import Person
@@ -37,6 +39,7 @@ CLICK: Any = {
     "description": "Clicks.",
     "parameters": {"type": "object", "properties": {"at": {"type": "string"}}},
 }
+FRONTEND = Path(__file__).parent.parent / "js" / "frontend_tools.mjs"
 CLICKS = '[[tool=look {"what": "x"}]] [[tool=click {"at": "a"}]]'
 
 
@@ -96,6 +99,35 @@ async def test_a_client_carries_out_what_the_model_calls_and_the_run_goes_on(
     said = ended.choices[0].message.content or ""
     assert "clicked at a" in said
     assert "seen x" in said
+
+
+@pytest.mark.node
+async def test_the_official_client_of_agui_carries_out_calls_of_its_own(
+    callers: list[Caller],
+) -> None:
+    caller = callers[0]
+    given = {
+        "url": f"{caller.http.base_url}/agui/Desk",
+        "headers": {"authorization": caller.http.headers["authorization"]},
+        "threadId": new_thread_id(),
+        "tools": [CLICK],
+        "says": [CLICKS, "hello", '[[tool=click {"at": "b"}]]'],
+        "results": {"click": "clicked it"},
+    }
+    node = await asyncio.create_subprocess_exec(
+        *(shutil.which("node") or "node", str(FRONTEND)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await node.communicate(json.dumps(given).encode())
+    said = json.loads(out)
+    assert (said["warnings"], said["errors"]) == ([], [])
+    assert said["called"] == [["click", {"at": "a"}], ["click", {"at": "b"}]]
+    assert sorted(said["told"]) == ["clicked it", "clicked it", "seen x"]
+    first, _, last = said["texts"]
+    assert "clicked it" in first
+    assert "seen x" in first
+    assert "clicked it" in last
 
 
 async def test_a_response_is_answered_by_outputs_as_a_stream(callers: list[Caller]) -> None:

@@ -21,7 +21,8 @@ ABOUT = {"tool": "send", "agent": "Mailer", "arguments": ARGUMENTS}
 
 
 def asks(reason: str, *ids: str) -> Event:
-    interrupts = [{"id": one, "reason": reason, "metadata": {"baton": ABOUT}} for one in ids]
+    about = {"reason": reason, "metadata": {"baton": ABOUT}}
+    interrupts = [{"id": one, "toolCallId": one, **about} for one in ids]
     return {"type": "RUN_FINISHED", "outcome": {"type": "interrupt", "interrupts": interrupts}}
 
 
