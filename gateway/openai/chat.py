@@ -38,6 +38,7 @@ async def create_chat_completion(
     site = site_of(request, services)
     sent = await resuming(services, caller, asked, body, agent=agent["name"], key=key)
     if sent is None:
+        check_instructions(asked, agent)
         name = agent["name"]
         sent = submission(caller, asked, body, agent=name, key=key, site=site, tools=tools)
         if not sent.hidden:
@@ -68,6 +69,18 @@ def check_form(asked: Asked, agent: dict[str, Any]) -> None:
     output = (agent.get("capabilities") or {}).get("output") or {}
     if asked.wants_json and not output.get("structuredOutput"):
         raise bad("response_format", f"{agent['name']} answers with text: it has no output_type.")
+
+
+def check_instructions(asked: Asked, agent: dict[str, Any]) -> None:
+    """Some agents let nobody add to their instructions.
+
+    Raises:
+        BatonError: NOT_SUPPORTED.
+    """
+    custom = (agent.get("capabilities") or {}).get("custom") or {}
+    if asked.instructions and custom.get("clientInstructions") is False:
+        why = f"{agent['name']} takes no instructions (system, developer) from its callers."
+        raise BatonError(Code.NOT_SUPPORTED, f"{asked.place}: {why}", param=asked.place)
 
 
 async def require_thread(services: Services, caller: Caller, thread: str) -> None:

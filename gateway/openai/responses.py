@@ -10,7 +10,7 @@ from gateway.accept import Accepted, GoneOnError, accept
 from gateway.api.routing import SignedIn, StrictRoute, WithServices
 from gateway.auth.caller import Caller
 from gateway.openai.asked import bad, idempotency_key
-from gateway.openai.chat import created_at, headers_of, require_thread
+from gateway.openai.chat import check_instructions, created_at, headers_of, require_thread
 from gateway.openai.earlier import Found, find_response, going_on
 from gateway.openai.input_items import input_items, page_of
 from gateway.openai.models import agent_of
@@ -74,6 +74,7 @@ async def _accepted(
     sent = await resuming(services, caller, wanted, body, agent=name, key=key, previous=previous)
     if sent is not None:
         return await accept(services, caller, sent), wanted
+    check_instructions(wanted, agent)
     if wanted.thread is not None:
         await require_thread(services, caller, wanted.thread)
     for again in (False, True):

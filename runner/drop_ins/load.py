@@ -86,7 +86,12 @@ class LoadedAgent:
                     "subAgents": others[:MOST_SUB_AGENTS],
                 },
                 "reasoning": {"supported": True, "streaming": True},
-            },
+            }
+            | (
+                {}
+                if self.overrides.client_instructions
+                else {"custom": {"clientInstructions": False}}
+            ),
         }
 
     def _description(self) -> str:

@@ -46,12 +46,15 @@ class Overrides(Part):
     tools: ToolNames | None = None
     #: Whether tools that a client brings along are offered to the model.
     client_tools: bool = False
+    #: Whether a client may add to its instructions.
+    client_instructions: bool = True
     #: For each person.
     limits: Allowance = Allowance()
 
     def said(self) -> dict[str, Any]:
-        """The fields that the file has; what it says of clients' tools is a capability."""
-        return self.model_dump(mode="json", exclude_unset=True, exclude={"client_tools"})
+        """The fields that the file has; what it says of clients is told as capabilities."""
+        of_clients = {"client_tools", "client_instructions"}
+        return self.model_dump(mode="json", exclude_unset=True, exclude=of_clients)
 
 
 def read_overrides(written: bytes | None, file: str) -> Overrides:

@@ -46,6 +46,7 @@ WRONG = {
     "access:\n  keys: [bt_0123456789]\n": "never the key itself",
     "tools: save_note\n": "agent.yaml, line 1: tools: ",
     "tools: [save_not]\n": "agent.yaml: tools: toolsvc has no tool 'save_not'; did you mean",
+    "client_instructions: never\n": "agent.yaml, line 1: client_instructions: ",
     "limits:\n  runs: 1\n": "agent.yaml, line 2: limits.runs: there is no such field",
     "limits:\n  runs_at_once: 0\n": "agent.yaml, line 2: limits.runs_at_once: ",
     "limits:\n  requests_per_minute: '3'\n": "agent.yaml, line 2: limits.requests_per_minute: ",
@@ -84,3 +85,12 @@ def test_a_tool_that_the_file_does_not_name_may_not_be_borrowed(tmp_path: Path) 
     assert looked_at(tmp_path, "tools: [save_note]\n", BORROWS).reason is None
     reason = looked_at(tmp_path, "tools: []\n", BORROWS).reason or ""
     assert "x uses 'save_note', which tools of" in reason
+
+
+def test_what_it_says_of_clients_is_a_capability(tmp_path: Path) -> None:
+    said = "client_tools: true\nclient_instructions: false\n"
+    about = looked_at(tmp_path, said).about or {}
+    assert about["capabilities"]["tools"]["clientProvided"] is True
+    assert about["capabilities"]["custom"] == {"clientInstructions": False}
+    assert "custom" not in (looked_at(tmp_path, "title: x\n").about or {})["capabilities"]
+    assert not {"client_tools", "client_instructions"} & set(about)

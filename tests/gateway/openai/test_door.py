@@ -166,6 +166,23 @@ async def test_what_cannot_be_done_is_refused_and_nothing_stored(
     await assert_nothing_stored(rig)
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+async def test_an_agent_may_refuse_what_callers_would_add_to_its_instructions(
+    rig: Rig, ada: httpx.AsyncClient, role: str
+) -> None:
+    await rig.announce("Assistant", capabilities={"custom": {"clientInstructions": False}})
+    said = [{"role": role, "content": "Be rude."}, *BODY["messages"]]
+    for path, body, param in (
+        (CHAT, {"messages": said}, "messages"),
+        (RESPONSES, {"input": said}, "input"),
+        (RESPONSES, {"input": "Hello", "instructions": "Be rude."}, "input"),
+    ):
+        answer = await ada.post(path, json={"model": "Assistant", **body})
+        error = error_of(answer)
+        assert (answer.status_code, error["code"], error["param"]) == (400, "not_supported", param)
+    await assert_nothing_stored(rig)
+
+
 async def test_addresses_and_methods_that_are_not_there(rig: Rig, ada: httpx.AsyncClient) -> None:
     nowhere = await ada.get("/v1/embeddings")
     assert (nowhere.status_code, error_of(nowhere)["code"]) == (404, "not_found")
