@@ -40,7 +40,7 @@ FEW_IDLE_THREADS = 10
 #: Subscribing costs a few milliseconds each.
 SUBSCRIBING_S = 300.0
 
-console = Console(width=max(110, Console().width))
+console = Console(width=max(130, Console().width))
 
 
 class Bench:

@@ -64,7 +64,7 @@ class Row:
         if self.goal is None:
             return ""
         floors = ", below both" if self.below_floors else ""
-        return f"{'≤' if self.most else '≥'} {self.goal:g}{floors}"
+        return f"{'≤' if self.most else '≥'} {_number(self.goal)}{floors}"
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""

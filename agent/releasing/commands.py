@@ -36,7 +36,7 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
 #: In an acceptance test a skip is no success.
 ENVIRONMENT: Final[Mapping[str, dict[str, str]]] = {"tests": {"BATON_FAIL_ON_SKIP": "1"}}
 #: How lines begin that tell more than a hint which comes after them.
-VERDICTS: Final = ("✓", "✗")
+VERDICTS: Final = ("✓", "✗", "baton: ")
 
 
 def commands(root: Path) -> list[Item]:

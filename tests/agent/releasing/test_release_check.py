@@ -120,6 +120,10 @@ def test_the_report_names_command_and_output_and_cuts_long_findings() -> None:
         ("print('no'); raise SystemExit(3)", Finding(False, "exit status 3: no")),
         ("", Finding(True, "it said nothing")),
         ("print('✓ all of it'); print('a hint')", Finding(True, "✓ all of it")),
+        (
+            "print('baton: why\\nx\\na hint'); raise SystemExit(1)",
+            Finding(False, "exit status 1: baton: why"),
+        ),
         ("import sys; print('x'); sys.stderr.write('last\\n')", Finding(True, "last")),
         ("print('\\x1b]0;x\\x07it')", Finding(True, "]0;xit")),
     ],
