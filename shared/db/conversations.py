@@ -79,6 +79,8 @@ class Thread(SQLModel, table=True):
         ),
         # The gateways' look every two seconds.
         Index("threads_by_commit", "committed_at"),
+        # Those that retention deletes, the oldest first.
+        Index("threads_hidden", "id", postgresql_where=text("hidden")),
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)

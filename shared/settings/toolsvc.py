@@ -104,6 +104,12 @@ class ToolsvcSettings(ProcessSettings):
         alias="BATON_RETENTION_EFFECTS",
         description="The same for effects, the ledger; runs without theirs cannot be resumed.",
     )
+    retention_hidden_threads: Retention = Field(
+        timedelta(days=30),
+        alias="BATON_RETENTION_HIDDEN_THREADS",
+        description="How long all of an OpenAI call without a thread of its own stays, messages "
+        "included, after its last run; `0` is for ever.",
+    )
     retention_unsent: Retention = Field(
         timedelta(days=7),
         alias="BATON_RETENTION_UNSENT",

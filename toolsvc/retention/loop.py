@@ -14,6 +14,7 @@ from shared.db.engine import AWAY as SQL_AWAY
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import RETENTION_DELETED
 from toolsvc.retention.events import delete_oldest, old_threads
+from toolsvc.retention.hidden import delete_batch, old_hidden_threads
 from toolsvc.retention.journal import Table, delete_rows, old_roots
 from toolsvc.retention.unsent import delete_unsent
 from toolsvc.services import Services
@@ -35,8 +36,9 @@ async def keep_deleting(services: Services) -> None:
         "files": settings.retention_effects,
     }
     kept = {table: age for table, age in journal.items() if age is not None}
-    unsent = settings.retention_unsent
-    while kept or settings.retention_events is not None or unsent is not None:
+    unsent, hidden = settings.retention_unsent, settings.retention_hidden_threads
+    whole = (settings.retention_events, unsent, hidden)
+    while kept or any(age is not None for age in whole):
         # Not all instances at once, and not at the start, when everybody is busy.
         await asyncio.sleep(random.uniform(0.1, 1) * EVERY_S)  # noqa: S311 - jitter
         try:
@@ -45,6 +47,8 @@ async def keep_deleting(services: Services) -> None:
                 await delete_events(services, now - settings.retention_events)
             if unsent is not None:
                 await delete_files(services, now - unsent)
+            if hidden is not None:
+                await delete_hidden_threads(services, now - hidden)
             for table, age in kept.items():
                 await delete_journal(services, table, now - age)
         except SQL_AWAY as error:
@@ -69,6 +73,21 @@ async def delete_journal(services: Services, table: Table, before: datetime) -> 
         while deleted := await delete_rows(services.engine, table, root, before):
             total += await _deleted(table, deleted)
     return _told(table, total)
+
+
+async def delete_hidden_threads(services: Services, before: datetime) -> int:
+    """Delete hidden threads whose last run ended before a moment; how many."""
+    total = 0
+    async for thread in old_hidden_threads(services.engine, before):
+        table, deleted = "", 1
+        while deleted and table != "threads":
+            table, deleted = await delete_batch(
+                services.engine, thread, before, services.receipt_key
+            )
+            if deleted:
+                await _deleted(table, deleted)
+        total += deleted
+    return _told("threads", total)
 
 
 async def delete_files(services: Services, before: datetime) -> int:
