@@ -13,6 +13,7 @@ from tests.toolsvc.record_rig import Person, RecordRig, RunnerDouble
 from tests.toolsvc.test_retention import SOON, ended, ended_at
 from toolsvc.retention import hidden, journal
 from toolsvc.retention.loop import delete_hidden_threads
+from toolsvc.retention.waiting import made_before
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
@@ -156,7 +157,7 @@ async def test_idle_threads_are_not_even_looked_at(rig: RecordRig, ada: Person) 
     )
     await rig.sql("ANALYZE threads")
     page = str(hidden._PAGE)
-    given = {"after": UUID(int=0), "young": hidden.made_before(SOON), "page": 100}
+    given = {"after": UUID(int=0), "young": made_before(SOON), "page": 100}
     ((plan,),) = await rig.sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {page}", **given)
     scan = plan[0]["Plan"]["Plans"][0]
     assert scan["Index Name"] == "threads_hidden"
