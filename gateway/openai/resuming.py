@@ -62,20 +62,28 @@ async def resuming(
     _check_calls(asked.place, asked.calls, known)
     if any(one.result for one in told):
         _check_complete(asked.place, asks, told)
-    run_id, _ = ids_of(caller, key)
-    thread = known[told[0].id].thread
+    return _resume(
+        known[told[0].id].thread,
+        ids_of(caller, key)[0],
+        digest=digest_of(body, asked.thread),
+        verdicts=tuple(map(_verdict, told)),
+    )
+
+
+def _resume(thread: str, run: str, *, digest: bytes, verdicts: tuple[Verdict, ...]) -> Submission:
+    """Verdicts and nothing else."""
     given = RunAgentInput(
-        thread_id=thread, run_id=run_id, state=None, messages=[], tools=[], context=[],
+        thread_id=thread, run_id=run, state=None, messages=[], tools=[], context=[],
         forwarded_props=None,
     )  # fmt: skip
     return Submission(
         thread_id=thread,
-        run_id=run_id,
+        run_id=run,
         agent=None,
         input=given,
         if_busy="enqueue",
-        digest=digest_of(body, asked.thread),
-        verdicts=tuple(_verdict(one) for one in told),
+        digest=digest,
+        verdicts=verdicts,
     )
 
 
