@@ -28,6 +28,13 @@ def test_every_route_is_there() -> None:
     }
 
 
+def test_clients_that_were_tried_have_the_versions_of_the_report() -> None:
+    report = page("docs/reports/compatibility-matrix.md")
+    tried = {version for cells in rows(report) for version in cells[1].split()}
+    told = {cells[1] for cells in rows(section(PAGE, "## Clients that were tried"))}
+    assert told <= tried
+
+
 def test_every_parameter_that_has_an_effect_is_there() -> None:
     table = rows(section(PAGE, "## What a request says").partition("| header")[0])
     shown = {name.partition(".")[0] for cells in table[:-1] for name in code(cells[0])}
