@@ -19,9 +19,10 @@ from shared.settings import ToolsvcSettings
 from shared.tokens import RunClaims, mint_run_token
 from shared.web.errors import install_error_handlers
 from shared.web.middleware import Outermost
+from tests.toolsvc.record_rig import built_in
 from toolsvc.mcp_door import PATH as MCP_PATH
 from toolsvc.mcp_door import McpDoor
-from toolsvc.registry import Registry, load_registry
+from toolsvc.registry import Registry
 from toolsvc.tool import Tool
 from toolsvc.tool_api import router
 
@@ -117,8 +118,7 @@ async def opened(
     **more: Any,
 ) -> AsyncIterator[Rig]:
     """A rig with the built-in tools and `tools`."""
-    built_in = load_registry()
-    registry = Registry({**built_in.tools, **{tool.name: tool for tool in tools}})
+    registry = Registry({**built_in().tools, **{tool.name: tool for tool in tools}})
     claims = RunClaims(
         run=(run := uuid7()),
         root=run,
