@@ -331,18 +331,24 @@ async def assert_ends_alike(program: Program, answers: Answers, **options: Any) 
 
 
 async def assert_replays(
-    program: Program, answers: Answers, *, racing: bool = False, **options: Any
+    program: Program,
+    answers: Answers,
+    *,
+    racing: bool = False,
+    cuts: int | None = None,
+    **options: Any,
 ) -> Outcome:
     """Cut the run off at every step; whoever goes on comes to the same, and asks nothing twice.
 
     A tool that tells the world its call's id has told it once. Where siblings are `racing`, their
-    results may be shown in any order.
+    results may be shown in any order. A run of more than `cuts` steps is cut off at every second
+    of them, or third, or so: to cut it off everywhere costs the square of its length.
     """
     whole = World()
     undisturbed = await attempt(program, whole, answers=answers, **_fresh(options))
     models = sum(step.kind in ("model", "error") for step in whole.journal)
     assert models == len(whole.asked)
-    for steps in range(len(whole.journal) + 1):
+    for steps in range(len(whole.journal), -1, -1 - len(whole.journal) // (cuts or 1_000)):
         world = World()
         if steps < len(whole.journal):
             with _crash():
