@@ -118,7 +118,7 @@ def check(
     """
     if not path.exists():
         raise UsageError(f"There is nothing at {str(path)[:200]!r}.", "Give a file or a folder.")
-    output, found = Output(as_json=as_json), list(_checked(path))
+    output, found = Output(as_json=as_json), list(checked(path))
     if as_json:
         output.document({"data": [one.model_dump(mode="json") for one in found]})
     else:
@@ -129,8 +129,8 @@ def check(
     return FAILED if any(one.reason for one in found) or not found else 0
 
 
-def _checked(path: Path) -> Iterator[Checked]:
-    """By a process of a runner's code: the CLI itself knows nothing of agents' code."""
+def checked(path: Path) -> Iterator[Checked]:
+    """What a runner would serve, by a process of its code: the CLI knows none of agents' code."""
     done = subprocess.run(  # noqa: S603 - a module of ours
         [sys.executable, "-m", "runner.drop_ins.check", str(path)],
         env=os.environ,

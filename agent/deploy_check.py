@@ -29,7 +29,7 @@ def deploy_check(
             "--agents",
             metavar="DIR",
             envvar="BATON_AGENTS_HOME",
-            help="The agents that will be deployed.",
+            help="The agents that will be deployed, judged by BATON_SECURITY_CONFIG.",
         ),
     ] = Path("src/agents"),
     kept: Annotated[
@@ -50,6 +50,8 @@ def deploy_check(
     if database is not None:
         _require_postgres(database)
     found = _examined()
+    if agents.is_dir():
+        found |= _agents(found, agents)
     if database is not None:
         found |= _of_installation(found, database, agents, kept)
     if as_json:
@@ -90,6 +92,20 @@ def _examined() -> dict[str, Any]:
         "releases": releases,
         "problems": problems,
     }
+
+
+def _agents(found: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What runners would serve of the agents, and refuse, by the rules of `security.yaml` too."""
+    from agent.agents import checked  # noqa: PLC0415
+
+    looked_at = list(checked(folder))
+    refused = [
+        f"agent {one.name} would not be served: {one.reason.partition(chr(10))[0]}"
+        for one in looked_at
+        if one.reason is not None
+    ]
+    served = [one.name for one in looked_at if one.reason is None]
+    return {"agents": served, "problems": [*found["problems"], *refused]}
 
 
 def _of_installation(
@@ -143,6 +159,8 @@ def _show(output: Output, found: dict[str, Any]) -> None:
         for release, tried in found["releases"].items():
             what = ", ".join(f"{number} {kind}" for kind, number in tried.items())
             _good(output, f"release {release} is understood: {what}")
+        if names := found.get("agents"):
+            _good(output, f"{count(len(names), 'agent')} would be served: {', '.join(names)}")
     if "database" not in found:
         output.note("Add --database URL to try the runs of the installation, too.")
         return

@@ -48,7 +48,8 @@ from shared.db.engine import engine as opened_engine
 from shared.media import MAX_FILE_BYTES
 from shared.process import essential
 from shared.settings import GatewaySettings
-from shared.settings.security import SecurityConfig, security_of
+from shared.settings.security import SecurityConfig, load_security, security_of
+from shared.settings.security_file import LOOK_EVERY_S, SecurityFile
 from shared.web.errors import install_error_handlers
 from shared.web.health import health_router
 from shared.web.middleware import DEFAULT_BODY_LIMIT, Outermost
@@ -60,6 +61,8 @@ RESOURCES = (
     *(me, agents, threads, messages, events, runs, approvals, receipts, trace),
     *(files, keys, invites, status, effects, poisoned, doctor, all_agents),
 )
+
+Rules = SecurityFile[SecurityConfig]
 
 
 def make_app(settings: GatewaySettings) -> FastAPI:
@@ -74,7 +77,8 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.security = security_of(settings)
+    path = settings.security_config
+    app.state.security = SecurityFile(path, load_security, security_of(settings))
     install_error_handlers(app, POSTGRES, REDIS)
     for part in (auth, invite, *RESOURCES):
         app.include_router(part.router)
@@ -149,9 +153,10 @@ async def drain(app: FastAPI) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with opened_services(app.state.settings, app.state.security) as services:
+    rules: Rules = app.state.security
+    async with opened_services(app.state.settings, rules.rules) as services:
         app.state.services = services
-        async with relaying(services) as sockets:
+        async with relaying(services) as sockets, _following_rules(services, rules):
             app.state.sockets = sockets
             app.state.followers = Followers(services, sockets.relay)
             yield
@@ -180,6 +185,24 @@ async def opened_services(
         )
         lifetime.push_async_callback(services.background.finish)
         yield services
+
+
+@asynccontextmanager
+async def _following_rules(services: Services, file: Rules) -> AsyncIterator[None]:
+    """Take changes of the file of rules, for the block."""
+
+    async def follow() -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if await asyncio.to_thread(file.look):
+                services.security, services.security_problem = file.rules, file.problem
+
+    following = essential(asyncio.create_task(follow(), name="rules"))
+    try:
+        yield
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
 
 
 @asynccontextmanager

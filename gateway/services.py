@@ -61,7 +61,9 @@ class Services:
     redis: Redis
     toolsvc: httpx.AsyncClient
     limiter: Limiter
+    #: The rules that count, and what is wrong with their file as it is now.
     security: SecurityConfig = field(default_factory=SecurityConfig)
+    security_problem: str | None = None
     background: Background = field(default_factory=Background)
     #: When agents were read last (monotonic seconds), and what was found.
     agents: tuple[float, dict[str, dict[str, Any]]] | None = None

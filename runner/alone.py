@@ -17,18 +17,19 @@ from uuid import UUID
 import uvloop
 from pydantic import BaseModel, ValidationError
 
-from runner.app import models_of, opened_worker, parts_of, working
-from runner.drop_ins.rules import rules_of
+from runner.app import models_of, opened_worker, parts_of, rules_file, working
 from shared.process import end_if_stuck, end_with_supervisor
 from shared.protocol.record import LONE_STARTS_WITHIN_S
 from shared.settings import RunnerSettings
 from shared.settings.models import ModelsConfig
-from shared.settings.security import AgentRules
+from shared.settings.security import SecurityConfig
+from shared.settings.security_file import SecurityFile
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
 _MOST_BYTES = 4096
+Rules = SecurityFile[SecurityConfig]
 
 
 class Told(BaseModel):
@@ -42,7 +43,7 @@ class Told(BaseModel):
 
 def carry_alone(settings: RunnerSettings, run: UUID) -> None:
     """Carry the run until it ends or has to be given away."""
-    models, rules, told = models_of(settings), rules_of(settings), _told()
+    models, rules, told = models_of(settings), rules_file(settings), _told()
     end_with_supervisor()
     one = settings.model_copy(update={"concurrency": 1})
     loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)
@@ -52,7 +53,7 @@ def carry_alone(settings: RunnerSettings, run: UUID) -> None:
 
 
 async def _carry(
-    settings: RunnerSettings, models: ModelsConfig, rules: AgentRules, run: UUID, told: Told
+    settings: RunnerSettings, models: ModelsConfig, rules: Rules, run: UUID, told: Told
 ) -> None:
     asked = _cancelled_by_signals()
     async with AsyncExitStack() as lifetime:

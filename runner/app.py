@@ -17,7 +17,7 @@ from runner.catalog import Catalog
 from runner.configure import RunConfigs
 from runner.drop_ins.inspector import Inspector
 from runner.drop_ins.reload import DropIns
-from runner.drop_ins.rules import rules_of
+from runner.drop_ins.rules import read_rules, rules_of
 from runner.heartbeat import HeartbeatThread
 from runner.hints import listen_for_hints
 from runner.home import ToolThreads
@@ -38,7 +38,9 @@ from shared.settings import RunnerSettings
 from shared.settings.common import refuse_setting
 from shared.settings.models import ModelsConfig, load_models
 from shared.settings.runner import ChangedAgents
-from shared.settings.security import AgentRules
+from shared.settings.security import SecurityConfig
+from shared.settings.security_file import NAME as RULES
+from shared.settings.security_file import SecurityFile
 from shared.settings.yaml_file import YamlFileError
 from shared.telemetry.logs import get_logger
 from shared.web.errors import install_error_handlers
@@ -54,7 +56,7 @@ THREADS_PER_RUN = 4
 
 def make_app(settings: RunnerSettings, inspector: Inspector) -> ASGIApp:
     """Health over HTTP; the work goes on in the lifespan."""
-    models, rules = models_of(settings), rules_of(settings)
+    models, rules = models_of(settings), rules_file(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,7 +65,7 @@ def make_app(settings: RunnerSettings, inspector: Inspector) -> ASGIApp:
         opened = opened_worker(settings, models, rules, runner, secret, inspector)
         async with opened as (worker, reloading):
             await warm_up()  # tracing is set up by now
-            parts = _parts(worker) | {"agents": reloading()}
+            parts = _parts(worker) | reloading()
             async with working(worker, secret, parts):
                 app.include_router(health_router(_checks(worker)))
                 log.info("ready", runner=runner)
@@ -88,19 +90,27 @@ def models_of(settings: RunnerSettings) -> ModelsConfig:
     return config
 
 
+def rules_file(settings: RunnerSettings) -> SecurityFile[SecurityConfig]:
+    """The file of rules; one that cannot be used ends the process in words."""
+    return SecurityFile(settings.security_config, read_rules, rules_of(settings))
+
+
+Parts = dict[str, Coroutine[Any, Any, None]]
+
+
 @asynccontextmanager
 async def opened_worker(
     settings: RunnerSettings,
     models: ModelsConfig,
-    rules: AgentRules,
+    rules: SecurityFile[SecurityConfig],
     runner: str,
     secret: str,
     inspector: Inspector | None = None,
-) -> AsyncIterator[tuple[Worker, Callable[[], Coroutine[Any, Any, None]]]]:
+) -> AsyncIterator[tuple[Worker, Callable[[], Parts]]]:
     """Everything that a worker needs, from the first connection on; it has announced its agents.
 
-    Besides the worker there is what keeps its agents up to date. Without an inspector they are
-    loaded unseen, for a process that may die of them.
+    Besides the worker there are the loops that keep its agents up to date. Without an inspector
+    agents are loaded unseen, for a process that may die of them.
     """
     patch_runner()
     asyncio.get_running_loop().set_default_executor(
@@ -110,7 +120,7 @@ async def opened_worker(
         near = await lifetime.enter_async_context(_surroundings(settings, models, secret))
         drop_ins = DropIns(
             settings.agents_folders,
-            catalog := Catalog(KeptCode(settings.agents_kept), rules=rules),
+            catalog := Catalog(KeptCode(settings.agents_kept), rules=rules.rules),
             inspector=inspector,
             tools=near.record.tools,
         )
@@ -119,7 +129,13 @@ async def opened_worker(
         worker = _worker(runner, settings, near, catalog)
         announce = partial(_announce, near.record, worker, catalog)
         await announce()
-        yield worker, partial(drop_ins.watch, announce)
+        yield (
+            worker,
+            lambda: {
+                "agents": drop_ins.watch(announce),
+                "rules": drop_ins.watch_rules(rules, announce),
+            },
+        )
 
 
 class _Surroundings(NamedTuple):
@@ -183,7 +199,8 @@ async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
         worker.id,
         Catalogue(
             agents=served,
-            broken=catalog.broken,
+            broken=catalog.broken
+            | ({RULES: catalog.rules_problem} if catalog.rules_problem else {}),
             version=worker.settings.code_version,
             slots=worker.settings.concurrency,
             former=await asyncio.to_thread(catalog.kept.digests),
@@ -193,9 +210,6 @@ async def _announce(record: Record, worker: Worker, catalog: Catalog) -> None:
     log.info("announced", agents=sorted(catalog.agents), broken=len(catalog.broken))
     current = {one.digest for one in catalog.agents.values()}
     await asyncio.to_thread(catalog.kept.forget, current | set(answer.in_use))
-
-
-Parts = dict[str, Coroutine[Any, Any, None]]
 
 
 def parts_of(worker: Worker) -> Parts:

@@ -20,7 +20,7 @@ from shared.telemetry.logs import get_logger
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Catalog:
     """What a runner serves, and what it could not load (name → reason).
 
@@ -30,10 +30,13 @@ class Catalog:
     kept: KeptCode
     tools: Tools = field(default_factory=dict)
     rules: AgentRules = EVERYTHING
+    #: What is wrong with the file of rules as it is now.
+    rules_problem: str | None = None
     agents: dict[str, LoadedAgent] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
-    #: Where the served ones were found.
+    #: Where the served ones were found, and their code.
     files: dict[str, Path] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
     #: Former code that runs began with, loaded when one of them came, and held by them.
     _former: WeakValueDictionary[tuple[str, str], LoadedAgent] = field(
         default_factory=WeakValueDictionary
@@ -52,7 +55,7 @@ class Catalog:
         if (before := self.agents.get(source.name)) is not None:
             self._former[before.name, before.digest] = before
         self.agents[source.name] = loaded
-        self.files[source.name] = source.file
+        self.files[source.name], self.sources[source.name] = source.file, source
         self.broken.pop(source.name, None)
 
     def refuse(self, name: str, reason: str) -> None:
@@ -62,9 +65,18 @@ class Catalog:
 
     def forget(self, name: str) -> None:
         """An agent's file is gone."""
+        self._drop(name)
+        self.broken.pop(name, None)
+
+    def withdraw(self, name: str, reason: str) -> None:
+        """Serve an agent no longer, which is there; runs under way hold what they began with."""
+        self._drop(name)
+        self.refuse(name, reason)
+
+    def _drop(self, name: str) -> None:
         self.agents.pop(name, None)
         self.files.pop(name, None)
-        self.broken.pop(name, None)
+        self.sources.pop(name, None)
 
     def aliases(self, name: str) -> tuple[str, ...]:
         """The aliases of an agent as it is served."""
@@ -107,10 +119,13 @@ class Catalog:
 
 
 def load_catalog(
-    folders: Sequence[Path], tools: Sequence[dict[str, Any]], kept: KeptCode
+    folders: Sequence[Path],
+    tools: Sequence[dict[str, Any]],
+    kept: KeptCode,
+    rules: AgentRules = EVERYTHING,
 ) -> Catalog:
     """Load every agent of these folders here and now; `tools` is toolsvc's catalogue."""
-    catalog = Catalog(kept)
+    catalog = Catalog(kept, rules=rules)
     catalog.know(tools)
     found = find(folders)
     refuse_clashes(found)
@@ -119,7 +134,7 @@ def load_catalog(
     for name, one in found.agents.items():
         try:
             source = read_source(name, one.file, one.root)
-            catalog.serve(source, load(source, catalog.tools))
+            catalog.serve(source, load(source, catalog.tools, rules))
             kept.keep(source)
         except BaseException as error:  # noqa: BLE001 - others' code may raise anything
             catalog.refuse(name, reason_of(error, one.file))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from runner.catalog import Catalog, load_catalog
+from runner.drop_ins.rules import rules_of
 from runner.drop_ins.source import Source
 from runner.home import ToolThreads
 from runner.invocations import patch_runner
@@ -20,6 +21,8 @@ from runner.kept import KeptCode
 from runner.rehearsal import rehearse
 from shared.process import answers
 from shared.protocol.rehearsal import Tools, UnderWay
+from shared.settings import ProcessSettings, load_settings
+from shared.settings.security import AgentRules
 
 
 class _Unkept(KeptCode):
@@ -29,14 +32,14 @@ class _Unkept(KeptCode):
         """See KeptCode."""
 
 
-async def _rehearse(agents: Path, kept: Path, out: TextIO) -> None:
+async def _rehearse(agents: Path, kept: Path, rules: AgentRules, out: TextIO) -> None:
     patch_runner()
     asyncio.get_running_loop().set_default_executor(ToolThreads())
     catalog: Catalog | None = None
     for line in sys.stdin.buffer:
         if catalog is None:
             tools = Tools.model_validate_json(line).tools
-            catalog = load_catalog([agents], tools, _Unkept(kept))
+            catalog = load_catalog([agents], tools, _Unkept(kept), rules)
             continue
         one = UnderWay.model_validate_json(line)
         found = await rehearse(one.claimed, catalog) if one.claimed else one.unreadable
@@ -51,8 +54,9 @@ def main() -> None:
     parser.add_argument("--agents", type=Path, required=True, help="folder of the agents")
     parser.add_argument("--kept", type=Path, default=Path(os.devnull), help="folder of former code")
     given = parser.parse_args()
+    rules = rules_of(load_settings(ProcessSettings))
     with answers() as out:
-        asyncio.run(_rehearse(given.agents, given.kept, out))
+        asyncio.run(_rehearse(given.agents, given.kept, rules, out))
     logging.shutdown()
     os._exit(0)  # a thread of agent code may never end, and would be waited for
 

@@ -22,6 +22,7 @@ from runner.carried import CarriedRun, Stop
 from runner.configure import RunConfigs
 from runner.drop_ins.check import found_at
 from runner.drop_ins.load import LoadedAgent, load
+from runner.drop_ins.rules import read_rules
 from runner.drop_ins.source import read_source
 from runner.endings import end_of, terminal
 from runner.home import ToolThreads
@@ -39,7 +40,7 @@ from shared.protocol.record import (
     Row,
     StepRecord,
 )
-from shared.settings import RunnerSettings
+from shared.settings import ProcessSettings, RunnerSettings, load_settings
 from shared.web.files import file_id, file_link
 
 #: A model that never answers, or a tool that never ends, would hold a test up for good.
@@ -93,6 +94,8 @@ def load_at(path: Path) -> LoadedAgent:
 
     Raises:
         NotServedError: there is none at this path, or more than one.
+        NotAllowedError: security.yaml forbids something of it.
+        YamlFileError: security.yaml says something wrong.
         BaseException: whatever its code raises.
     """
     found = found_at(path)
@@ -101,7 +104,12 @@ def load_at(path: Path) -> LoadedAgent:
         raise NotServedError(f"{path} has to be one agent's folder or file; it has {names}.")
     ((name, one),) = found.agents.items()
     with patched_sdk():
-        return load(read_source(name, one.file, one.root), None)
+        return load(read_source(name, one.file, one.root), None, read_rules(_rules_file()))
+
+
+def _rules_file() -> Path:
+    """Where a runner that is started here would look."""
+    return load_settings(ProcessSettings).security_config
 
 
 async def tried(

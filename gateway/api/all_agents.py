@@ -12,6 +12,7 @@ from gateway.store import status
 from gateway.store.status import ProcessRow
 from shared.errors import BatonError
 from shared.protocol.codes import Code
+from shared.settings.security_file import NAME as RULES
 
 router = APIRouter(
     prefix="/admin", tags=["operations"], route_class=StrictRoute, responses=PROBLEMS
@@ -34,7 +35,10 @@ class Broken(Shape):
 
 
 class AgentState(Shape):
-    """An agent as living runners have it. One that was saved broken may be served all the same."""
+    """An agent as living runners have it. One that was saved broken may be served all the same.
+
+    The file of rules is among them where it cannot be used.
+    """
 
     name: str
     served: list[Version]
@@ -70,4 +74,9 @@ async def list_all_agents(caller: SignedIn, services: WithServices) -> Page[Agen
     async with services.db.reading(caller.user_id) as db:
         living = [one for one in await status.processes(db) if one.alive]
     names = {name for one in living for name in [*(one.agents or {}), *(one.broken or {})]}
-    return Page(data=[AgentState.of(name, living) for name in sorted(names)], next=None)
+    states = [AgentState.of(name, living) for name in sorted(names)]
+    if services.security_problem and RULES not in names:  # else runners say the same of it
+        states.append(
+            AgentState(name=RULES, served=[], broken=[_broken(services.security_problem, [])])
+        )
+    return Page(data=states, next=None)

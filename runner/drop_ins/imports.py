@@ -18,10 +18,11 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
-from runner.drop_ins.rules import EVERYTHING, require_allowed_import
+from runner.drop_ins.rules import EVERYTHING, NotAllowedError, require_allowed_import
 from runner.drop_ins.source import Source
 from shared.settings.security import AgentRules
 from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import RULES_REFUSED
 
 log = get_logger(__name__)
 
@@ -55,6 +56,12 @@ def unload(module: ModuleType) -> None:
         _forget(loader.own.package)
 
 
+def hold_to(rules: AgentRules) -> None:
+    """From now on these hold for what all code here imports, also for what was loaded before."""
+    for own in _known.values():
+        own.rules = rules
+
+
 def package_of(source: Source) -> str:
     """The package that an agent's modules are in; its own for each name and digest."""
     word = re.sub(r"\W", "_", source.name, flags=re.ASCII)
@@ -74,7 +81,7 @@ class _Own:
 
     def __init__(self, source: Source, package: str, rules: AgentRules) -> None:
         self.source, self.package = source, package
-        self._tops, self._rules = source.own_modules(), rules
+        self._tops, self.rules = source.own_modules(), rules
         self.builtins = dict(vars(builtins)) | {
             "__import__": self._import,
             "print": _printing(source.name),
@@ -124,13 +131,20 @@ class _Own:
         top = name.partition(".")[0]
         if level or top not in self._tops:
             if not level:
-                require_allowed_import(name, fromlist or (), self._rules)
+                self._require(name, fromlist or ())
             return builtins.__import__(name, globals, locals, fromlist or (), level)
         own = f"{self.package}.{name}"
         if fromlist:
             return builtins.__import__(own, globals, locals, fromlist, 0)
         importlib.import_module(own)
         return sys.modules[f"{self.package}.{top}"]
+
+    def _require(self, name: str, parts: Sequence[str]) -> None:
+        try:
+            require_allowed_import(name, parts, self.rules)
+        except NotAllowedError as error:
+            RULES_REFUSED.labels(error.rule).inc()
+            raise
 
 
 class _Loader(SourceFileLoader):

@@ -24,6 +24,7 @@ from baton.tools import know
 from runner.drop_ins.doubts import doubts_of
 from runner.drop_ins.load import Tools, load
 from runner.drop_ins.reason import reason_of
+from runner.drop_ins.rules import NotAllowedError
 from runner.drop_ins.source import read_source
 from shared.settings.security import AgentRules
 from shared.telemetry.redact import redact, secret_name
@@ -61,6 +62,8 @@ class Report(BaseModel):
     digest: str | None = None
     about: dict[str, Any] | None = None
     reason: str | None = None
+    #: The rule of security.yaml that forbids it.
+    rule: str | None = None
     #: Whether its import took too long.
     late: bool = False
     #: What a replay cannot carry.
@@ -114,7 +117,8 @@ def look_at(order: Order) -> Report:
         loaded = load(source, order.tools, order.rules)
         return Report(digest=digest, about=loaded.described(), doubts=doubts_of(source, loaded))
     except BaseException as error:  # noqa: BLE001 - others' code may raise anything
-        return Report(digest=digest, reason=reason_of(error, order.file))
+        rule = error.rule if isinstance(error, NotAllowedError) else None
+        return Report(digest=digest, reason=reason_of(error, order.file), rule=rule)
 
 
 def hide_secrets(environ: MutableMapping[str, str]) -> None:

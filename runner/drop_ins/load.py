@@ -138,6 +138,17 @@ def load(source: Source, tools: Tools | None, rules: AgentRules = EVERYTHING) ->
     return loaded
 
 
+def require_still_allowed(loaded: LoadedAgent, source: Source, rules: AgentRules) -> None:
+    """Ask of what was loaded under other rules.
+
+    Raises:
+        NotAllowedError: for the first thing that a rule forbids.
+    """
+    if not source.declared:
+        require_allowed_text(source, rules)
+        require_allowed_agents(known_to(loaded.export), rules, source.file)
+
+
 def _load_declared(source: Source, tools: Tools | None) -> LoadedAgent:
     """The agent that an agent.yaml defines alone."""
     file = str(source.file)

@@ -16,14 +16,17 @@ from watchfiles import awatch
 from runner.catalog import Catalog
 from runner.drop_ins.aliases import refuse_clashes
 from runner.drop_ins.find import Found, find
+from runner.drop_ins.imports import hold_to
 from runner.drop_ins.inspection import Order, Report
 from runner.drop_ins.inspector import Inspector
 from runner.drop_ins.lanes import Lanes
-from runner.drop_ins.load import LoadedAgent, Tools, load
+from runner.drop_ins.load import LoadedAgent, Tools, load, require_still_allowed
 from runner.drop_ins.reason import reason_of
+from runner.drop_ins.rules import NotAllowedError
 from runner.drop_ins.source import Source, is_temporary, read_source
+from shared.settings.security_file import LOOK_EVERY_S, SecurityFile
 from shared.telemetry.logs import get_logger
-from shared.telemetry.metrics import AGENT_LOADS
+from shared.telemetry.metrics import AGENT_LOADS, RULES_REFUSED
 
 log = get_logger(__name__)
 
@@ -47,6 +50,8 @@ class Judged(NamedTuple):
     digest: str | None
     saved_ns: int
     reason: str | None
+    #: The rule of security.yaml that forbids it.
+    rule: str | None = None
 
 
 #: Its code is still looked at; until that ends, all stays as it is.
@@ -72,6 +77,7 @@ class DropIns:
         #: Bad news that were seen once.
         self._doubtful: dict[str, str] = {}
         self._stamp: object = None
+        self._looking = asyncio.Lock()
 
     async def load(self) -> None:
         """Load what there is, at the start: here nothing is served yet, and bad news count."""
@@ -109,13 +115,44 @@ class DropIns:
 
     async def refresh(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Bring the catalogue up to date, if any file has changed."""
-        stamp = await asyncio.to_thread(_stamp_of, self._folders)
-        if stamp == self._stamp and not (self._lanes and self._lanes.news):
-            return
-        self._stamp = stamp
-        if self._lanes:
-            self._lanes.news = False
-        self._catalog.know(await self._tools())
+        async with self._looking:
+            stamp = await asyncio.to_thread(_stamp_of, self._folders)
+            if stamp == self._stamp and not (self._lanes and self._lanes.news):
+                return
+            self._stamp = stamp
+            if self._lanes:
+                self._lanes.news = False
+            self._catalog.know(await self._tools())
+            await self._look_until_certain(changed)
+
+    async def watch_rules(
+        self, file: SecurityFile[Any], changed: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Hold all code to the rules of a file as it is now, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if await asyncio.to_thread(file.look):
+                await self.rule(file, changed)
+
+    async def rule(self, file: SecurityFile[Any], changed: Callable[[], Awaitable[None]]) -> None:
+        """Hold all code to other rules: what they forbid goes at once, what they allow comes."""
+        async with self._looking:
+            catalog = self._catalog
+            catalog.rules, catalog.rules_problem = file.rules, file.problem
+            hold_to(catalog.rules)
+            for name, loaded in list(catalog.agents.items()):
+                source = catalog.sources[name]
+                try:
+                    await asyncio.to_thread(require_still_allowed, loaded, source, catalog.rules)
+                except NotAllowedError as error:
+                    catalog.withdraw(name, reason_of(error, source.file))
+                    AGENT_LOADS.labels("refused").inc()
+                    RULES_REFUSED.labels(error.rule).inc()
+            self._judged.clear()
+            await changed()
+            await self._look_until_certain(changed)
+
+    async def _look_until_certain(self, changed: Callable[[], Awaitable[None]]) -> None:
         while True:
             if await self._look():
                 await changed()
@@ -165,6 +202,8 @@ class DropIns:
             else:
                 AGENT_LOADS.labels("refused").inc()
                 self._catalog.refuse(name, why)
+                if (judged := self._judged.get(name)) is not None and judged.rule:
+                    RULES_REFUSED.labels(judged.rule).inc()
         return bool(new)
 
     async def _judge(self, one: Found) -> Judged | None:
@@ -189,7 +228,8 @@ class DropIns:
         report = await self._inspected(source, one.root)
         if report is None:
             return LATER
-        judged = Judged(source.digest, saved_ns, report.reason or await self._replace(source))
+        reason = report.reason or await self._replace(source)
+        judged = Judged(source.digest, saved_ns, reason, report.rule)
         self._judged[one.name] = judged
         return judged if judged.reason else None
 

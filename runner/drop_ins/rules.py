@@ -6,6 +6,7 @@ Guard rails, and no sandbox: code that wants to can get around them.
 """
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -17,14 +18,31 @@ from agents import Agent, FunctionTool
 from agents.mcp import MCPServerStdio
 
 from runner.drop_ins.source import Source
-from shared.settings.common import ProcessSettings, refuse_setting
-from shared.settings.security import AgentRules, Imports, Rule, security_of
+from shared.settings.common import ProcessSettings
+from shared.settings.security import (
+    AgentRules,
+    Imports,
+    Rule,
+    SecurityConfig,
+    load_security,
+    security_of,
+)
+from shared.settings.yaml_file import YamlFileError
 
 #: The SDK's tools that are no functions of the agent's own.
 HOSTED_TOOLS = frozenset(
     name for name in vars(agents) if name.endswith("Tool") and name not in ("Tool", "FunctionTool")
 )
 _STDIO = MCPServerStdio.__name__
+#: Commands that start others, named in their arguments.
+_STARTERS = (
+    *("sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "env", "nice", "nohup", "timeout"),
+    *("xargs", "sudo", "npx", "npm", "pnpm", "pnpx", "yarn", "bun", "bunx", "deno", "node", "uv"),
+    *("uvx", "pipx", "python*", "docker", "podman", "cmd", "cmd.exe", "powershell*", "pwsh"),
+)
+_WORDS = re.compile(r"[^\s;&|()<>$`\"']+")
+#: Of a package: `@1.2` after its name, `==1.2`.
+_VERSION = re.compile(r"(?<=.)(@[^@/]*|[=<>~!]=.*)$")
 _IMPORTERS = ("__import__", "import_module")
 
 
@@ -33,24 +51,33 @@ EVERYTHING = AgentRules()
 
 
 class NotAllowedError(Exception):
-    """An agent's code does what a rule forbids; `placed`: the sentence names the file, too."""
+    """An agent's code does what a `rule` forbids; `placed`: the sentence names the file, too."""
 
-    def __init__(self, sentence: str, *, placed: bool) -> None:
+    def __init__(self, sentence: str, *, rule: str, placed: bool) -> None:
         super().__init__(sentence)
-        self.placed = placed
+        self.rule, self.placed = rule, placed
 
 
-def rules_of(settings: ProcessSettings) -> AgentRules:
+def rules_of(settings: ProcessSettings) -> SecurityConfig:
     """What the file says; one that says something wrong ends the process in words."""
-    rules = security_of(settings)
+    return security_of(settings, read_rules)
+
+
+def read_rules(path: Path) -> SecurityConfig:
+    """What a file says.
+
+    Raises:
+        YamlFileError: as `load_security`; or it names what the SDK does not have.
+    """
+    rules = load_security(path)
     for name in (*rules.hosted_tools.deny, *(rules.hosted_tools.allow or ())):
         if not any(fnmatchcase(one, name) for one in HOSTED_TOOLS):
             near = get_close_matches(name, HOSTED_TOOLS, n=1)
             meant = (
                 f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(HOSTED_TOOLS))}"
             )
-            why = f"hosted_tools: the SDK has no tool {name}; {meant}"
-            refuse_setting("BATON_SECURITY_CONFIG", why.rstrip("?"), page="docs/access.md")
+            why = f"{path}: hosted_tools: the SDK has no tool {name}; {meant.rstrip('?')}."
+            raise YamlFileError([why])
     return rules
 
 
@@ -105,7 +132,8 @@ def require_allowed_agents(known: Sequence[Agent[Any]], rules: AgentRules, file:
                 _require(rules, _Use(0, "hosted_tools", name, (name,)), str(file))
         for server in one.mcp_servers:
             if isinstance(server, MCPServerStdio):
-                _require(rules, _command(0, server.params.command), str(file))
+                given = server.params
+                _require(rules, _command(0, given.command, given.args), str(file))
 
 
 def _require(rules: AgentRules, use: _Use, where: str) -> None:
@@ -113,7 +141,7 @@ def _require(rules: AgentRules, use: _Use, where: str) -> None:
     if why := rule.refusal(*use.names):
         at = f"{where}: " if where else ""
         sentence = f"{at}{use.what} is not allowed: security.yaml, {use.field}.{why}."
-        raise NotAllowedError(sentence, placed=bool(where))
+        raise NotAllowedError(sentence, rule=use.field, placed=bool(where))
 
 
 # ---------------------------------------------------------------------------------- in the text
@@ -158,18 +186,31 @@ def _used(node: ast.stmt | ast.expr) -> Iterator[_Use]:
     if isinstance(node, (ast.Name, ast.Attribute)) and (name := _last(node)) in HOSTED_TOOLS:
         yield _Use(node.lineno, "hosted_tools", name, (name,))
     if isinstance(node, ast.Call) and _last(node.func) == _STDIO:
-        yield _command(node.lineno, _command_of(node))
+        yield _command(node.lineno, *_command_of(node))
 
 
-def _command(line: int, command: str | None) -> _Use:
+def _command(line: int, command: str | None, arguments: Sequence[str]) -> _Use:
     if command is None:
         what = f"{_STDIO} without a command that is written out there"
         return _Use(line, "mcp_commands", what, ())
-    return _Use(line, "mcp_commands", f"the MCP server's command {command!r}", (command,))
+    names = (command, *_started_by(command, arguments))
+    return _Use(line, "mcp_commands", f"the MCP server's command {command!r}", names)
 
 
-def _command_of(call: ast.Call) -> str | None:
-    """The command in `MCPServerStdio(params={"command": "…"})`, or in `params=…(command="…")`."""
+def _started_by(command: str, arguments: Sequence[str]) -> Iterator[str]:
+    """Words that may name what a command starts in its turn, without versions."""
+    end = command.rpartition("/")[2]
+    if any(fnmatchcase(end, pattern) for pattern in _STARTERS):
+        for word in _WORDS.findall(" ".join(arguments)):
+            yield word
+            yield _VERSION.sub("", word)
+
+
+def _command_of(call: ast.Call) -> tuple[str | None, list[str]]:
+    """What `MCPServerStdio(params={"command": "…"})` starts, or `params=…(command="…")`.
+
+    With the arguments that are written out.
+    """
     given = [one.value for one in call.keywords if one.arg == "params"] or call.args[:1]
     match given:
         case [ast.Dict(keys=keys, values=values)]:
@@ -178,7 +219,10 @@ def _command_of(call: ast.Call) -> str | None:
             pairs = [(one.arg, one.value) for one in keywords]
         case _:
             pairs = []
-    return next((_constant(value) for name, value in pairs if name == "command"), None)
+    command = next((_constant(value) for name, value in pairs if name == "command"), None)
+    listed = next((value for name, value in pairs if name == "args"), None)
+    arguments = listed.elts if isinstance(listed, (ast.List, ast.Tuple)) else []
+    return command, [text for one in arguments if (text := _constant(one)) is not None]
 
 
 def _constant(node: ast.AST | None) -> str | None:

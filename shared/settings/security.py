@@ -3,7 +3,7 @@
 What is wrong in it is told with its line at the start; docs/access.md explains it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
@@ -72,9 +72,14 @@ class Commands(Rule):
     """A rule for commands, as they are written and by the end of their path."""
 
     def refusal(self, *names: str) -> str | None:
-        """See Rule; what a path ends with allows nothing: it may be anybody's."""
-        denied = self._denied([name.rpartition("/")[2] for name in names])
-        return super().refusal(*names) if denied is None else f"deny: {denied}"
+        """See Rule; the command comes first, then what it may start in its turn.
+
+        That, and what a path ends with, allows nothing: it may be anybody's.
+        """
+        ends = [name.rpartition("/")[2] for name in names]
+        if names and (denied := self._denied([*names, *ends])) is not None:
+            return f"deny: {denied}"
+        return super().refusal(*names[:1])
 
 
 class AgentRules(Part):
@@ -116,14 +121,6 @@ class SecurityConfig(AgentRules):
         return Access()
 
 
-def security_of(settings: ProcessSettings) -> SecurityConfig:
-    """The rules; a file that cannot be used ends the process in words."""
-    try:
-        return load_security(settings.security_config)
-    except YamlFileError as error:
-        refuse_setting("BATON_SECURITY_CONFIG", str(error).rstrip("."), page="docs/access.md")
-
-
 def load_security(path: Path) -> SecurityConfig:
     """Read the file; without one at the default place, everything is allowed.
 
@@ -139,6 +136,16 @@ def load_security(path: Path) -> SecurityConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise YamlFileError([f"{path} cannot be read: {error}."]) from None
     return parse_yaml(written, str(path), SecurityConfig, _part_of)[0]
+
+
+def security_of(
+    settings: ProcessSettings, read: Callable[[Path], SecurityConfig] = load_security
+) -> SecurityConfig:
+    """The rules; a file that cannot be used ends the process in words."""
+    try:
+        return read(settings.security_config)
+    except YamlFileError as error:
+        refuse_setting("BATON_SECURITY_CONFIG", str(error).rstrip("."), page="docs/access.md")
 
 
 def _part_of(place: list[str]) -> type[Part] | None:

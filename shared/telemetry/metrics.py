@@ -17,6 +17,8 @@ HTTP_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 
+RULES_READ = Counter("baton_rules_read", "Changes of security.yaml, taken or refused.", ["outcome"])
+
 # Gateway
 SOCKETS = Gauge("baton_sockets", "Open WebSockets.")
 SUBSCRIPTIONS = Gauge("baton_subscriptions", "Threads that open sockets listen to.")
@@ -54,6 +56,9 @@ LIMITED = Counter("baton_limited", "Refusals of what would go over a limit.", ["
 RUNS_LIVE = Gauge("baton_runs_live", "Runs this runner carries now.")
 AGENT_LOADS = Counter(
     "baton_agent_loads", "Saved agents taken or refused, and agents gone.", ["outcome"]
+)
+RULES_REFUSED = Counter(
+    "baton_rules_refused", "What security.yaml has refused of agents' code, by rule.", ["rule"]
 )
 AGENT_CALLS = Counter(
     "baton_agent_calls", "Tool calls of agents, by how they went.", ["agent", "outcome"]

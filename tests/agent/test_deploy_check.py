@@ -27,6 +27,30 @@ def test_this_release_only_adds_and_understands_the_recorded_ones(baton: Baton) 
     assert "3 runs under way" in result.out
 
 
+def test_what_a_runner_would_refuse_is_named(
+    baton: Baton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "recorded_releases", list)
+    agents, rules = tmp_path / "agents", tmp_path / "security.yaml"
+    agents.mkdir()
+    code = "import shutil\nfrom agents import Agent\nagent = Agent(name='One')\n"
+    (agents / "One.py").write_text(code)
+    rules.write_text("imports: {deny: [shutil]}\n")
+    monkeypatch.setenv("BATON_SECURITY_CONFIG", str(rules))
+    result = baton("deploy-check", "--agents", str(agents), "--json")
+    assert result.status == 1
+    (problem,) = result.json["problems"]
+    assert problem.startswith("agent One would not be served: ")
+    assert "importing shutil is not allowed: security.yaml, imports.deny: shutil" in problem
+    rules.write_text("{}\n")
+    result = baton("deploy-check", "--agents", str(agents), "--json")
+    assert (result.status, result.json["agents"]) == (0, ["One"])
+    rules.write_text("import: {}\n")
+    refused = baton("deploy-check", "--agents", str(agents))
+    assert refused.status == 1
+    assert "could not be looked at" in refused.err
+
+
 @pytest.fixture
 def _nothing_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "recorded_releases", list)

@@ -72,6 +72,30 @@ FORBIDDEN: dict[str, tuple[dict[str, Any], str, str]] = {
         ),
         "2: the MCP server's command 'uvx'",
     ),
+    **{
+        f"a command that starts it: {command}": (
+            {"mcp_commands": {"deny": ["bad-server"]}},
+            f"from agents.mcp import MCPServerStdio\nx = MCPServerStdio({{{command}}})\n",
+            "2: the MCP server's command",
+        )
+        for command in (
+            "'command': '/usr/bin/env', 'args': ['bad-server']",
+            "'command': 'sh', 'args': ['-c', 'cd /tmp;/opt/bad-server --port=3']",
+            "'command': '/bin/bash', 'args': ['-lc', f'x', '\"bad-server\"']",
+            "'command': 'npx', 'args': ['-y', 'bad-server@1.2.3', path]",
+            "'command': 'npx', 'args': ('-y', '@anybody/bad-server')",
+            "'args': ['--from', 'x', 'bad-server==1.0'], 'command': 'uvx'",
+            "'command': 'python3.11', 'args': ['-m', 'bad-server']",
+        )
+    },
+    "a command through a shell that is not allowed": (
+        {"mcp_commands": {"allow": ["good-server"]}},
+        (
+            "from agents.mcp import MCPServerStdio\n"
+            "x = MCPServerStdio({'command': 'sh', 'args': ['-c', 'good-server']})\n"
+        ),
+        "2: the MCP server's command 'sh'",
+    ),
     "a command that cannot be seen": (
         {"mcp_commands": {"allow": ["npx"]}},
         "from agents.mcp import MCPServerStdio\nx = MCPServerStdio({'command': 'np' + 'x'})\n",

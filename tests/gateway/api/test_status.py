@@ -129,6 +129,20 @@ async def test_admins_see_who_serves_an_agent_and_why_its_newest_code_is_not_ser
     assert found["Lost"]["served"] == []
 
 
+async def test_admins_see_what_is_wrong_with_the_rules(rig: Rig, ada: httpx.AsyncClient) -> None:
+    rig.services.security_problem = "security.yaml, line 3: no."
+    (own,) = (await ada.get("/admin/agents")).json()["data"]
+    assert (own["name"], own["broken"][0]["runners"]) == ("security.yaml", [])
+    assert own["broken"][0]["reason"] == "security.yaml, line 3: no."
+    await rig.announce("Assistant")
+    await rig.sql(
+        "UPDATE runners SET broken = :broken WHERE id = 'runner_1'",
+        broken=orjson.dumps({"security.yaml": "line 3: no."}).decode(),
+    )
+    _, theirs = (await ada.get("/admin/agents")).json()["data"]
+    assert (theirs["name"], theirs["broken"][0]["runners"]) == ("security.yaml", ["runner_1"])
+
+
 async def test_others_do_not_see_it(settings: GatewaySettings) -> None:
     async with opened_rig(settings.model_copy(update={"dev_mode": False})) as rig:
         operator = await rig.operator()

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.gateway.realtime.conftest import World
 from tests.scenarios.client import Person
+from tests.until import until
 
 pytestmark = [pytest.mark.stores, pytest.mark.asyncio]
 
@@ -98,6 +99,31 @@ async def test_an_agent_one_may_not_use_does_not_exist(ada: Person, door: str) -
     assert usable == dict.fromkeys(usable, let_in)
     hidden = {agent: await ask(ada, agent) for agent in HIDDEN}
     assert hidden == dict.fromkeys(HIDDEN, refused)
+
+
+async def test_rules_change_without_a_restart_and_a_mistake_changes_nothing(
+    ada: Person, tmp_path: Path
+) -> None:
+    file = tmp_path / "security.yaml"
+
+    async def problem() -> str | None:
+        states = (await ada.get("/admin/agents"))["data"]
+        found = [one["broken"][0]["reason"] for one in states if one["name"] == file.name]
+        return found[0] if found else None
+
+    file.write_text(RULES.replace("admin", "boss"))
+    await until(problem)
+    assert "line 3: namespaces.closed.roles.0" in str(await problem())
+    assert await by_rest(ada, "closed/Hers") == "404 unknown_agent"
+    file.write_text(RULES.replace("admin", "member"))
+
+    async def opened() -> bool:
+        return await by_rest(ada, "closed/Hers") == "422 bad_input"
+
+    await until(opened)
+    assert await problem() is None
+    for door in DOORS.values():
+        assert await door[0](ada, "closed/Hers") == door[1]
 
 
 async def test_nor_is_it_listed(ada: Person) -> None:
