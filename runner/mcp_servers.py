@@ -9,12 +9,17 @@ Connections are entered and left by one task each, as anyio wants it.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar
+from functools import partial
 from typing import Any
 
+from agents.exceptions import UserError
 from agents.mcp import MCPServer
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+from mcp.shared.exceptions import MCPError
+from mcp_types import CONNECTION_CLOSED
 
 from runner.home import Home
 from runner.theirs import storable, theirs
@@ -30,6 +35,9 @@ CONNECT_S = 30.0
 CLOSE_S = 10.0
 #: Of what a server says when it fails.
 MOST_SAID = 500
+
+#: Connects a server anew, where nobody else has.
+Again = Callable[[], Awaitable[MCPServer]]
 
 #: Attributes of servers: how it was made; and, of a shared one, its present connection.
 _MADE, _SHARED = "_baton_made", "_baton_shared"
@@ -89,7 +97,7 @@ class Servers:
             args, kwargs = getattr(server, _MADE)
             with theirs():
                 made = type(server)(*args, **kwargs)
-            held = _Held(made, self._home)
+            held = _Held(made, self._home, partial(self._connected, server))
             if shared:
                 setattr(server, _SHARED, held)
             else:
@@ -105,27 +113,29 @@ class Servers:
 class _Held:
     """One connection, and the task that it belongs to."""
 
-    def __init__(self, server: Any, home: Home) -> None:
+    def __init__(self, server: Any, home: Home, again: Again) -> None:
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[MCPServer] = self._loop.create_future()
         self._ready.add_done_callback(lambda one: one.cancelled() or one.exception())
         self._left = asyncio.Event()
-        _come_home(server, home, self.leave)
+        self._lost = False
+        _come_home(server, home, self, again)
         # A shared one outlives the run that needs it first, and keeps nothing of that.
         self._task = asyncio.create_task(self._hold(), name=f"mcp {server.name}", context=Context())
 
     @property
     def over(self) -> bool:
         """Whether it is of no use any more."""
-        return self._left.is_set() or self._task.done()
+        return self._lost or self._left.is_set() or self._task.done()
 
     async def connected(self) -> MCPServer:
         """The server, as soon as it can be used."""
         return await asyncio.shield(self._ready)
 
     def leave(self) -> None:
-        """Let it be closed, by its own task."""
+        """Let it be closed, by its own task; who asks from now on gets another one."""
+        self._lost = True
         with suppress(RuntimeError):  # the process ends, and its loop has
             self._loop.call_soon_threadsafe(self._left.set)
 
@@ -149,21 +159,52 @@ class _Held:
                 log.warning("an MCP server was not closed in order", error=_said(error))
 
 
-def _come_home(server: Any, home: Home, lost: Any) -> None:
-    """Calls from other loops come to the one of the connection; one that is lost is left."""
+def _come_home(server: Any, home: Home, held: _Held, again: Again) -> None:
+    """Calls from other loops come to the one of the connection.
+
+    One that is lost is left: this call fails, and the next one finds another connection.
+    """
     list_tools, call_tool = server.list_tools, server.call_tool
 
     async def listed(*args: Any, **kwargs: Any) -> Any:
         try:
             return await home.run(list_tools, *args, **kwargs)
         except Exception as error:
-            lost()
+            held.leave()
             raise _unavailable(server, error) from error
 
     async def called(*args: Any, **kwargs: Any) -> Any:
-        return await home.run(call_tool, *args, **kwargs)
+        if held.over:
+            connected: Any = await home.run(again)
+            return await connected.call_tool(*args, **kwargs)
+        try:
+            return await home.run(call_tool, *args, **kwargs)
+        except Exception as error:
+            if not _tells_of_loss(error):
+                raise
+            held.leave()
+            raise _LostError(server.name) from error
 
     server.list_tools, server.call_tool = listed, called
+
+
+class _LostError(Exception):
+    """What the model is told, like any other failure of a tool."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The connection to the MCP server {name!r} was lost in the middle of this call; "
+            "whether it was carried out is not known. The next call connects anew."
+        )
+
+
+def _tells_of_loss(error: Exception) -> bool:
+    """Whether the connection is gone, other than where a server answers with an error."""
+    if isinstance(error, UserError):  # of the SDK: it has a cause, or tells it, where HTTP failed
+        return error.__cause__ is not None or "Connection lost" in str(error)
+    if isinstance(error, MCPError):
+        return error.code == CONNECTION_CLOSED and error.message == "Connection closed"
+    return isinstance(error, (ClosedResourceError, BrokenResourceError, EndOfStream))
 
 
 def _is_connected(server: Any) -> bool:

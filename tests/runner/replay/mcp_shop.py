@@ -31,6 +31,8 @@ def price(mark: str, what: str) -> dict[str, Any]:
 def buy(mark: str, what: str) -> str:
     """Buy something."""
     note(mark)
+    if what == "bomb":
+        os._exit(1)
     if what == "tnt":
         raise ToolError(f"nobody sells {what}")
     return f"bought {what}"

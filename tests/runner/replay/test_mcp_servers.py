@@ -196,6 +196,30 @@ async def test_a_shared_one_is_connected_once_and_closed_with_its_code(shop: Sho
     await shop.has_lived(2)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+async def test_one_that_dies_in_a_call_fails_that_call_and_the_next_finds_another(
+    shop: Shop, *, shared: bool
+) -> None:
+    def model(_system: str, items: Any) -> Any:
+        done = outputs(items)
+        if not done:
+            return [call("buy", "c1", mark="c1", what="bomb")]
+        return [text(str(done["c2"]))] if "c2" in done else [call("buy", "c2", mark="c2", what="tea")]
+
+    server = shop.server()
+    if shared:
+        mcp_servers.share([server])
+        await connected(server)
+    outcome = await attempt(naming(Agent(name="A", mcp_servers=[server])), World(), answers=model)
+    assert "bought tea" in outcome.stop.result
+    told = next(one for one in outcome.run.messages() if one.get("toolCallId") == "c1")
+    assert "MCP server 'shop' was lost in the middle of this call" in told["content"]
+    assert shop.booked == ["c1", "c2"]
+    if shared:
+        mcp_servers.close_shared([server])
+    await shop.has_lived(2)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcp_servers, "CONNECT_S", 0.05)
