@@ -19,7 +19,7 @@ from agents.exceptions import UserError
 from agents.mcp import MCPServer
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED
+from mcp_types import CONNECTION_CLOSED, CallToolResult
 
 from runner.home import Home
 from runner.theirs import storable, theirs
@@ -183,19 +183,20 @@ def _come_home(server: Any, home: Home, held: _Held, again: Again) -> None:
             if not _tells_of_loss(error):
                 raise
             held.leave()
-            raise _LostError(server.name) from error
+            log.warning("an MCP server was lost in a call", server=server.name, error=_said(error))
+            return _lost_call(server.name)
 
     server.list_tools, server.call_tool = listed, called
 
 
-class _LostError(Exception):
-    """What the model is told, like any other failure of a tool."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"The connection to the MCP server {name!r} was lost in the middle of this call; "
-            "whether it was carried out is not known. The next call connects anew."
-        )
+def _lost_call(name: str) -> CallToolResult:
+    """What the model is told: a result that is an error, for the SDK hides what is raised."""
+    said = (
+        f"The connection to the MCP server {name!r} was lost in the middle of this call; "
+        "whether it was carried out is not known. The next call connects anew."
+    )
+    content = [{"type": "text", "text": said}]
+    return CallToolResult.model_validate({"content": content, "isError": True})
 
 
 def _tells_of_loss(error: Exception) -> bool:

@@ -81,7 +81,10 @@ def test_a_migration_that_takes_something_away_is_named(
 
 @pytest.mark.stores
 @pytest.mark.usefixtures("_nothing_recorded")
-def test_what_a_database_lacks_is_to_come(baton: Baton, database_url: str) -> None:
+def test_what_a_database_lacks_is_to_come(
+    baton: Baton, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATON_AGENTS_HOME", str(tmp_path / "none"))  # they are another test's
     known = [one.revision for one in additive.migrations()]
     result = baton("deploy-check", "--database", database_url, "--json")
     assert (result.status, result.json["pending"]) == (0, [])

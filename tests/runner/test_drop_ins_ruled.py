@@ -1,5 +1,6 @@
 """Rules that change while agents are served: what they forbid goes, what they allow comes."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ async def test_what_code_imports_at_run_time_is_held_to_the_new_rules(ruled: Rul
     ruled.save("One", LATE.format("One"))
     await ruled.drop_ins.load()
     package = imports.package_of(ruled.catalog.sources["One"])
-    late = imports.importlib.import_module(f"{package}.agent").late
+    late = importlib.import_module(f"{package}.agent").late
     assert late("os")
     await ruled.say("imports: {deny: [os]}\n")
     assert list(ruled.catalog.agents) == ["One"]  # its text does not show it
