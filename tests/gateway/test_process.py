@@ -105,7 +105,7 @@ def test_a_port_that_is_taken_is_named(supervised: str, status: int) -> None:
         with started(env) as process:
             assert process.stdout
             said = process.stdout.read()
-            assert process.wait(20) == status
+            assert process.wait(60) == status
     assert f"Wrong setting: BATON_PORT: port {port} of 127.0.0.1" in said
     assert "Traceback" not in said
 
@@ -131,7 +131,7 @@ def test_a_wrong_setting_is_named_in_one_sentence(more: dict[str, str], named: s
         env=environment(**more),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 2
