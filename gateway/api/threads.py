@@ -1,7 +1,10 @@
 """Threads: conversations of a person."""
 
+from collections.abc import Container
 from datetime import datetime
+from functools import partial
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Query, Response
 from pydantic import Field, StringConstraints
@@ -20,7 +23,7 @@ from gateway.api.shapes import (
     time_cursor,
 )
 from gateway.stopping import announce_stops
-from gateway.store import files, runs, threads
+from gateway.store import files, interrupts, runs, threads
 from gateway.store.threads import ThreadRow
 from shared.errors import BatonError
 from shared.protocol.codes import Code
@@ -39,6 +42,7 @@ class Thread(Shape):
     id: str = Field(examples=["thr_01993b7c5d5e7c0f8a51c6f7b1f2a3d4"])
     agent: str = Field(examples=["Assistant"])
     title: str | None = Field(examples=["Holiday plans"])
+    asks: bool = Field(description="Whether it waits for a decision, or for a client's tool.")
     created_at: datetime
     updated_at: datetime
 
@@ -57,12 +61,13 @@ class ThreadChange(Body):
     title: Title | None = Field(examples=["Holiday plans"])
 
 
-def shape(row: ThreadRow) -> Thread:
-    """A thread as people see it."""
+def shape(row: ThreadRow, asking: Container[UUID] = ()) -> Thread:
+    """A thread as people see it; `asking` are those that wait for somebody."""
     return Thread(
         id=row.public_id,
         agent=row.agent,
         title=row.title,
+        asks=row.key in asking,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
@@ -78,16 +83,18 @@ async def create_thread(
     async with services.db.locking(caller.user_id) as tx:
         inserted = threads.make(tx, caller.user_id, public_id, agent, body.title)
     row = made = inserted.row
+    asking: set[UUID] = set()
     if made is None:
         async with services.db.reading(caller.user_id) as db:
             row = await threads.find(db, caller.user_id, public_id)
+            asking = await interrupts.asking(db, [row.key] if row else [])
     if row is None or (row.agent, row.title) != (agent, body.title):
         raise BatonError(Code.CONFLICT)
     if made:
         services.tell(caller.user_id, "thread", public_id)
     else:
         response.status_code = 200
-    return shape(row)
+    return shape(row, asking)
 
 
 @router.get("/threads", operation_id="listThreads")
@@ -101,8 +108,12 @@ async def list_threads(
     before = parse_time_cursor(cursor)
     async with services.db.reading(caller.user_id) as db:
         rows = await threads.page(db, caller.user_id, limit=limit + 1, before=before)
+        asking = await interrupts.asking(db, [row.key for row in rows])
     return page_of(
-        rows, limit, shape=shape, cursor=lambda row: time_cursor(row.updated_at, row.key)
+        rows,
+        limit,
+        shape=partial(shape, asking=asking),
+        cursor=lambda row: time_cursor(row.updated_at, row.key),
     )
 
 
@@ -111,9 +122,10 @@ async def get_thread(thread_id: PathId, caller: SignedIn, services: WithServices
     """Read a thread."""
     async with services.db.reading(caller.user_id) as db:
         row = await threads.find(db, caller.user_id, thread_id)
+        asking = await interrupts.asking(db, [row.key] if row else [])
     if row is None:
         raise BatonError(Code.NOT_FOUND)
-    return shape(row)
+    return shape(row, asking)
 
 
 @router.patch("/threads/{id}", operation_id="changeThread")
@@ -126,10 +138,11 @@ async def change_thread(
     """Give a thread another title, or none."""
     async with services.db.writing(caller.user_id) as db:
         row = await threads.rename(db, caller.user_id, thread_id, body.title)
+        asking = await interrupts.asking(db, [row.key] if row else [])
     if row is None:
         raise BatonError(Code.NOT_FOUND)
     services.tell(caller.user_id, "thread", thread_id)
-    return shape(row)
+    return shape(row, asking)
 
 
 @router.delete("/threads/{id}", status_code=204, operation_id="deleteThread")

@@ -1,6 +1,6 @@
 /** A conversation on the screen; only what has changed is drawn again. */
 
-import { Turn, handedOverTo, textOf } from "./conversation.js";
+import { ASKS, Turn, handedOverTo, textOf } from "./conversation.js";
 import { arrange, byId, el, setText } from "./dom.js";
 import { fileList, filesIn, filesOf, wordsOf } from "./files.js";
 import { MarkdownView } from "./markdown.js";
@@ -443,7 +443,7 @@ class CallView {
     const agents = turn.inside(call.id);
     const ended = result?.failed ? "failed" : "done";
     const asked = turn.askedAbout(call.id);
-    const waits = asked === "open" ? "asks you" : asked ?? "no result";
+    const waits = asked === "open" ? ASKS : asked ?? "no result";
     const state = result !== null ? ended : running ? "running" : waits;
     const asking = running && result === null && !turn.asked.has(call.id);
     const handing = name.startsWith("transfer_to_");

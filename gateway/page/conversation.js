@@ -20,6 +20,9 @@
  *   } TurnState
  */
 
+/** Said of what waits for the person. */
+export const ASKS = "asks you";
+
 /** A cursor's two numbers: `"3-17"` → `[3, 17]`. @param {string} cursor */
 function parts(cursor) {
   return cursor.split("-").map(Number);
@@ -400,7 +403,7 @@ export class Conversation {
 
   /** What goes on, in a word or two. What waits behind a question waits for the person, too. */
   get standing() {
-    if (this.asking) return "asks you";
+    if (this.asking) return ASKS;
     return this.busy ? "running" : "";
   }
 

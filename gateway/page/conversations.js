@@ -55,9 +55,10 @@ export class Conversations {
     return this.#known.get(threadId) ?? null;
   }
 
-  /** What goes on in a thread, in a word or two; nothing if nothing does. @param {string} threadId */
+  /** What goes on in a thread, in a word or two; `null` if nobody has looked at it yet.
+   * @param {string} threadId */
   standingOf(threadId) {
-    return this.#known.get(threadId)?.standing ?? "";
+    return this.#known.get(threadId)?.standing ?? null;
   }
 
   /** Listen to a thread; those that nobody looks at are let go in time. @param {string} threadId */

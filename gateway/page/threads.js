@@ -1,11 +1,12 @@
 /** The list of threads: the last changed first, more on scrolling, renaming and deleting. */
 
 import { ApiError, call, path } from "./api.js";
+import { ASKS } from "./conversation.js";
 import { arrange, byId, el, setText } from "./dom.js";
 import * as store from "./store.js";
 
 /**
- * @typedef {{id: string, agent: string, title: string | null, createdAt: string,
+ * @typedef {{id: string, agent: string, title: string | null, asks: boolean, createdAt: string,
  *   updatedAt: string}} Thread
  */
 
@@ -28,7 +29,7 @@ export class ThreadList {
 
   /**
    * @param {{onEdit: (thread: Thread) => void, onChange: () => void,
-   *   standingOf: (threadId: string) => string}} owner
+   *   standingOf: (threadId: string) => string | null}} owner
    */
   constructor(owner) {
     this.owner = owner;
@@ -91,7 +92,7 @@ export class ThreadList {
   begin(id, agent, text) {
     const createdAt = new Date().toISOString();
     const title = text.trim().split(/\s+/).join(" ").slice(0, TITLE_CHARS);
-    this.threads.set(id, { id, agent, title, createdAt, updatedAt: createdAt });
+    this.threads.set(id, { id, agent, title, asks: false, createdAt, updatedAt: createdAt });
     this.draw();
   }
 
@@ -101,6 +102,7 @@ export class ThreadList {
     const thread = this.threads.get(id);
     if (!thread) return false;
     thread.updatedAt = new Date().toISOString();
+    thread.asks = false;
     this.draw();
     return true;
   }
@@ -147,7 +149,7 @@ export class ThreadList {
     }
     const title = this.titleOf(thread.id);
     setText(row.name, title);
-    const standing = this.owner.standingOf(thread.id);
+    const standing = this.owner.standingOf(thread.id) ?? (thread.asks ? ASKS : "");
     row.busy.hidden = !standing;
     setText(row.busy, standing);
     row.more.setAttribute("aria-label", `Rename or delete “${title}”`);

@@ -86,6 +86,9 @@ _OPEN_OF_THREAD = """
     ORDER BY interrupts.run_id, interrupts.ordinal
 """
 _READ_OPEN = text(_OPEN_OF_THREAD)
+_ASKING = text(
+    "SELECT DISTINCT thread_id FROM interrupts WHERE thread_id = ANY(:threads) AND status = 'open'"
+)
 _OPEN_UNDER_LOCK = Statement(_OPEN_OF_THREAD, Asking._make)
 # Other people's, and those of deleted threads, are as unknown as any other.
 _RUNS = Statement(
@@ -148,6 +151,11 @@ async def of_calls(
 async def open_of(db: AsyncConnection, thread: UUID) -> list[Asking]:
     """What a thread waits for."""
     return [Asking(*row) for row in await db.execute(_READ_OPEN, {"thread": thread})]
+
+
+async def asking(db: AsyncConnection, threads: Sequence[UUID]) -> set[UUID]:
+    """Which of these threads wait for somebody."""
+    return set(await db.scalars(_ASKING, {"threads": list(threads)}))
 
 
 async def open_under_lock(db: Transaction, thread: UUID) -> Sequence[Asking]:

@@ -197,7 +197,7 @@ def listed_key(email: str, id_: str, shown: str = "bt_AAAAAA") -> dict[str, Any]
 
 def thread(id_: str, title: str | None = None) -> dict[str, Any]:
     times = {"createdAt": SOME_TIME, "updatedAt": LATER}
-    return {"id": id_, "agent": "Assistant", "title": title} | times
+    return {"id": id_, "agent": "Assistant", "title": title, "asks": False} | times
 
 
 def run(id_: str, status: str, thread_id: str = "thr_1") -> dict[str, Any]:

@@ -85,8 +85,14 @@ async def test_what_is_said_meanwhile_waits_and_is_answered_after_it(ada: Screen
     later = await ada.send("hello")
     await expect(badge).to_have_text("asks you")
     await expect(later.locator(".foot")).to_contain_text("Waiting until you have decided above")
+    address = ada.page.url
+    await ada.page.goto(address.partition("#")[0] + "#/")
     await ada.page.reload()
     await ada.is_connected()
+    listed = ada.page.locator("#thread-list li").first
+    await expect(listed.locator(".busy")).to_have_text("asks you")
+    await listed.get_by_role("link").click()
+    await expect(ada.page).to_have_url(address)
     turn, later = ada.turns.first, ada.turns.nth(1)
     await expect(turn).to_have_attribute("data-state", "asking")
     await question(turn, "send").get_by_role("button", name="Approve").press("Enter")
