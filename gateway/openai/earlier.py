@@ -71,6 +71,16 @@ async def find_response(db: AsyncConnection, caller: Caller, response_id: str) -
     return Found(rows=rows, accepted=accepted, waits=waits)
 
 
+def no_such_response() -> BatonError:
+    """What a request is told that names a response which is not there."""
+    return BatonError(
+        Code.NOT_FOUND,
+        "There is no such response, or it is not yours.",
+        param="previous_response_id",
+        reason="previous_response_not_found",
+    )
+
+
 async def going_on(
     services: Services, caller: Caller, previous: Found, key: str | None, *, site: str
 ) -> Onto:
@@ -81,7 +91,7 @@ async def going_on(
 
     Raises:
         BatonError: DECISION_NEEDED where the response waits for a person; NOT_SUPPORTED where it
-            has not ended, and another one is going on behind it.
+            has not ended, and another one is going on behind it; NOT_FOUND where it is gone by now.
     """
     async with services.db.reading(caller.user_id) as db:
         known = await runs.find(db, caller.user_id, run_of(caller, key)) if key else None
@@ -90,8 +100,10 @@ async def going_on(
         newest = previous.newest
         if previous.waits and (asks := await interrupts.open_of(db, newest.thread_key)):
             raise AskedError(asks, newest.thread, site, kept=False)
-        (last,) = await runs.page(db, caller.user_id, limit=1, thread=newest.thread)
-        if last.key == newest.key:
+        last = await runs.page(db, caller.user_id, limit=1, thread=newest.thread)
+        if not last:  # its thread was deleted a moment ago
+            raise no_such_response()
+        if last[0].key == newest.key:
             return Onto(thread=newest.thread, after=newest.key)
         if newest.status in LIVE:
             raise BatonError(

@@ -11,7 +11,7 @@ from gateway.api.routing import SignedIn, StrictRoute, WithServices
 from gateway.auth.caller import Caller
 from gateway.openai.asked import bad, idempotency_key
 from gateway.openai.chat import check_instructions, created_at, headers_of, require_thread
-from gateway.openai.earlier import Found, find_response, going_on
+from gateway.openai.earlier import Found, find_response, going_on, no_such_response
 from gateway.openai.input_items import input_items, page_of
 from gateway.openai.models import agent_of
 from gateway.openai.references import spelled_out
@@ -95,12 +95,7 @@ async def _previous(services: Services, caller: Caller, previous: str) -> Found:
     async with services.db.reading(caller.user_id) as db:
         found = await find_response(db, caller, previous)
     if found is None:
-        raise BatonError(
-            Code.NOT_FOUND,
-            "There is no such response, or it is not yours.",
-            param="previous_response_id",
-            reason="previous_response_not_found",
-        )
+        raise no_such_response()
     return found
 
 

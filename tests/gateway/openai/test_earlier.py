@@ -191,3 +191,19 @@ async def test_a_response_that_never_was_cannot_be_deleted(
     ada: httpx.AsyncClient, id_: str
 ) -> None:
     assert (await ada.delete(f"{PATH}/{id_}")).status_code == 404
+
+
+async def test_a_response_that_is_deleted_while_somebody_goes_on_from_it_is_none(
+    rig: Rig, ada: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.announce("Assistant")
+    first = await answered(rig, ada, "one")
+
+    async def meanwhile(*_args: Any, **_more: Any) -> None:
+        await rig.sql("DELETE FROM threads")
+
+    monkeypatch.setattr("gateway.openai.responses.resuming", meanwhile)
+    body = {"model": "Assistant", "input": "two", "previous_response_id": first["id"]}
+    refused = await ada.post(PATH, json=body)
+    assert refused.status_code == 404
+    assert refused.json()["error"]["code"] == "previous_response_not_found"
