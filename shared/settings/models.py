@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from shared.protocol.providers import ProviderName
 from shared.settings.common import HttpUrl
-from shared.settings.yaml_file import Part, YamlFileError, line_of, parse_yaml
+from shared.settings.yaml_file import Part, YamlFileError, line_of, parse_yaml, written_in
 
 DEFAULT_PATH = Path("src/config/models.yaml")
 
@@ -119,13 +119,11 @@ def load_models(path: Path = DEFAULT_PATH) -> ModelsConfig:
         YamlFileError: it is not there, cannot be read, or says something wrong.
     """
     try:
-        written = path.read_text("utf-8")
+        written = written_in(path)
     except FileNotFoundError:
         if path == DEFAULT_PATH:
             return ModelsConfig(providers={"default": Provider()})
         raise YamlFileError([f"there is no file {path}."]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise YamlFileError([f"{path} cannot be read: {error}."]) from None
     return _parsed(written, str(path))
 
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from shared.settings.access import Access
 from shared.settings.common import SECURITY_FILE, ProcessSettings, refuse_setting
-from shared.settings.yaml_file import Part, YamlFileError, parse_yaml
+from shared.settings.yaml_file import Part, YamlFileError, parse_yaml, written_in
 
 
 def _namespace(name: str) -> str:
@@ -128,13 +128,11 @@ def load_security(path: Path) -> SecurityConfig:
         YamlFileError: it is not there, cannot be read, or says something wrong.
     """
     try:
-        written = path.read_text("utf-8")
+        written = written_in(path)
     except FileNotFoundError:
         if path == SECURITY_FILE:
             return SecurityConfig()
         raise YamlFileError([f"there is no file {path}."]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise YamlFileError([f"{path} cannot be read: {error}."]) from None
     return parse_yaml(written, str(path), SecurityConfig, _part_of)[0]
 
 

@@ -1,7 +1,10 @@
 """Files that people write in YAML: read strictly, and what is wrong is told with its line."""
 
 import difflib
+import os
+import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -10,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from shared.wording import said
 
 M = TypeVar("M", bound=BaseModel)
+
+#: Far more than anybody writes by hand.
+MOST_BYTES = 1_048_576
 
 
 class Part(BaseModel):
@@ -24,6 +30,31 @@ class YamlFileError(ValueError):
     def __init__(self, reasons: list[str]) -> None:
         super().__init__(" ".join(reasons))
         self.reasons = reasons
+
+
+def written_in(path: Path) -> str:
+    """The text of such a file. A pipe is not waited for, and nothing without an end is read.
+
+    Raises:
+        FileNotFoundError: there is none.
+        YamlFileError: it cannot be read.
+    """
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise YamlFileError([f"{path} cannot be read: it is no file."])
+            written = file.read(MOST_BYTES + 1)
+        if len(written) > MOST_BYTES:
+            raise YamlFileError([f"{path} has more than {MOST_BYTES:,} bytes."])
+        return written.decode("utf-8")
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise YamlFileError([f"{path} cannot be read: {error}."]) from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def parse_yaml(

@@ -1,11 +1,13 @@
 """Rules change while processes run; a file that cannot be used leaves what it said before."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from shared.settings.security import SecurityConfig, load_security
 from shared.settings.security_file import SecurityFile
+from shared.settings.yaml_file import MOST_BYTES
 
 DENIED = "imports: {deny: [os]}\n"
 ALLOWED = "imports: {}\n"
@@ -51,6 +53,7 @@ def test_a_change_counts_when_it_is_seen_twice(
         (b"namespaces:\n  a/: {}\n", "a namespace is the beginning"),
         (b"imports: [\n", "line "),
         (b"\xff\xfe", "cannot be read"),
+        (b"#" * (MOST_BYTES + 1), "has more than 1,048,576 bytes"),
         (None, "is gone; write {} into it"),
     ],
 )
@@ -66,6 +69,28 @@ def test_a_mistake_leaves_what_was_said_before_until_it_is_mended(
     assert told in file.problem
     assert file.problem.endswith("What it said before still counts.")
     path.write_text("{}\n")
+    assert settled(file)
+    assert file.rules == SecurityConfig()
+    assert not file.problem
+
+
+@pytest.mark.parametrize("what", ["pipe", "endless", "folder"])
+def test_what_is_no_file_is_neither_waited_for_nor_read(
+    file: SecurityFile[SecurityConfig], path: Path, what: str
+) -> None:
+    path.unlink()
+    match what:
+        case "pipe":
+            os.mkfifo(path)
+        case "endless":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.mkdir()
+    assert settled(file)
+    assert file.problem is not None
+    assert f"{path} cannot be read" in file.problem
+    path.rmdir() if what == "folder" else path.unlink()
+    path.write_text(ALLOWED)
     assert settled(file)
     assert file.rules == SecurityConfig()
     assert not file.problem
