@@ -16,6 +16,7 @@ from agent.output import Listing, Output, fields
 from agent.text import NOTHING, count, one_line, plain
 from shared.protocol.codes import Code
 from shared.protocol.drop_ins import Checked
+from shared.settings.common import WRONG_SETTING
 
 app = typer.Typer(cls=ListByDefault, help="List, show and check agents.")
 
@@ -139,8 +140,10 @@ def checked(path: Path) -> Iterator[Checked]:
         check=False,
     )
     if done.returncode:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise CliError(f"It could not be looked at: {' '.join(last)[:300]}", "")
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        if done.returncode == WRONG_SETTING:
+            raise CliError(" ".join(said[:-1])[:1000], " ".join(said[-1:]))
+        raise CliError(f"It could not be looked at: {' '.join(said[-1:])[:300]}", "")
     for line in done.stdout.splitlines():
         yield Checked.model_validate_json(line)
 

@@ -35,7 +35,7 @@ def reject(
     run: RunId,
     call: Call = None,
     message: Annotated[
-        str | None, typer.Option("--message", metavar="TEXT", help="What the model is told.")
+        str | None, typer.Option("--message", metavar="TEXT", help="What the model is told of it.")
     ] = None,
     url: Url = None,
     as_json: Json = False,

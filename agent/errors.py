@@ -84,7 +84,7 @@ class RefusedError(CliError):
 _HINTS: dict[str, str] = {
     Code.NOT_SIGNED_IN: "Sign in with `baton login`, or set BATON_API_KEY to a valid key.",
     Code.FORBIDDEN: "Ask an admin.",
-    Code.NOT_FOUND: "`baton threads`, `baton runs` and `baton keys` list what there is.",
+    Code.NOT_FOUND: "`baton threads`, `runs`, `files` and `keys` list what there is.",
     Code.BAD_CURSOR: "Take one that was printed for this very run or list, or leave it out.",
     Code.BUSY: "Wait for the other run, or cancel it.",
     Code.RATE_LIMITED: "Wait a little.",

@@ -14,7 +14,11 @@ from agent.output import Output
 
 def matrix(
     client: Annotated[
-        list[str] | None, typer.Option(help="This client only; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="This client only; may be given several times. docs/cli.md lists them.",
+        ),
     ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="Install clients that are not here, each by itself.")
@@ -44,9 +48,12 @@ def matrix(
     text = page(rows, release=release(), on=datetime.now(UTC).date(), by=run_by())
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(text, "utf-8")
+    missing = sum(row.missing is not None for row in rows)
     failed = {f"{row.client}, {row.upstream}": row.failures for row in rows if row.failures}
     if as_json:
         output.document({"report": str(report), "failed": failed})
     else:
-        output.note(f"{report} has the report; {len(failed)} of {len(rows)} rows have failures.")
+        untried = f" Rows that were not tried: {missing}; it says why." if missing else ""
+        few = f"{len(failed)} of {len(rows)} rows have failures."
+        output.note(f"{report} has the report; {few}{untried}")
     return FAILED if failed else 0

@@ -32,7 +32,10 @@ NAME_WIDTH = 13
 def release_check(
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="ITEM", help="This item, and leave the others open; repeatable."),
+        typer.Option(
+            metavar="ITEM",
+            help="This item, and leave the others open; repeatable. docs/cli.md lists them.",
+        ),
     ] = None,
     skip: Annotated[
         list[str] | None, typer.Option(metavar="ITEM", help="Leave an item open; repeatable.")

@@ -248,7 +248,8 @@ def _same(known: runs.Known, key: UUID, thread: ThreadRow, sent: Submission) -> 
     If it has our own key, the commit's answer was lost, and this is the first that anybody hears.
     """
     if bytes(known.digest) != sent.digest:
-        raise BatonError(Code.CONFLICT, "runId: a run of this id has another content.")
+        why = "A request with another content had this runId, or Idempotency-Key: take a new one."
+        raise BatonError(Code.CONFLICT, why)
     return Accepted(
         run_key=known.key,
         thread_key=thread.key,

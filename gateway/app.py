@@ -102,6 +102,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
             files.PATH: settings.max_file_bytes + files.AROUND_BYTES,
             **dict.fromkeys(("/v1/", "/agui/"), CARRYING_BYTES),
         },
+        refusals={files.PATH: files.too_large(settings.max_file_bytes)},
     )
     app.include_router(
         health_router(

@@ -84,7 +84,7 @@ def models_of(settings: RunnerSettings) -> ModelsConfig:
     try:
         config = load_models(settings.models_config)
     except YamlFileError as error:
-        refuse_setting("BATON_MODELS_CONFIG", str(error).rstrip("."), page=_MODELS)
+        refuse_setting("BATON_MODELS_CONFIG", str(error), page=_MODELS)
     if missing := missing_keys(config):
         refuse_setting("BATON_MODELS_CONFIG", "; ".join(missing), page=_MODELS)
     return config

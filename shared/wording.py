@@ -35,6 +35,11 @@ def said(message: str) -> str:
     return message
 
 
+def ended(sentence: str) -> str:
+    """The sentence with a full stop, unless something else ends it."""
+    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
+
+
 def first_problem(error: ValidationError, *, within: Sequence[str] = (), skipped: int = 0) -> str:
     """The first thing that is wrong, as a sentence that names the field.
 

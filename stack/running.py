@@ -129,7 +129,8 @@ class Stack:
                 slow = await self._not_ready()
                 await self.stop_by_force()
                 raise StackError(
-                    f"{', '.join(slow)} did not become ready within {READY_WITHIN_S} s"
+                    f"{', '.join(slow)} did not become ready within {READY_WITHIN_S} s; "
+                    "where no line above says why, the machine is too busy: try again"
                 ) from None
             except BaseException:
                 await self.stop_by_force()

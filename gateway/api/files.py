@@ -121,8 +121,13 @@ async def _sent(
     if not content:
         raise BatonError(Code.BAD_INPUT, "file: it is empty.")
     if len(content) > most:
-        raise BatonError(Code.TOO_LARGE, f"A file may have {most:,} bytes at most.")
+        raise BatonError(Code.TOO_LARGE, too_large(most))
     return content, said, name
+
+
+def too_large(most: int) -> str:
+    """What is said of a file that has more bytes than `most`."""
+    return f"A file may have {most:,} bytes at most."
 
 
 def _require_end(body: bytes, said: str) -> None:

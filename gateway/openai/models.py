@@ -38,7 +38,8 @@ async def agent_of(services: Services, caller: Caller, model: str) -> dict[str, 
     except BatonError as error:
         if error.code is not Code.UNKNOWN_AGENT:
             raise
-        message = f"The model {model[:128]!r} does not exist: no runner serves such an agent."
+        why = "no runner serves such an agent. GET /v1/models lists those that there are."
+        message = f"The model {model[:128]!r} does not exist: {why}"
         raise BatonError(Code.UNKNOWN_AGENT, message, param="model") from None
 
 

@@ -17,6 +17,7 @@ from runner.drop_ins.overrides import MOST_DESCRIBED, Overrides, ToolNames
 from runner.drop_ins.overrides import part_of as part_of_overrides
 from runner.drop_ins.written_output import WrittenOutput, why_no_schema
 from shared.settings.yaml_file import Part, YamlFileError, line_of, parse_yaml
+from shared.wording import ended
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
@@ -98,8 +99,7 @@ def _wrong(declaration: Declaration, first: str, tree: yaml.Node, file: str) -> 
 
 
 def _sentence(tree: yaml.Node, file: str, place: list[str], why: str) -> str:
-    end = "" if why.endswith(("?", ".")) else "."
-    return f"{file}, line {line_of(tree, place)}: {'.'.join(place)}: {why}{end}"
+    return ended(f"{file}, line {line_of(tree, place)}: {'.'.join(place)}: {why}")
 
 
 def _made(first: str, declaration: Declaration) -> Agent[Any]:

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bus.sentinel_url import parse_sentinel_url
 from shared.signing import PublicKey, SigningKey
-from shared.wording import said
+from shared.wording import ended, said
 
 #: A process that ends with this status would end so again: nobody has to start it anew.
 WRONG_SETTING = 2
@@ -221,13 +221,13 @@ def refuse_setting(
     name: str, why: str, *, status: int = WRONG_SETTING, page: str = "docs/settings.md"
 ) -> NoReturn:
     """End the process in words, for a setting of which only trying could tell that it is wrong."""
-    _end([f"Wrong setting: {name}: {why}."], status, page)
+    _end([ended(f"Wrong setting: {name}: {why}")], status, page)
 
 
 def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:
     problems = error.errors(include_input=False, include_url=False)
     named = [(variable(settings, one["loc"]), said(one["msg"])) for one in problems]
-    _end([f"Wrong setting: {name}: {why}." for name, why in named], WRONG_SETTING)
+    _end([ended(f"Wrong setting: {name}: {why}") for name, why in named], WRONG_SETTING)
 
 
 def _end(sentences: list[str], status: int, page: str = "docs/settings.md") -> NoReturn:

@@ -143,7 +143,7 @@ def security_of(
     try:
         return read(settings.security_config)
     except YamlFileError as error:
-        refuse_setting("BATON_SECURITY_CONFIG", str(error).rstrip("."), page="docs/access.md")
+        refuse_setting("BATON_SECURITY_CONFIG", str(error), page="docs/access.md")
 
 
 def _part_of(place: list[str]) -> type[Part] | None:

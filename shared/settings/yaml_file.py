@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.wording import said
+from shared.wording import ended, said
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -121,7 +121,7 @@ def _sentence(
     where = f"{'.'.join(place)}: " if place else ""
     unknown = problem["type"] == "extra_forbidden"
     why = _unknown(place, part_of) if unknown else said(problem["msg"])
-    return f"{file}, line {line_of(tree, place)}: {where}{why}."
+    return ended(f"{file}, line {line_of(tree, place)}: {where}{why}")
 
 
 def _unknown(place: list[str], part_of: Callable[[list[str]], type[Part] | None]) -> str:

@@ -38,7 +38,8 @@ class Outermost:
     """Wraps an ASGI app; sockets pass through with a request id only.
 
     What the app raises is answered here; `stores` are those whose absence it may be, and `shapes`
-    say what errors look like below the paths that begin so, `limits` how long bodies may be there.
+    say what errors look like below the paths that begin so, `limits` how long bodies may be there,
+    and `refusals` what a longer one is told, where the length of the body would say little.
     Where traces are exported and it `begins_traces`, a request that brings none is one by itself.
     """
 
@@ -51,6 +52,7 @@ class Outermost:
         stores: Sequence[Store] = (),
         shapes: Mapping[str, Shape] | None = None,
         limits: Mapping[str, int] | None = None,
+        refusals: Mapping[str, str] | None = None,
         begins_traces: bool = False,
     ) -> None:
         self.app = app
@@ -59,6 +61,7 @@ class Outermost:
         self.stores = stores
         self.shapes = shapes or {}
         self.limits = limits or {}
+        self.refusals = refusals or {}
         self.begins_traces = begins_traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -158,7 +161,9 @@ class _Exchange:
             )
 
     def _too_large(self) -> str:
-        return f"The body is larger than {self.limit:,} bytes."
+        refusals, path = self.outer.refusals.items(), self.scope["path"]
+        begins = (words for prefix, words in refusals if path.startswith(prefix))
+        return next(begins, f"The body is larger than {self.limit:,} bytes.")
 
 
 def _trace(asked: TraceParent | None, *, begins: bool) -> TraceParent | None:

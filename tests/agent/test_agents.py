@@ -105,3 +105,6 @@ def test_a_check_goes_by_the_rules_of_the_installation(
     rules.write_text("import: {}\n")
     refused = known("agents", "check", str(agent))
     assert refused.status != 0
+    said = " ".join(refused.err.split())
+    assert "security.yaml, line 1: import: there is no such field; did you mean imports? " in said
+    assert "docs/access.md explains" in said

@@ -66,6 +66,8 @@ async def test_the_same_key_finds_its_response_though_it_is_the_newest_now(
     body = {"model": "Assistant", "input": "two", "previous_response_id": first["id"]}
     again = (await ada.post(PATH, json=body)).json()
     assert again == second
+    other = (await ada.post(PATH, json=body | {"input": "three"})).json()["error"]
+    assert (other["code"], "Idempotency-Key" in other["message"]) == ("conflict", True)
     assert await rig.value("SELECT count(*) FROM runs") == 2
 
 
