@@ -11,6 +11,9 @@ from agent.command import Json
 from agent.errors import FAILED, CliError, UsageError
 from agent.output import Output
 
+#: Of all clients; it is kept.
+_REPORT = Path("docs/reports/compatibility-matrix.md")
+
 
 def matrix(
     client: Annotated[
@@ -23,9 +26,15 @@ def matrix(
     install: Annotated[
         bool, typer.Option("--install", help="Install clients that are not here, each by itself.")
     ] = False,
-    report: Annotated[Path, typer.Option(help="Where the report goes.", dir_okay=False)] = Path(
-        "docs/reports/compatibility-matrix.md"
-    ),
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the report goes; else docs/reports/compatibility-matrix.md, or, with some "
+            "clients only, .baton/matrix/report.md.",
+            dir_okay=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Start a stack for each kind of model server, and talk to it through many clients."""
@@ -46,6 +55,7 @@ def matrix(
     except StackError as error:
         raise CliError(f"The matrix could not be made: {error}") from error
     text = page(rows, release=release(), on=datetime.now(UTC).date(), by=run_by())
+    report = report or (home / "report.md" if client else _REPORT)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(text, "utf-8")
     missing = sum(row.missing is not None for row in rows)

@@ -185,7 +185,12 @@ class AgentUnderTest:
 
 @pytest.fixture
 def baton_agent() -> Callable[..., AgentUnderTest]:
-    """Load the agent of a folder or file; `tools` stand in for tools of toolsvc."""
+    """Load the agent of a folder or file; `tools` stand in for tools of toolsvc.
+
+    Raises:
+        NotServedError: there is nothing at the path, or no agent, or more than one.
+        BaseException: whatever the agent's code raises.
+    """
 
     def load(
         path: str | Path, *, tools: Mapping[str, Stub] | None = None, max_turns: int = 25

@@ -98,6 +98,8 @@ def load_at(path: Path) -> LoadedAgent:
         YamlFileError: security.yaml says something wrong.
         BaseException: whatever its code raises.
     """
+    if not path.exists():
+        raise NotServedError(f"There is nothing at {path.absolute()}.")
     found = found_at(path)
     if len(found.agents) != 1:
         names = ", ".join(sorted(found.agents)) or "none"

@@ -27,6 +27,7 @@ from shared.settings.access import KEY_PREFIX
 USE_NOTED_EVERY = timedelta(minutes=1)
 #: No key and no sign-in id is anywhere near as long.
 MAX_SECRET_CHARS = 512
+_NO_SUCH_KEY = "This key is not valid: it is not known here, was revoked, or has expired."
 
 
 async def authenticate(services: Services, connection: HTTPConnection) -> Caller:
@@ -92,17 +93,19 @@ async def _by_cookie(services: Services, connection: HTTPConnection) -> Caller:
 
 
 async def _by_bearer(services: Services, secret: str) -> Caller:
-    if not secret or len(secret) > MAX_SECRET_CHARS:
+    if not secret:
         raise BatonError(Code.NOT_SIGNED_IN)
+    if len(secret) > MAX_SECRET_CHARS:
+        raise BatonError(Code.NOT_SIGNED_IN, _NO_SUCH_KEY)
     hashed = hash_of(secret)
     if _is_operator(services, hashed):
         return await _operator(services, hashed)
     if not secret.startswith(KEY_PREFIX):
-        raise BatonError(Code.NOT_SIGNED_IN)
+        raise BatonError(Code.NOT_SIGNED_IN, _NO_SUCH_KEY)
     async with services.db.reading(Own.SIGN_IN) as db:
         found = await people.of_key(db, hashed)
     if not found:
-        raise BatonError(Code.NOT_SIGNED_IN)
+        raise BatonError(Code.NOT_SIGNED_IN, _NO_SUCH_KEY)
     if not found.used_at or datetime.now(UTC) - found.used_at > USE_NOTED_EVERY:
         services.background.start(_note_use(services, hashed), "note use of a key")
     return _caller(services, found, How.KEY, hashed)

@@ -139,9 +139,16 @@ def test_each_interruption_wants_one_verdict(verdicts: tuple[bool, ...], baton_a
         asked.resume(*verdicts)
 
 
-@pytest.mark.parametrize("path", ["examples/agents", "docs", "nowhere"])
-def test_a_path_has_to_be_one_agents(path: str, baton_agent: Load) -> None:
-    with pytest.raises(NotServedError, match="one agent's folder or file"):
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("examples/agents", "one agent's folder or file; it has Concierge, "),
+        ("docs", "one agent's folder or file; it has none"),
+        ("nowhere", "There is nothing at "),
+    ],
+)
+def test_a_path_has_to_be_one_agents(path: str, told: str, baton_agent: Load) -> None:
+    with pytest.raises(NotServedError, match=told):
         baton_agent(ROOT / path)
 
 

@@ -95,6 +95,8 @@ async def test_a_bad_bearer_is_nobody_even_with_a_good_cookie(
 ) -> None:
     answer = await ada.get("/api/me", headers={b"authorization": header.encode()})
     assert (answer.status_code, code_of(answer)) == (401, "not_signed_in")
+    is_about_a_key = header.startswith("Bearer ") and header.strip() != "Bearer"
+    assert ("This key is not valid" in answer.json()["error"]["message"]) == is_about_a_key
 
 
 async def test_keys_of_others_are_unknown(ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
