@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from secrets import token_hex
 
 from agent.errors import CliError, UsageError
 from shared.media import MAX_FILE_BYTES
@@ -41,9 +42,9 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> int:
     Raises:
         CliError: it cannot be written.
     """
-    draft = path.with_name(f"{path.name}.part")
+    draft = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:
-        with draft.open("wb") as file:
+        with draft.open("xb") as file:
             for piece in pieces:
                 file.write(piece)
             size = file.tell()

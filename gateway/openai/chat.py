@@ -71,8 +71,8 @@ def check_form(asked: Asked, agent: dict[str, Any]) -> None:
         raise bad("response_format", f"{agent['name']} answers with text: it has no output_type.")
 
 
-def check_instructions(asked: Asked, agent: dict[str, Any]) -> None:
-    """Some agents let nobody add to their instructions.
+def check_instructions(asked: Asked, agent: dict[str, Any], *, place: str | None = None) -> None:
+    """Some agents let nobody add to their instructions; `place` has them, else the messages.
 
     Raises:
         BatonError: NOT_SUPPORTED.
@@ -80,14 +80,18 @@ def check_instructions(asked: Asked, agent: dict[str, Any]) -> None:
     custom = (agent.get("capabilities") or {}).get("custom") or {}
     if asked.instructions and custom.get("clientInstructions") is False:
         why = f"{agent['name']} takes no instructions (system, developer) from its callers."
-        raise BatonError(Code.NOT_SUPPORTED, f"{asked.place}: {why}", param=asked.place)
+        place = place or asked.place
+        raise BatonError(Code.NOT_SUPPORTED, f"{place}: {why}", param=place)
 
 
 async def require_thread(services: Services, caller: Caller, thread: str) -> None:
-    """Raise NOT_FOUND unless the thread is there, and the caller's."""
+    """Raise NOT_FOUND unless the thread is there, and the caller's. Who names it wants it kept."""
     async with services.db.reading(caller.user_id) as db:
-        if await threads.find(db, caller.user_id, thread) is None:
-            raise BatonError(Code.NOT_FOUND, "There is no such thread, or it is not yours.")
+        was_hidden = await threads.keep(db, caller.user_id, thread)
+    if was_hidden is None:
+        raise BatonError(Code.NOT_FOUND, "There is no such thread, or it is not yours.")
+    if was_hidden:
+        services.tell(caller.user_id, "thread", thread)
 
 
 def created_at(accepted: Accepted) -> int:

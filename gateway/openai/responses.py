@@ -74,7 +74,7 @@ async def _accepted(
     sent = await resuming(services, caller, wanted, body, agent=name, key=key, previous=previous)
     if sent is not None:
         return await accept(services, caller, sent), wanted
-    check_instructions(wanted, agent)
+    check_instructions(wanted, agent, place="instructions" if body.get("instructions") else None)
     if wanted.thread is not None:
         await require_thread(services, caller, wanted.thread)
     for again in (False, True):

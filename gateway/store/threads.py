@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, func, select, tuple_, update
+from sqlalchemy import Row, bindparam, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import THREADS
@@ -75,6 +75,17 @@ _MAKE = Statement(
     """,  # noqa: S608
     ThreadRow._make,
 )
+_KEEP = text(
+    """
+    WITH kept AS (
+        UPDATE threads SET hidden = false
+        WHERE user_id = :user AND public_id = :thread AND hidden AND deleted_at IS NULL
+        RETURNING id
+    )
+    SELECT EXISTS (SELECT FROM kept) FROM threads
+    WHERE user_id = :user AND public_id = :thread AND deleted_at IS NULL
+    """
+)
 _DELETE = Statement("UPDATE threads SET deleted_at = now() WHERE id = :thread")
 
 
@@ -118,6 +129,15 @@ async def page(
     if before:
         query = query.where(tuple_(THREADS.c.updated_at, THREADS.c.id) < tuple_(*before))
     return [_thread(row) for row in await db.execute(query)]
+
+
+async def keep(db: AsyncConnection, user: UUID, public_id: str) -> bool | None:
+    """List a thread that was hidden until its person named it.
+
+    Whether it was hidden until now; `None` where there is no such thread.
+    """
+    found = await db.execute(_KEEP, {"user": user, "thread": public_id})
+    return found.scalar_one_or_none()
 
 
 async def rename(

@@ -83,6 +83,7 @@ def test_a_file_is_written_whole_or_not_at_all(
     told = known("files", "get", ID, "--output", str(target), "--json").json
     assert told == {"id": ID, "file": str(target), "bytes": 3}
     assert target.read_bytes() == b"\x00\xff\x1b"
+    assert list(tmp_path.iterdir()) == [target]
     assert known("files", "get", "file_other", "-o", str(tmp_path / "other")).status == 1
     assert [one.name for one in tmp_path.iterdir() if "other" in one.name] == []
     assert "cannot be written" in known("files", "get", ID, "-o", str(tmp_path / "no" / "a")).err

@@ -181,6 +181,18 @@ async def test_a_durable_thread_is_gone_on_with(caller: Caller, ada: Person) -> 
     assert [one["id"] for one in (await ada.get("/api/threads"))["data"]] == [thread]
 
 
+async def test_a_thread_that_came_along_is_listed_once_somebody_names_it(
+    caller: Caller, ada: Person
+) -> None:
+    raw = await caller.http.post(COMPLETIONS, json=body("hello"))
+    assert (await ada.get("/api/threads"))["data"] == []
+    named = {"Baton-Thread": raw.headers["baton-thread"]}
+    again = await caller.http.post(COMPLETIONS, json=body("hello"), headers=named)
+    assert again.status_code == 200
+    listed = (await ada.get("/api/threads"))["data"]
+    assert [one["id"] for one in listed] == [named["Baton-Thread"]]
+
+
 async def test_a_thread_of_somebody_else_is_not_there(caller: Caller, stack: Stack) -> None:
     bob = await Person(stack.gateway_urls[0], f"{new_id('bob')}@example.com").sign_in()
     thread = new_thread_id()

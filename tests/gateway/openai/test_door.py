@@ -175,7 +175,7 @@ async def test_an_agent_may_refuse_what_callers_would_add_to_its_instructions(
     for path, body, param in (
         (CHAT, {"messages": said}, "messages"),
         (RESPONSES, {"input": said}, "input"),
-        (RESPONSES, {"input": "Hello", "instructions": "Be rude."}, "input"),
+        (RESPONSES, {"input": "Hello", "instructions": "Be rude."}, "instructions"),
     ):
         answer = await ada.post(path, json={"model": "Assistant", **body})
         error = error_of(answer)
