@@ -19,10 +19,10 @@ JS = ROOT / "tests" / "js"
 #: Whose packages tests need.
 NODE_FOLDERS = (JS, ROOT / "matrix" / "node")
 
-#: Much of the time of the whole run is spent waiting, for leases to end and processes to start; two
-#: at a time leave a quarter of two cores idle. A file's tests share what they start, so they stay
-#: together; the longest files must not come last.
-SIDE_BY_SIDE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+#: Much of the time of the whole run is spent waiting, for leases to end and processes to start.
+#: Three at a time need no less of two cores, and keep each other from answering in time. A file's
+#: tests share what they start, so they stay together; the longest files must not come last.
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def main(arguments: list[str]) -> int:

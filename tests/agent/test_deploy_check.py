@@ -48,7 +48,7 @@ def test_what_a_runner_would_refuse_is_named(
     rules.write_text("import: {}\n")
     refused = baton("deploy-check", "--agents", str(agents))
     assert refused.status == 1
-    assert "could not be looked at" in refused.err
+    assert "line 1: import: there is no such field" in refused.err
 
 
 @pytest.fixture

@@ -167,4 +167,4 @@ def test_colours_stay_off_where_nobody_looks(known: Baton) -> None:
 
 def test_commands_leave_room_for_a_goal() -> None:
     groups = {group.name for group in make_app().registered_groups}
-    assert groups == {"agents", "threads", "runs", "keys", "effects"}
+    assert groups == {"agents", "threads", "runs", "keys", "effects", "files"}

@@ -66,7 +66,7 @@ async def test_backends_terminated(people: Crowd) -> None:
 
 async def test_no_connections_left(people: Crowd) -> None:
     async def fault() -> None:
-        assert await take_connections(people.stack.database_url, LASTS_S * 2) > 100
+        assert await take_connections(people.stack.database_url, LASTS_S * 4) > 100
 
     story = await people.live_through(fault)
     story.assert_unharmed()

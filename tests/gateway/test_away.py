@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.accept import accept_run
-from gateway.store.database import SHARE
+from gateway.store.database import BUDGET_S, SHARE
 from shared.errors import BatonError
 from shared.protocol.codes import Code
 from tests.gateway.proxy import Proxy, proxy_to
@@ -59,6 +59,7 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     settings = gateway_settings(through(database_url, postgres), through(redis_url, redis))
     async with opened_rig(settings) as opened:
+        opened.services.db.budget_s = BUDGET_S
         await opened.announce("Assistant")
         yield opened
 
